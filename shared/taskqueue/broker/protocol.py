@@ -1,0 +1,127 @@
+"""What the rest of taskqueue knows of a message broker. Implementations: `memory.py`, `rabbitmq.py`."""
+
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
+from enum import StrEnum
+from typing import Protocol, Self
+
+
+class BrokerState(StrEnum):
+    """What publishing can count on right now."""
+
+    CONNECTED = "connected"
+    #: The broker takes no messages for now (a memory or disk alarm).
+    BLOCKED = "blocked"
+    DISCONNECTED = "disconnected"
+
+
+class BrokerError(Exception):
+    """The broker can't be used. The text says why, without the URL's password."""
+
+
+class PublishError(BrokerError):
+    """The message was not confirmed. Unless it is an `UnroutableError`, the broker may still hold it."""
+
+
+class UnroutableError(PublishError):
+    """The broker has no queue for the message and did not keep it."""
+
+
+class Delivery(Protocol):
+    """A message handed to one consumer. Exactly one of `ack`, `requeue`, `reject` ends it.
+
+    Each of them returns quietly when the delivery's connection is gone: the broker has then taken the
+    message back and will deliver it again.
+    """
+
+    @property
+    def body(self) -> bytes: ...
+    @property
+    def redelivered(self) -> bool:
+        """Whether the broker may have delivered this message before."""
+        ...
+
+    async def ack(self) -> None:
+        """Done with it: the broker forgets the message."""
+        ...
+
+    async def requeue(self) -> None:
+        """Give it back for another consumer."""
+        ...
+
+    async def reject(self, reason: str) -> None:
+        """Move it to the dead-letter queue, with `reason` in the header `x-reason`."""
+        ...
+
+
+class Consumer(Protocol):
+    """A subscription that yields deliveries, at most `prefetch` unended at a time.
+
+    Iterating ends when the broker is closed. A lost connection doesn't end it: deliveries that had not
+    been yielded vanish (the broker redelivers them), and the subscription is made again.
+    """
+
+    def __aiter__(self) -> AsyncIterator[Delivery]: ...
+    async def pause(self) -> None:
+        """Stop the flow and give back what was received and not yet yielded.
+
+        `__anext__` waits until `resume`. A delivery already yielded stays the caller's.
+        """
+        ...
+
+    async def resume(self) -> None:
+        """Let deliveries flow again; nothing happens if they do."""
+        ...
+
+    @property
+    def attached(self) -> bool:
+        """Whether the broker knows this subscription right now (False while paused)."""
+        ...
+
+
+class Broker(Protocol):
+    """One queue and its dead-letter queue. An async context manager: entered, it is started; left, closed.
+
+    Entering doesn't wait for a broker that is away: the connection is made, and made again, in the
+    background. Only what can't pass by itself (refused credentials) raises `BrokerError`.
+    Leaving gives back unended deliveries.
+    """
+
+    async def __aenter__(self) -> Self: ...
+    async def __aexit__(self, *exc_info: object) -> None: ...
+
+    @property
+    def state(self) -> BrokerState: ...
+
+    @property
+    def queues_created(self) -> int:
+        """How often this process had to create the queue: a rise means that its messages were lost."""
+        ...
+
+    async def publish(self, body: bytes, *, message_id: str, priority: int, timeout: float) -> None:
+        """Hand over a message and return once the broker has confirmed that it is safe.
+
+        Raises at once when the broker is known to be away or blocked.
+
+        Args:
+            message_id: new for each publish.
+            priority: 0 to 31, see `taskqueue.message.Priority`.
+            timeout: seconds until it raises, whatever the broker does.
+
+        Raises:
+            UnroutableError: there is no queue for it.
+            PublishError: not confirmed in time, refused, or no connection.
+        """
+        ...
+
+    def consume(self, prefetch: int) -> AbstractAsyncContextManager[Consumer]:
+        """Subscribe. Leaving the context ends the subscription and gives back its unended deliveries."""
+        ...
+
+    async def ready_count(self) -> int:
+        """How many messages wait in the queue, undelivered.
+
+        Raises:
+            BrokerError: the broker can't be asked now.
+        """
+        ...

@@ -1,0 +1,115 @@
+"""Every setting: its name, default and help. Read from environment variables named TASKQUEUE_<NAME>."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """One class for all processes: they share a store, a queue and their timings.
+
+    Raises:
+        pydantic.ValidationError: a value is out of its range or of the wrong type.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="TASKQUEUE_", frozen=True)
+
+    data_dir: Path = Field(
+        Path("data"), description="Folder of the database file, `tasks.db`. Mount the folder, never the file."
+    )
+    broker_url: SecretStr = Field(
+        SecretStr("amqp://taskqueue:taskqueue@127.0.0.1:5672/"),
+        description="Where the broker is: `amqp://user:password@host:port/vhost`. "
+        "The embedded mode uses its own queue in memory and doesn't read this.",
+    )
+    queue: str = Field(
+        "tasks",
+        pattern=r"^[A-Za-z0-9._-]{1,200}$",
+        description="Name of the queue; its dead-letter queue is `<name>.dead`.",
+    )
+
+    host: str = Field(
+        "127.0.0.1",
+        description="Address that the API listens on. There is no authentication: think before widening.",
+    )
+    port: int = Field(8080, ge=0, le=65535, description="Port that the API listens on; 0 picks a free one.")
+    max_body_bytes: int = Field(
+        1024 * 1024, ge=1, description="Largest request body, in bytes; a larger one is answered 413."
+    )
+    publish_timeout: float = Field(
+        1.5,
+        gt=0,
+        le=60,
+        description="Seconds a publish may take until the task is left to the relay as `pending`.",
+    )
+    write_timeout: float = Field(
+        5,
+        gt=0,
+        le=300,
+        description="Seconds a write may wait for the database's write lock; a POST is then answered 503.",
+    )
+
+    consumers: int = Field(
+        2, ge=1, le=1000, description="Consumers of a worker process: the tasks that it runs at a time."
+    )
+    prefetch: int = Field(
+        5, ge=1, le=1000, description="Messages that the broker hands to a consumer ahead of time."
+    )
+    handlers: str = Field(
+        "handlers",
+        description="Modules or packages that register actions, separated by commas. "
+        "All modules of a package are imported.",
+    )
+    simulated_work: float = Field(
+        0, ge=0, le=3600, description="Seconds of waiting added to each task, to watch a queue fill and drain."
+    )
+    max_result_bytes: int = Field(
+        1024 * 1024, ge=1, description="Largest result of a task as JSON, in bytes; a larger one fails the task."
+    )
+    lease: float = Field(
+        15,
+        gt=0,
+        le=3600,
+        description="Seconds without a heartbeat after which a worker counts as lost and its tasks are rescued.",
+    )
+    dispatch_lease: float = Field(
+        10,
+        gt=0,
+        le=3600,
+        description="Seconds during which one process alone may publish a pending task. "
+        "Keep it above `publish_timeout`.",
+    )
+    relay_interval: float = Field(
+        1, gt=0, le=60, description="Seconds between two looks for pending tasks that are due."
+    )
+    give_back_after: float = Field(
+        5,
+        gt=0,
+        le=3600,
+        description="Seconds after which messages prefetched behind a running task go back to the queue.",
+    )
+    reconcile_after: float = Field(
+        60,
+        gt=0,
+        description="Seconds after which a queued task whose message is not in the queue is published again.",
+    )
+    drain_timeout: float = Field(
+        20, gt=0, le=3600, description="Seconds that running tasks and requests have to finish after SIGTERM."
+    )
+    health_file: Path | None = Field(
+        None, description="File that a healthy worker touches at each heartbeat, for a cheap health check."
+    )
+
+    log_format: Literal["auto", "json", "text"] = Field(
+        "auto", description="`json` lines, readable `text`, or `auto`: text on a terminal, JSON elsewhere."
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        "INFO", description="Least severe log lines that are written."
+    )
+
+    @property
+    def database(self) -> Path:
+        """The database file."""
+        return self.data_dir / "tasks.db"
