@@ -7,6 +7,10 @@ from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
+#: What the name of each setting's environment variable begins with.
+PREFIX = "TASKQUEUE_"
+
+
 class Settings(BaseSettings):
     """One class for all processes: they share a store, a queue and their timings.
 
@@ -14,7 +18,7 @@ class Settings(BaseSettings):
         pydantic.ValidationError: a value is out of its range or of the wrong type.
     """
 
-    model_config = SettingsConfigDict(env_prefix="TASKQUEUE_", frozen=True)
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True)
 
     data_dir: Path = Field(
         Path("data"), description="Folder of the database file, `tasks.db`. Mount the folder, never the file."
@@ -67,6 +71,22 @@ class Settings(BaseSettings):
     )
     max_result_bytes: int = Field(
         1024 * 1024, ge=1, description="Largest result of a task as JSON, in bytes; a larger one fails the task."
+    )
+    max_attempts: int = Field(
+        3, ge=1, le=100, description="Attempts that a task has, if its POST doesn't say."
+    )
+    retry_base: float = Field(
+        1, ge=0, le=3600, description="Longest wait before the second attempt, in seconds; doubles each time."
+    )
+    retry_cap: float = Field(
+        600, ge=0, le=86400, description="Longest wait between two attempts, in seconds."
+    )
+    task_timeout: float = Field(
+        3600,
+        gt=0,
+        le=82800,
+        description="Seconds that an attempt may take, if the task's POST doesn't say. "
+        "The broker lets a message go unacknowledged no longer than a day.",
     )
     lease: float = Field(
         15,

@@ -1,0 +1,181 @@
+"""Applies the numbered migrations, each in one transaction, recorded with its checksum."""
+
+import contextlib
+import hashlib
+import logging
+import re
+import sqlite3 as standard_sqlite
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from pathlib import Path
+
+from taskqueue.store import StoreError
+from taskqueue.store.locks import WriteLock
+from taskqueue.store.sqlite import Connection, connect, journal_mode, translated_errors
+from taskqueue.store.writer import transaction
+
+log = logging.getLogger("taskqueue.migrate")
+
+#: Seconds that a migration waits for running processes to let it write.
+_LOCK_TIMEOUT = 60
+
+_RECORDS = """
+CREATE TABLE IF NOT EXISTS schema_migrations (
+    version    INTEGER PRIMARY KEY,
+    name       TEXT    NOT NULL,
+    checksum   TEXT    NOT NULL,
+    applied_at INTEGER NOT NULL
+) STRICT
+"""
+
+
+class MigrationError(StoreError):
+    """The database can't be migrated; nothing of the failed migration is kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """One numbered file."""
+
+    version: int
+    name: str
+    sql: str
+
+    @property
+    def checksum(self) -> str:
+        return hashlib.sha256(self.sql.encode()).hexdigest()
+
+
+def shipped_migrations(folder: Traversable | None = None) -> list[Migration]:
+    """The migrations in a folder, oldest first; by default those of this version.
+
+    Raises:
+        MigrationError: a file's name is not `NNNN_name.sql`, or a number is missing or taken twice.
+    """
+    folder = folder or files("taskqueue_migrate") / "migrations"
+    migrations = []
+    for file in sorted(folder.iterdir(), key=lambda file: file.name):
+        match = re.fullmatch(r"(\d{4})_(\w+)\.sql", file.name)
+        if not match:
+            raise MigrationError(f"{file.name}: a migration is named NNNN_name.sql")
+        migrations.append(Migration(int(match[1]), match[2], file.read_text(encoding="utf-8")))
+    if [migration.version for migration in migrations] != list(range(1, len(migrations) + 1)):
+        raise MigrationError("migrations are numbered 0001, 0002, ... without a gap")
+    return migrations
+
+
+def migrate(database: Path, migrations: list[Migration] | None = None) -> list[Migration]:
+    """Bring the database to the newest schema, creating the file if need be, and return what was applied.
+
+    Two of these at once are safe: each migration looks anew, in its own transaction, whether it is due.
+
+    Raises:
+        MigrationError: an applied migration was edited or is missing, the schema is newer, or one failed.
+        StoreError: the file can't be opened, written or is damaged.
+    """
+    migrations = shipped_migrations() if migrations is None else migrations
+    with _writing(database) as (connection, lock):
+        applied = []
+        for migration in migrations:
+            deadline = time.monotonic() + _LOCK_TIMEOUT
+            with lock.held(deadline):
+                if migration.version in _check_records(connection, migrations):
+                    continue
+                _keep_copy(database, connection, migration)
+                with transaction(connection, database, deadline):
+                    _apply(connection, migration)
+                applied.append(migration)
+                log.info("applied migration %04d_%s", migration.version, migration.name)
+        _check_records(connection, migrations)
+        return applied
+
+
+@contextlib.contextmanager
+def _writing(database: Path) -> Iterator[tuple[Connection, WriteLock]]:
+    if not database.parent.is_dir():
+        raise StoreError(f"{database.parent}: no such folder; TASKQUEUE_DATA_DIR names the data folder")
+    with contextlib.ExitStack() as stack:
+        connection = connect(database, busy_timeout=_LOCK_TIMEOUT, create=True)
+        stack.callback(connection.close)
+        try:
+            lock = WriteLock(database)
+        except OSError as error:
+            raise StoreError(f"{error.filename}: {error.strerror}") from error
+        stack.callback(lock.close)
+        with lock.held(time.monotonic() + _LOCK_TIMEOUT), translated_errors(database):
+            # Takes effect only before the first table.
+            connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+            connection.execute(f"PRAGMA journal_mode = {journal_mode()}")
+            damage = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+            if damage != "ok":
+                raise StoreError(f"{database}: damaged ({damage}); restore a backup (docs/operations.md)")
+            connection.execute(_RECORDS)
+        yield connection, lock
+
+
+def _check_records(connection: Connection, migrations: list[Migration]) -> set[int]:
+    """The versions applied so far.
+
+    Raises:
+        MigrationError: they are not those that we know.
+    """
+    known = {migration.version: migration for migration in migrations}
+    rows = connection.execute("SELECT version, name, checksum FROM schema_migrations").fetchall()
+    for row in rows:
+        label = f"{row['version']:04d}_{row['name']}"
+        if row["version"] > len(migrations):
+            raise MigrationError(
+                f"the database has migration {label}, newer than this version of taskqueue knows: "
+                "upgrade taskqueue, or restore the copy made before that migration"
+            )
+        if row["checksum"] != known[row["version"]].checksum:
+            raise MigrationError(
+                f"migration {label} was edited after it was applied: put the file back, and add a new one"
+            )
+    versions = {row["version"] for row in rows}
+    missing = set(range(1, max(versions, default=0) + 1)) - versions
+    if missing:
+        raise MigrationError(f"migration {min(missing):04d} was never applied, but a later one was")
+    return versions
+
+
+def _keep_copy(database: Path, connection: Connection, migration: Migration) -> None:
+    """Keep a copy beside a database that already has a schema."""
+    if migration.version == 1:
+        return
+    copy = database.with_name(f"{database.name}.before-{migration.version:04d}-{int(time.time())}")
+    try:
+        connection.execute("VACUUM INTO ?", (str(copy),))
+    except connection.Error as error:
+        copy.unlink(missing_ok=True)
+        raise MigrationError(f"{copy}: could not keep a copy before migrating: {error}") from error
+    log.info("kept a copy of the database in %s", copy)
+
+
+def _apply(connection: Connection, migration: Migration) -> None:
+    try:
+        for statement in _statements(migration.sql):
+            connection.execute(statement)
+    except connection.Error as error:
+        raise MigrationError(
+            f"migration {migration.version:04d}_{migration.name} failed and was undone: {error}"
+        ) from error
+    connection.execute(
+        "INSERT INTO schema_migrations (version, name, checksum, applied_at) VALUES (?, ?, ?, ?)",
+        (migration.version, migration.name, migration.checksum, time.time_ns() // 1_000_000),
+    )
+
+
+def _statements(sql: str) -> Iterator[str]:
+    """Split a script, since `executescript` would commit on its own. A statement ends a line."""
+    statement = ""
+    for line in sql.splitlines(keepends=True):
+        statement += line
+        if standard_sqlite.complete_statement(statement):
+            yield statement
+            statement = ""
+    if statement.strip():
+        raise MigrationError(f"the last statement is not complete: {statement.strip()[:80]}")

@@ -1,0 +1,8 @@
+"""taskqueue: a background task queue with a REST API.
+
+What a file of handlers imports; everything else has its own module.
+"""
+
+from taskqueue.actions import Reject, Retry, TaskContext, action
+
+__all__ = ["Reject", "Retry", "TaskContext", "action"]

@@ -1,0 +1,82 @@
+"""What every entry point does the same: read settings, set up logs, run until told to stop, exit with a code."""
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+from typing import Any, NoReturn
+
+from pydantic import ValidationError
+
+from taskqueue.broker import BrokerError
+from taskqueue.logs import set_up_logging
+from taskqueue.settings import PREFIX, Settings
+from taskqueue.store import StoreError
+
+log = logging.getLogger("taskqueue")
+
+#: Exit codes, beside 0: an error that starting again won't mend by itself, and bad settings (as in sysexits.h).
+EXIT_FAILURE = 1
+EXIT_CONFIG = 78
+
+
+class FatalError(Exception):
+    """The process can't start or go on. The text is the one line that its user reads."""
+
+
+def run_command(command: Callable[[Settings], None]) -> None:
+    """Run a command with the environment's settings; expected errors become one line and an exit code."""
+    settings = _read_settings()
+    set_up_logging(settings)
+    try:
+        command(settings)
+    except (FatalError, StoreError, BrokerError) as error:
+        log.error("%s", error)
+        sys.exit(EXIT_FAILURE)
+
+
+def run_service(service: Callable[[Settings, asyncio.Event], Awaitable[None]]) -> None:
+    """Run a service until SIGTERM or SIGINT.
+
+    Args:
+        service: its second argument is set at the signal; it then drains and returns.
+    """
+    run_command(lambda settings: _run_loop(_until_signal(service, settings)))
+
+
+async def _until_signal(
+    service: Callable[[Settings, asyncio.Event], Awaitable[None]], settings: Settings
+) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    await service(settings, stop)
+
+
+def _run_loop(main: Any) -> None:
+    try:
+        import uvloop  # noqa: PLC0415: there is none for some platforms
+    except ImportError:
+        asyncio.run(main)
+    else:
+        uvloop.run(main)
+
+
+def _read_settings() -> Settings:
+    known = {PREFIX + name.upper() for name in Settings.model_fields}
+    if unknown := sorted(name for name in os.environ if name.startswith(PREFIX) and name not in known):
+        _exit_config(f"unknown setting {', '.join(unknown)} (docs/configuration.md lists the known ones)")
+    try:
+        return Settings()
+    except ValidationError as error:
+        _exit_config(
+            "; ".join(f"{PREFIX}{str(e['loc'][0]).upper()}: {e['msg']}" for e in error.errors())
+        )
+
+
+def _exit_config(text: str) -> NoReturn:
+    print(f"taskqueue: {text}", file=sys.stderr)  # noqa: T201: there is no logging without settings
+    sys.exit(EXIT_CONFIG)

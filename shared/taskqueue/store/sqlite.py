@@ -1,0 +1,95 @@
+"""Which SQLite library serves, how a connection is set up, and what its errors mean to us."""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    import sqlite3
+else:
+    try:
+        import pysqlite3 as sqlite3
+    except ImportError:
+        import sqlite3
+
+Connection = sqlite3.Connection
+Row = sqlite3.Row
+IntegrityError = sqlite3.IntegrityError
+SQLITE_VERSION: Final = sqlite3.sqlite_version
+
+#: 64 MiB: what a write-ahead log is cut back to after a checkpoint that a long reader held up.
+_JOURNAL_SIZE_LIMIT = 64 * 1024 * 1024
+
+
+class StoreError(Exception):
+    """The store can't be used. The text says why and what to do."""
+
+
+class StoreUnavailableError(StoreError):
+    """The store can't be read or written now; nothing of the refused write was stored. It may pass."""
+
+
+class StoreBusyError(StoreUnavailableError):
+    """Another process held the write lock for too long."""
+
+
+def wal_is_safe(version: tuple[int, ...]) -> bool:
+    """Whether this SQLite may use a write-ahead log with several writing processes.
+
+    Versions 3.7.0 to 3.51.2 have the WAL-reset bug, which can corrupt the database
+    (https://sqlite.org/wal.html#walresetbug); it is also fixed in 3.50.7 and 3.44.6.
+    """
+    branch, patch = version[:2], version[2]
+    return version >= (3, 51, 3) or (branch == (3, 50) and patch >= 7) or (branch == (3, 44) and patch >= 6)
+
+
+def journal_mode() -> str:
+    """`wal` where it is safe, else `delete`: a rollback journal, slower, and readers wait for writers."""
+    return "wal" if wal_is_safe(sqlite3.sqlite_version_info) else "delete"
+
+
+def connect(path: Path, *, busy_timeout: float, create: bool = False, read_only: bool = False) -> Connection:
+    """Open the database in autocommit mode, with the settings that every connection of ours has.
+
+    Args:
+        path: the database file; it must exist unless `create`.
+        busy_timeout: seconds to wait for another connection's lock.
+
+    Raises:
+        StoreUnavailableError: the file is missing, unreadable or locked.
+        StoreError: the file is not a database.
+    """
+    uri = f"{path.absolute().as_uri()}?mode={'rwc' if create else 'rw'}"
+    with translated_errors(path):
+        connection = sqlite3.connect(
+            uri, uri=True, timeout=busy_timeout, isolation_level=None, check_same_thread=False
+        )
+        try:
+            connection.row_factory = sqlite3.Row
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute("PRAGMA foreign_keys = ON")
+            connection.execute(f"PRAGMA journal_size_limit = {_JOURNAL_SIZE_LIMIT}")
+            if read_only:
+                connection.execute("PRAGMA query_only = ON")
+        except BaseException:
+            connection.close()
+            raise
+    return connection
+
+
+@contextlib.contextmanager
+def translated_errors(path: Path) -> Iterator[None]:
+    """Turn SQLite's errors about the file, the disk and the locks into ours, naming the file."""
+    try:
+        yield
+    except IntegrityError:
+        raise
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY:
+            raise StoreBusyError(f"{path}: another process holds the write lock") from error
+        raise StoreUnavailableError(f"{path}: {error}") from error
+    except sqlite3.DatabaseError as error:
+        if error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+            raise StoreError(f"{path}: {error}; restore a backup (docs/operations.md)") from error
+        raise

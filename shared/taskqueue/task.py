@@ -1,0 +1,153 @@
+"""The life of a task: its statuses, the edges between them, and the task itself. Standard library only.
+
+`docs/lifecycle.md` tells the same in prose.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import NamedTuple
+
+
+class Status(StrEnum):
+    """Where a task stands."""
+
+    #: Durable, and not with the broker: it waits for its time, for a retry, or for a broker that is away.
+    PENDING = "pending"
+    #: The broker has confirmed its message.
+    QUEUED = "queued"
+    #: Claimed by one worker.
+    RUNNING = "running"
+    #: Final: the handler returned a result.
+    COMPLETED = "completed"
+    #: Final: an error, and no attempts left.
+    FAILED = "failed"
+    #: Final: a client asked for it.
+    CANCELLED = "cancelled"
+
+
+FINAL = frozenset({Status.COMPLETED, Status.FAILED, Status.CANCELLED})
+
+
+class Outcome(StrEnum):
+    """How an attempt ended."""
+
+    OK = "ok"
+    #: The handler raised, or its arguments or its result were no good.
+    ERROR = "error"
+    #: It ran longer than the task's timeout.
+    TIMEOUT = "timeout"
+    #: Its worker stopped beating.
+    WORKER_LOST = "worker_lost"
+    #: Its worker was stopped cleanly before it could finish; doesn't count as a failure.
+    SHUTDOWN = "shutdown"
+    #: A client asked to cancel the task while it ran.
+    CANCELLED = "cancelled"
+
+
+class Edge(NamedTuple):
+    """One way from a status to another, and the verb of `TaskStore` that takes it."""
+
+    source: Status | None
+    target: Status
+    verb: str
+
+
+#: Every edge there is. Each is one guarded UPDATE (or INSERT) in `store/queries.sql`.
+TRANSITIONS = (
+    Edge(None, Status.PENDING, "submit"),
+    Edge(Status.PENDING, Status.QUEUED, "mark_queued"),
+    Edge(Status.PENDING, Status.RUNNING, "claim"),
+    Edge(Status.QUEUED, Status.RUNNING, "claim"),
+    Edge(Status.RUNNING, Status.COMPLETED, "complete"),
+    Edge(Status.RUNNING, Status.PENDING, "retry"),
+    Edge(Status.RUNNING, Status.FAILED, "fail"),
+    Edge(Status.RUNNING, Status.PENDING, "release"),
+    Edge(Status.RUNNING, Status.PENDING, "rescue"),
+    Edge(Status.RUNNING, Status.FAILED, "rescue"),
+    Edge(Status.QUEUED, Status.PENDING, "requeue"),
+    Edge(Status.PENDING, Status.CANCELLED, "cancel"),
+    Edge(Status.QUEUED, Status.CANCELLED, "cancel"),
+    Edge(Status.RUNNING, Status.CANCELLED, "retry"),
+    Edge(Status.RUNNING, Status.CANCELLED, "fail"),
+    Edge(Status.RUNNING, Status.CANCELLED, "release"),
+    Edge(Status.RUNNING, Status.CANCELLED, "rescue"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class NewTask:
+    """A validated task on its way into the store.
+
+    Times are Unix milliseconds, `timeout` is in milliseconds.
+    """
+
+    id: str
+    action: str
+    #: The JSON text that will travel through the queue.
+    payload: str
+    created_at: int
+    run_at: int
+    priority: int
+    max_attempts: int
+    timeout: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A task as the store tells it. Times are Unix milliseconds; `payload`, `result` and `error` JSON text."""
+
+    id: str
+    action: str
+    payload: str
+    status: Status
+    result: str | None
+    error: str | None
+    created_at: int
+    run_at: int
+    processed_at: int | None
+    priority: int
+    attempt: int
+    failures: int
+    max_attempts: int
+    timeout: int | None
+    cancel_requested: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One run of a task by one worker. Times are Unix milliseconds; `error` is JSON text."""
+
+    number: int
+    worker: str
+    started_at: int
+    ended_at: int | None
+    outcome: Outcome | None
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A running task in its worker's hands: `(id, attempt, worker)` is the fence that guards every later write.
+
+    `timeout` is in milliseconds.
+    """
+
+    id: str
+    attempt: int
+    worker: str
+    action: str
+    payload: str
+    failures: int
+    max_attempts: int
+    timeout: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Dispatch:
+    """A pending task that this process alone may publish for the length of a dispatch lease."""
+
+    id: str
+    #: New for each publish; the mark is guarded by it.
+    dispatch_id: str
+    payload: str
+    priority: int
