@@ -1,0 +1,157 @@
+"""The embedded mode's broker: a queue inside one process and one event loop, gone when the process ends."""
+
+import asyncio
+import heapq
+import itertools
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Self
+
+from .protocol import BrokerState, PublishError
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A rejected message."""
+
+    body: bytes
+    reason: str
+
+
+@dataclass(order=True, slots=True)
+class _Message:
+    #: Orders the queue: minus the priority, then the arrival. It is kept through a requeue, so that the
+    #: message returns to the front of its priority.
+    rank: tuple[int, int]
+    body: bytes = field(compare=False)
+    redelivered: bool = field(default=False, compare=False)
+
+
+class MemoryBroker:
+    """A `Broker` whose messages live in this object."""
+
+    def __init__(self) -> None:
+        #: What was rejected, oldest first.
+        self.dead: list[DeadLetter] = []
+        self._ready: list[_Message] = []  # a heap
+        self._arrivals = itertools.count()
+        self._consumers: set[_Consumer] = set()
+        self._open = False
+
+    async def __aenter__(self) -> Self:
+        self._open = True
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        self._open = False
+        for consumer in tuple(self._consumers):
+            consumer.close()
+
+    @property
+    def state(self) -> BrokerState:
+        return BrokerState.CONNECTED if self._open else BrokerState.DISCONNECTED
+
+    @property
+    def queues_created(self) -> int:
+        return int(self._open)
+
+    async def publish(self, body: bytes, *, message_id: str, priority: int, timeout: float) -> None:
+        if not self._open:
+            raise PublishError("the broker is closed")
+        self._put(_Message((-priority, next(self._arrivals)), body))
+
+    @asynccontextmanager
+    async def consume(self, prefetch: int) -> AsyncIterator["_Consumer"]:
+        consumer = _Consumer(self, prefetch)
+        self._consumers.add(consumer)
+        try:
+            yield consumer
+        finally:
+            consumer.close()
+            self._consumers.discard(consumer)
+
+    async def ready_count(self) -> int:
+        return len(self._ready)
+
+    def _put(self, message: _Message) -> None:
+        heapq.heappush(self._ready, message)
+        for consumer in self._consumers:
+            consumer.news.set()
+
+    def _take(self) -> _Message | None:
+        return heapq.heappop(self._ready) if self._ready else None
+
+
+class _Consumer:
+    """Takes a message from the queue only when asked for one: it has no buffer of its own."""
+
+    def __init__(self, broker: MemoryBroker, prefetch: int) -> None:
+        #: Set when `__anext__` should look again.
+        self.news = asyncio.Event()
+        self._broker = broker
+        self._prefetch = prefetch
+        self._unended: dict[_Delivery, _Message] = {}
+        self._paused = False
+        self._closed = False
+
+    def __aiter__(self) -> AsyncIterator["_Delivery"]:
+        return self
+
+    async def __anext__(self) -> "_Delivery":
+        while not self._closed:
+            if not self._paused and len(self._unended) < self._prefetch and (message := self._broker._take()):
+                delivery = _Delivery(self, message.body, message.redelivered)
+                self._unended[delivery] = message
+                return delivery
+            self.news.clear()
+            await self.news.wait()
+        raise StopAsyncIteration
+
+    async def pause(self) -> None:
+        self._paused = True
+
+    async def resume(self) -> None:
+        self._paused = False
+        self.news.set()
+
+    @property
+    def attached(self) -> bool:
+        return not (self._paused or self._closed)
+
+    def close(self) -> None:
+        self._closed = True
+        self.news.set()
+        for delivery in tuple(self._unended):
+            self.requeue(delivery)
+
+    def end(self, delivery: "_Delivery") -> bool:
+        """Whether this call has ended it; not if it had ended before."""
+        self.news.set()
+        return self._unended.pop(delivery, None) is not None
+
+    def requeue(self, delivery: "_Delivery") -> None:
+        if message := self._unended.pop(delivery, None):
+            message.redelivered = True
+            self.news.set()
+            self._broker._put(message)
+
+    def reject(self, delivery: "_Delivery", reason: str) -> None:
+        if self.end(delivery):
+            self._broker.dead.append(DeadLetter(delivery.body, reason))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Delivery:
+    _consumer: _Consumer
+    body: bytes
+    redelivered: bool
+
+    async def ack(self) -> None:
+        self._consumer.end(self)
+
+    async def requeue(self) -> None:
+        self._consumer.requeue(self)
+
+    async def reject(self, reason: str) -> None:
+        self._consumer.reject(self, reason)
