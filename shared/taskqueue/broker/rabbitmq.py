@@ -1,0 +1,188 @@
+"""The broker for `amqp://`: RabbitMQ 4.0 or later, with quorum queues."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import Self
+from uuid import uuid4
+
+from aio_pika import DeliveryMode, Message
+from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage
+from aio_pika.exceptions import PublishError as ReturnedError
+from aiormq.abc import AbstractConnection as UnderlayConnection
+
+from .protocol import BrokerError, BrokerState, PublishError, UnroutableError
+from .rabbitmq_connection import (
+    STEP_TIMEOUT,
+    RefusedError,
+    Supervisor,
+    bounded,
+    connected,
+    is_blocked,
+    lost,
+    opened,
+    underlay,
+)
+from .rabbitmq_consumer import RabbitConsumer
+from .rabbitmq_topology import Topology
+
+#: Seconds that entering waits to hear whether the credentials are refused.
+ENTER_TIMEOUT = 5
+#: Seconds to count the queue's messages in.
+COUNT_TIMEOUT = 2
+#: A reason travels in a header, and headers must fit into one frame.
+LONGEST_REASON = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class _Publisher:
+    """The connection to publish on, while it is up."""
+
+    connection: AbstractConnection
+    lower: UnderlayConnection
+    channel: AbstractChannel
+
+    @property
+    def state(self) -> BrokerState:
+        if self.channel.is_closed:
+            return BrokerState.DISCONNECTED
+        return BrokerState.BLOCKED if is_blocked(self.lower) else BrokerState.CONNECTED
+
+
+class RabbitBroker:
+    """A `Broker`. It publishes and consumes on connections of their own: RabbitMQ stops reading from a
+    publisher while an alarm is on, and acks must not wait behind that."""
+
+    def __init__(self, url: str, queue: str) -> None:
+        self._url = url
+        self._topology = Topology(queue)
+        self._publishing = Supervisor("publishing to RabbitMQ", self._publishing_session)
+        self._consuming = Supervisor("consuming from RabbitMQ", self._consuming_session)
+        self._publisher: _Publisher | None = None
+        #: The connection to consume on, while it is up.
+        self._source: AbstractConnection | None = None
+        self._source_up = asyncio.Event()
+        self._consumers: set[RabbitConsumer] = set()
+        self._counting = asyncio.Lock()
+        self._counting_channel: AbstractChannel | None = None
+
+    async def __aenter__(self) -> Self:
+        self._publishing.start()
+        try:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._publishing.tried.wait(), ENTER_TIMEOUT)
+        except BaseException:
+            await self._publishing.stop()
+            raise
+        if isinstance(self._publishing.problem, RefusedError):
+            await self._publishing.stop()
+            raise self._publishing.problem
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await asyncio.gather(
+            self._publishing.stop(),
+            self._consuming.stop(),
+            *(consumer.close() for consumer in self._consumers),
+        )
+
+    @property
+    def state(self) -> BrokerState:
+        return BrokerState.DISCONNECTED if self._publisher is None else self._publisher.state
+
+    @property
+    def queues_created(self) -> int:
+        return self._topology.queues_created
+
+    async def publish(self, body: bytes, *, message_id: str, priority: int, timeout: float) -> None:
+        message = Message(
+            body, message_id=message_id, priority=priority, delivery_mode=DeliveryMode.PERSISTENT
+        )
+        await self._send(message, self._topology.queue, timeout)
+
+    @asynccontextmanager
+    async def consume(self, prefetch: int) -> AsyncIterator[RabbitConsumer]:
+        self._consuming.start()
+        consumer = RabbitConsumer(prefetch, self._topology, self._connected_source, self._bury)
+        self._consumers.add(consumer)
+        consumer.start()
+        try:
+            yield consumer
+        finally:
+            self._consumers.discard(consumer)
+            await consumer.close()
+
+    async def ready_count(self) -> int:
+        publisher = self._reachable_publisher()
+        async with bounded(COUNT_TIMEOUT), self._counting:
+            # A question that fails closes its channel, or leaves it with an answer to come: drop that one.
+            channel, self._counting_channel = self._counting_channel, None
+            if channel is None or channel.is_closed:
+                channel = await publisher.connection.channel()
+            queue = await channel.declare_queue(self._topology.queue, passive=True)
+            self._counting_channel = channel
+            return queue.declaration_result.message_count or 0
+
+    async def _send(self, message: Message, exchange_name: str, timeout: float) -> None:
+        started = asyncio.get_running_loop().time()
+        returned: ReturnedError | None = None
+        try:
+            publisher = self._reachable_publisher()
+            async with bounded(timeout):
+                exchange = await publisher.channel.get_exchange(exchange_name, ensure=False)
+                try:
+                    await exchange.publish(message, routing_key=self._topology.queue, mandatory=True)
+                except ReturnedError as error:
+                    returned = error
+                    await self._topology.ensure(publisher.connection, since=started)
+        except BrokerError as error:
+            if returned is None:
+                raise PublishError(str(error)) from error
+        if returned is not None:
+            raise UnroutableError("RabbitMQ had no queue for the message") from returned
+
+    async def _bury(self, message: AbstractIncomingMessage, reason: str) -> None:
+        copy = Message(
+            message.body,
+            headers={**message.headers, "x-reason": reason[:LONGEST_REASON]},
+            message_id=message.message_id or uuid4().hex,
+            priority=message.priority or 0,
+            delivery_mode=DeliveryMode.PERSISTENT,
+        )
+        await self._send(copy, self._topology.dead, STEP_TIMEOUT)
+
+    def _reachable_publisher(self) -> _Publisher:
+        publisher = self._publisher
+        if publisher is None or publisher.state is not BrokerState.CONNECTED:
+            raise BrokerError(f"RabbitMQ is {self.state}")
+        return publisher
+
+    async def _connected_source(self) -> AbstractConnection:
+        while self._source is None:
+            await self._source_up.wait()
+        return self._source
+
+    @asynccontextmanager
+    async def _publishing_session(self) -> AsyncIterator[Awaitable[None]]:
+        async with connected(self._url, "publishing") as connection:
+            await self._topology.ensure(connection, since=asyncio.get_running_loop().time())
+            async with opened(connection, confirms=True) as channel:
+                lower = await underlay(channel)
+                self._publisher = _Publisher(connection, lower.connection, channel)
+                try:
+                    yield lost(lower)
+                finally:
+                    self._publisher = None
+
+    @asynccontextmanager
+    async def _consuming_session(self) -> AsyncIterator[Awaitable[None]]:
+        async with connected(self._url, "consuming") as connection:
+            assert connection.transport is not None
+            self._source = connection
+            self._source_up.set()
+            try:
+                yield lost(connection.transport.connection)
+            finally:
+                self._source = None
+                self._source_up.clear()

@@ -1,0 +1,191 @@
+"""Staying connected to RabbitMQ: errors, deadlines, connections and what runs again whenever they are lost.
+
+This is our own loop, not aio-pika's RobustConnection, because waiting inside that one can't be bounded and
+its pauses don't grow, and because a caller has to know at once that there is no connection.
+"""
+
+import asyncio
+import logging
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+
+import aio_pika
+from aio_pika.abc import AbstractChannel, AbstractConnection
+from aio_pika.exceptions import AMQPError, AuthenticationError, ProbableAuthenticationError
+from aiormq.abc import AbstractChannel as UnderlayChannel
+from aiormq.abc import AbstractConnection as UnderlayConnection
+from aiormq.exceptions import ChannelAccessRefused
+
+from .protocol import BrokerError
+
+log = logging.getLogger("taskqueue.broker")
+# aiormq logs an error, some with a traceback, at each attempt to connect. What matters of it is logged here.
+logging.getLogger("aiormq").setLevel(logging.CRITICAL)
+
+#: Seconds. aiormq gives a silent connection up after 3 * (heartbeat + 1) + heartbeat / 2, here 38.
+HEARTBEAT = 10
+#: Seconds that one step of the conversation (a connect, an RPC) may take.
+STEP_TIMEOUT = 5
+#: Seconds that closing may take. aiormq itself waits 2 for a broker that doesn't answer.
+CLOSE_TIMEOUT = 3
+CHANNEL_CLOSE_TIMEOUT = 1
+#: Seconds before a lost session is tried again: at first, and at most.
+FIRST_PAUSE, LONGEST_PAUSE = 0.1, 2.0
+
+
+class RefusedError(BrokerError):
+    """The broker knows us and says no: waiting doesn't help."""
+
+
+@asynccontextmanager
+async def bounded(seconds: float | None) -> AsyncIterator[None]:
+    """Give aio-pika calls a deadline, and turn all that they raise into a `BrokerError` of one line."""
+    task = asyncio.current_task()
+    assert task is not None
+    cancels = task.cancelling()
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except BrokerError:
+        raise
+    except asyncio.CancelledError:
+        # When a connection dies of missed heartbeats, aiormq ends whoever waits for an answer with a
+        # CancelledError. Nobody asked for that: it must not cancel a request, or the loop that reconnects.
+        if task.cancelling() > cancels:
+            raise
+        raise BrokerError("the connection was lost") from None
+    except TimeoutError:
+        raise BrokerError("no answer in time") from None
+    except (AuthenticationError, ProbableAuthenticationError, ChannelAccessRefused) as error:
+        raise RefusedError(describe(error)) from error
+    except Exception as error:
+        # Not only AMQPError: a dying connection also shows as OSError, RuntimeError or a bare Exception.
+        raise BrokerError(describe(error)) from error
+
+
+def describe(error: BaseException) -> str:
+    """The error in one line."""
+    words = error.args if isinstance(error, AMQPError | OSError) else (type(error).__name__, error)
+    return " ".join(" ".join(str(word) for word in words if word is not None).split()) or type(error).__name__
+
+
+@asynccontextmanager
+async def connected(url: str, purpose: str) -> AsyncIterator[AbstractConnection]:
+    """A new connection, closed at the end."""
+    async with bounded(STEP_TIMEOUT):
+        connection = await aio_pika.connect(
+            url,
+            timeout=STEP_TIMEOUT,
+            heartbeat=HEARTBEAT,
+            client_properties={"connection_name": f"taskqueue {purpose}"},
+        )
+    try:
+        yield connection
+    finally:
+        with suppress(BrokerError):
+            async with bounded(CLOSE_TIMEOUT):
+                await connection.close()
+
+
+@asynccontextmanager
+async def opened(connection: AbstractConnection, *, confirms: bool = False) -> AsyncIterator[AbstractChannel]:
+    """A new channel, closed at the end; with `confirms`, one to publish on.
+
+    Each leaves a little behind in its connection (aio-pika 10.2 removes its close callback from a copy of the
+    future that it added it to), so keep a channel rather than open one for each question.
+    """
+    async with bounded(STEP_TIMEOUT):
+        channel = await connection.channel(publisher_confirms=confirms, on_return_raises=confirms)
+    try:
+        yield channel
+    finally:
+        with suppress(BrokerError):
+            async with bounded(CHANNEL_CLOSE_TIMEOUT):
+                await channel.close()
+
+
+async def underlay(channel: AbstractChannel) -> UnderlayChannel:
+    """aiormq's channel. aio-pika's doesn't tell why it closed, nor that the broker cancelled a consumer."""
+    return await channel.get_underlay_channel()
+
+
+def is_blocked(connection: UnderlayConnection) -> bool:
+    """Whether the broker has said that it takes no messages for now.
+
+    aiormq has no attribute for it. `ready()` is its one public sign: it ends without waiting, or waits until
+    the broker takes messages again.
+    """
+    ready = connection.ready()
+    try:
+        ready.send(None)
+    except StopIteration:
+        return False
+    ready.close()
+    return True
+
+
+async def lost(it: UnderlayConnection | UnderlayChannel) -> None:
+    """Wait for the end of a connection or channel, and raise `BrokerError` with its reason."""
+    async with bounded(None):
+        await it.closing
+    raise BrokerError("the connection was lost")
+
+
+#: Sets something up, yields an awaitable that ends when it is lost (or raises, to have it logged), cleans up.
+Session = Callable[[], AbstractAsyncContextManager[Awaitable[object]]]
+
+
+class Supervisor:
+    """Runs a session again whenever it ends, with growing pauses while it keeps failing.
+
+    It logs a change of state, not each attempt.
+    """
+
+    def __init__(self, name: str, session: Session) -> None:
+        #: Why the session isn't up; None while it is.
+        self.problem: BrokerError | None = None
+        #: Set once the first attempt has come to an end.
+        self.tried = asyncio.Event()
+        self._name = name
+        self._session = session
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin; nothing happens if it has."""
+        self._task = self._task or asyncio.create_task(self._run(), name=f"taskqueue {self._name}")
+
+    async def stop(self) -> None:
+        """End the session. It takes a little more than `CLOSE_TIMEOUT` at most."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task], timeout=CLOSE_TIMEOUT + 1)
+
+    async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
+        pause = FIRST_PAUSE
+        while True:
+            started = loop.time()
+            try:
+                async with self._session() as lost:
+                    if self.problem is not None:
+                        log.info("%s: works again", self._name)
+                    self.problem = None
+                    self.tried.set()
+                    async with bounded(None):
+                        await lost
+            except BrokerError as error:
+                self._note(error)
+            except Exception as error:
+                log.exception("%s: unexpected error", self._name)
+                self._note(BrokerError(describe(error)))
+            if loop.time() - started > LONGEST_PAUSE:
+                pause = FIRST_PAUSE
+            await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311
+            pause = min(2 * pause, LONGEST_PAUSE)
+
+    def _note(self, problem: BrokerError) -> None:
+        if self.problem is None or str(self.problem) != str(problem):
+            log.warning("%s: %s; trying again", self._name, problem)
+        self.problem = problem
+        self.tried.set()

@@ -1,0 +1,70 @@
+"""The exchanges and queues that taskqueue has in RabbitMQ.
+
+    exchange <queue>  ──▶  queue <queue>  ── rejected ──▶  exchange <queue>.dead  ──▶  queue <queue>.dead
+
+A queue's arguments can't be changed later: what may have to be changed belongs in a policy of the broker.
+"""
+
+import asyncio
+from typing import Any
+
+from aio_pika import ExchangeType
+from aio_pika.abc import AbstractChannel, AbstractConnection
+from aio_pika.exceptions import ChannelNotFoundEntity, ChannelPreconditionFailed
+
+from .protocol import BrokerError
+from .rabbitmq_connection import STEP_TIMEOUT, bounded, describe, opened
+
+
+class Topology:
+    """Declares them, and counts how often the queue had gone."""
+
+    def __init__(self, queue: str) -> None:
+        self.queue = queue
+        self.dead = f"{queue}.dead"
+        self.queues_created = 0
+        self._declared_at = float("-inf")
+        self._lock = asyncio.Lock()
+
+    async def ensure(self, connection: AbstractConnection, since: float) -> None:
+        """Declare everything, unless that was done after `since` (in the event loop's time).
+
+        Raises:
+            BrokerError: it can't be done now.
+        """
+        async with self._lock:
+            if self._declared_at > since:
+                return
+            started = asyncio.get_running_loop().time()
+            async with bounded(STEP_TIMEOUT):
+                missing = not await self._exists(connection)
+                async with opened(connection) as channel:
+                    await self._declare(channel)
+            self._declared_at = started
+            self.queues_created += missing
+
+    async def _exists(self, connection: AbstractConnection) -> bool:
+        async with opened(connection) as channel:
+            try:
+                await channel.declare_queue(self.queue, passive=True)
+            except ChannelNotFoundEntity:
+                return False
+        return True
+
+    async def _declare(self, channel: AbstractChannel) -> None:
+        # Attempts are counted in the store, so the broker must never drop a message for having been delivered
+        # too often: a worker that is killed would take its neighbours' messages along.
+        common: dict[str, Any] = {"x-queue-type": "quorum", "x-delivery-limit": -1}
+        at_least_once = {
+            "x-dead-letter-exchange": self.dead,
+            "x-dead-letter-strategy": "at-least-once",
+            "x-overflow": "reject-publish",
+        }
+        for name, arguments in ((self.dead, common), (self.queue, common | at_least_once)):
+            try:
+                exchange = await channel.declare_exchange(name, ExchangeType.DIRECT, durable=True)
+                queue = await channel.declare_queue(name, durable=True, arguments=arguments)
+            except ChannelPreconditionFailed as error:
+                raise BrokerError(f"{name!r} exists with other arguments: {describe(error)}") from error
+            # A dead letter keeps its routing key.
+            await queue.bind(exchange, routing_key=self.queue)
