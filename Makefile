@@ -1,0 +1,78 @@
+# `make` lists what there is. Python 3.11 or newer is all that `run`, `test` and `check` need; `up` needs Docker.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+SOURCES := shared services tests
+DOCKER := $(shell docker version >/dev/null 2>&1 && echo yes)
+UV_COMPILE := uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header \
+	--no-emit-index-url --no-emit-find-links
+
+# Without its reaper, which can't be pulled everywhere (the fixtures clean up), and without guessing the host.
+export TESTCONTAINERS_RYUK_DISABLED := true
+export TESTCONTAINERS_HOST_OVERRIDE := 127.0.0.1
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help run up down test check format images lock clean
+# A failed recipe must not leave a half-made stamp.
+.DELETE_ON_ERROR:
+
+help: ## list the commands
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: $(VENV)/project.stamp ## API, worker and queue in one process on 127.0.0.1:8080, without Docker
+	@$(BIN)/taskqueue-embedded
+
+up: ## start it all with Docker Compose, wait until healthy, print the address
+	@deploy/compose-plugin
+	@deploy/base-images python rabbitmq
+	docker compose up --detach --build --wait
+	@echo "taskqueue is up: http://$$(docker compose port api 8080)"
+
+down: ## stop what `make up` started; tasks stay (add -v by hand to delete them)
+	docker compose down
+
+test: $(VENV)/project.stamp ## run all tests (those that need Docker only where it is); ARGS="tests/unit -k relay"
+ifeq ($(DOCKER),yes)
+	@deploy/compose-plugin
+	@deploy/base-images
+else
+	@echo "No Docker engine answers: the tests that need one can't run."
+endif
+	$(BIN)/pytest $(ARGS)
+
+check: $(VENV)/project.stamp ## formatting, lint, types, import boundaries
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/project.stamp ## format the code and fix what lint can fix
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+images: ## pull the base images, or build stand-ins where no registry answers
+	@deploy/compose-plugin
+	@deploy/base-images
+
+lock: $(VENV)/project.stamp ## pin the requirements anew; ARGS=--upgrade takes newer versions
+	$(BIN)/$(UV_COMPILE) $(ARGS) pyproject.toml -o requirements/image.txt
+	$(BIN)/$(UV_COMPILE) $(ARGS) pyproject.toml --extra dev -c requirements/image.txt -o requirements/dev.txt
+	echo hatchling | $(BIN)/$(UV_COMPILE) $(ARGS) - -c requirements/dev.txt -o requirements/build.txt
+
+clean: ## remove the environment and all caches; data/ and .env stay
+	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage
+	find $(SOURCES) -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The environment is made anew when the pinned requirements change, so that nothing stale stays in it.
+$(VENV)/requirements.stamp: requirements/dev.txt
+	@$(PYTHON) -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+		echo "taskqueue needs Python 3.11 or newer with its venv module (Debian: apt install python3-venv);" \
+			"name one with: make PYTHON=/path/to/python3" >&2; exit 1; }
+	$(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/pip install --quiet --require-hashes -r requirements/dev.txt
+	@touch $@
+
+$(VENV)/project.stamp: pyproject.toml $(VENV)/requirements.stamp
+	$(BIN)/pip install --quiet --no-build-isolation --no-deps -e .
+	@touch $@
