@@ -18,7 +18,6 @@ from dataclasses import dataclass, field
 from typing import Any, overload
 
 from pydantic import ConfigDict, PydanticUserError, TypeAdapter
-from typing_extensions import NotRequired, TypedDict
 
 #: What a handler may return: a JSON object, now or when awaited.
 Handler = Callable[..., "dict[str, Any] | Awaitable[dict[str, Any]]"]
@@ -27,7 +26,7 @@ Handler = Callable[..., "dict[str, Any] | Awaitable[dict[str, Any]]"]
 FALLBACK = "*"
 
 
-class Retry(Exception):  # noqa: N818: raised to ask for something, like StopIteration
+class Retry(Exception):  # noqa: N818  # raised to ask for something, like StopIteration
     """Raised by a handler: this attempt failed, try again.
 
     Args:
@@ -39,7 +38,7 @@ class Retry(Exception):  # noqa: N818: raised to ask for something, like StopIte
         self.after = after
 
 
-class Reject(Exception):  # noqa: N818: raised to ask for something, like StopIteration
+class Reject(Exception):  # noqa: N818  # raised to ask for something, like StopIteration
     """Raised by a handler: fail the task now, whatever attempts it has left."""
 
 
@@ -96,6 +95,9 @@ class Action:
 
 
 _registry: dict[str, Action] = {}
+
+#: Makes a class at run time, for pydantic alone: nothing that a type checker could follow.
+_typed_dict: Any = typing_extensions.TypedDict
 
 
 @overload
@@ -170,9 +172,9 @@ def _read_signature(name: str, function: Handler) -> Action:
             raise HandlersError(f"action {name!r}: parameter {parameter.name!r} can't be passed by name")
         else:
             required = parameter.default is parameter.empty
-            members[parameter.name] = annotation if required else NotRequired[annotation]
-    arguments = TypedDict(name, members)  # type: ignore[misc]  # made at run time, for pydantic alone
-    arguments.__pydantic_config__ = config  # type: ignore[attr-defined]
+            members[parameter.name] = annotation if required else typing_extensions.NotRequired[annotation]
+    arguments: Any = _typed_dict(name, members)
+    arguments.__pydantic_config__ = config
     try:
         return Action(name, function, TypeAdapter(arguments), context_parameter)
     except PydanticUserError as error:

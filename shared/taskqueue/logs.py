@@ -38,6 +38,6 @@ class _TextFormatter(logging.Formatter):
         super().__init__("%(asctime)s %(levelname)-7s %(message)s", datefmt="%H:%M:%S")
         self._standard = set(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
 
-    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802: the standard library's name
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  # the standard library's name
         extra = " ".join(f"{key}={value}" for key, value in vars(record).items() if key not in self._standard)
         return super().formatMessage(record) + (f"  {extra}" if extra else "")

@@ -46,9 +46,7 @@ def run_service(service: Callable[[Settings, asyncio.Event], Awaitable[None]]) -
     run_command(lambda settings: _run_loop(_until_signal(service, settings)))
 
 
-async def _until_signal(
-    service: Callable[[Settings, asyncio.Event], Awaitable[None]], settings: Settings
-) -> None:
+async def _until_signal(service: Callable[[Settings, asyncio.Event], Awaitable[None]], settings: Settings) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -58,7 +56,7 @@ async def _until_signal(
 
 def _run_loop(main: Any) -> None:
     try:
-        import uvloop  # noqa: PLC0415: there is none for some platforms
+        import uvloop  # noqa: PLC0415  # there is none for some platforms
     except ImportError:
         asyncio.run(main)
     else:
@@ -72,11 +70,9 @@ def _read_settings() -> Settings:
     try:
         return Settings()
     except ValidationError as error:
-        _exit_config(
-            "; ".join(f"{PREFIX}{str(e['loc'][0]).upper()}: {e['msg']}" for e in error.errors())
-        )
+        _exit_config("; ".join(f"{PREFIX}{str(e['loc'][0]).upper()}: {e['msg']}" for e in error.errors()))
 
 
 def _exit_config(text: str) -> NoReturn:
-    print(f"taskqueue: {text}", file=sys.stderr)  # noqa: T201: there is no logging without settings
+    print(f"taskqueue: {text}", file=sys.stderr)  # noqa: T201  # there is no logging without settings
     sys.exit(EXIT_CONFIG)

@@ -6,7 +6,6 @@ from typing import Literal
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-
 #: What the name of each setting's environment variable begins with.
 PREFIX = "TASKQUEUE_"
 
@@ -67,20 +66,21 @@ class Settings(BaseSettings):
         "All modules of a package are imported.",
     )
     simulated_work: float = Field(
-        0, ge=0, le=3600, description="Seconds of waiting added to each task, to watch a queue fill and drain."
+        0,
+        ge=0,
+        le=3600,
+        description="Seconds of waiting added to each task, to watch a queue fill and drain.",
     )
     max_result_bytes: int = Field(
-        1024 * 1024, ge=1, description="Largest result of a task as JSON, in bytes; a larger one fails the task."
+        1024 * 1024,
+        ge=1,
+        description="Largest result of a task as JSON, in bytes; a larger one fails the task.",
     )
-    max_attempts: int = Field(
-        3, ge=1, le=100, description="Attempts that a task has, if its POST doesn't say."
-    )
+    max_attempts: int = Field(3, ge=1, le=100, description="Attempts that a task has, if its POST doesn't say.")
     retry_base: float = Field(
         1, ge=0, le=3600, description="Longest wait before the second attempt, in seconds; doubles each time."
     )
-    retry_cap: float = Field(
-        600, ge=0, le=86400, description="Longest wait between two attempts, in seconds."
-    )
+    retry_cap: float = Field(600, ge=0, le=86400, description="Longest wait between two attempts, in seconds.")
     task_timeout: float = Field(
         3600,
         gt=0,

@@ -94,7 +94,7 @@ class NewTask:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A task as the store tells it. Times are Unix milliseconds; `payload`, `result` and `error` JSON text."""
+    """A task as the store tells it. Times are Unix milliseconds; `payload`, `result`, `error` JSON text."""
 
     id: str
     action: str
@@ -127,7 +127,7 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A running task in its worker's hands: `(id, attempt, worker)` is the fence that guards every later write.
+    """A running task in its worker's hands: `(id, attempt, worker)` is the fence of every later write.
 
     `timeout` is in milliseconds.
     """

@@ -96,9 +96,7 @@ class RabbitBroker:
         return self._topology.queues_created
 
     async def publish(self, body: bytes, *, message_id: str, priority: int, timeout: float) -> None:
-        message = Message(
-            body, message_id=message_id, priority=priority, delivery_mode=DeliveryMode.PERSISTENT
-        )
+        message = Message(body, message_id=message_id, priority=priority, delivery_mode=DeliveryMode.PERSISTENT)
         await self._send(message, self._topology.queue, timeout)
 
     @asynccontextmanager

@@ -181,7 +181,7 @@ class Supervisor:
                 self._note(BrokerError(describe(error)))
             if loop.time() - started > LONGEST_PAUSE:
                 pause = FIRST_PAUSE
-            await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311
+            await asyncio.sleep(pause * random.uniform(0.5, 1))
             pause = min(2 * pause, LONGEST_PAUSE)
 
     def _note(self, problem: BrokerError) -> None:

@@ -22,10 +22,6 @@ WHERE seq IN (
 )
 RETURNING id, dispatch_id, payload, priority;
 
--- name: end_dispatch_lease
-UPDATE tasks SET dispatch_id = NULL, dispatch_until = NULL
-WHERE id = :id AND status = 'pending' AND dispatch_id = :dispatch_id;
-
 -- name: claim
 UPDATE tasks
 SET status = 'running', attempt = attempt + 1, worker_id = :worker,

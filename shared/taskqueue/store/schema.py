@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Final
 
 from taskqueue.store.queries import QUERIES
-from taskqueue.store.sqlite import Connection, StoreError, connect, journal_mode, sqlite3, translated_errors
+from taskqueue.store.sqlite import Connection, StoreError, connect, journal_mode, translated_errors
 
 #: The number of the newest file in `taskqueue_migrate/migrations`; a test holds the two together.
 SCHEMA_VERSION: Final = 1
@@ -56,7 +56,7 @@ def read_schema_version(path: Path) -> int:
 def _version(connection: Connection) -> int:
     try:
         row = connection.execute(QUERIES["schema_version"]).fetchone()
-    except sqlite3.OperationalError as error:
+    except connection.OperationalError as error:
         if "no such table" in str(error):
             return 0
         raise

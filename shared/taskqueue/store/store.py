@@ -14,7 +14,14 @@ from taskqueue.message import Priority
 from taskqueue.store import transitions
 from taskqueue.store.queries import QUERIES
 from taskqueue.store.schema import check_schema
-from taskqueue.store.sqlite import Row, connect, translated_errors
+from taskqueue.store.sqlite import (
+    Connection,
+    IntegrityError,
+    Row,
+    StoreUnavailableError,
+    connect,
+    translated_errors,
+)
 from taskqueue.store.transitions import Refusal
 from taskqueue.store.writer import Writer
 from taskqueue.task import Attempt, Claim, Dispatch, NewTask, Outcome, Status, Task
@@ -36,9 +43,7 @@ class TaskStore:
     A verb that finds its guard unmet changes nothing and says so in what it returns.
     """
 
-    def __init__(
-        self, path: Path, writer: Writer, reader: aiosqlite.Connection, clock: Callable[[], int]
-    ) -> None:
+    def __init__(self, path: Path, writer: Writer, reader: aiosqlite.Connection, clock: Callable[[], int]) -> None:
         self._path = path
         self._write = writer.write
         self._reader = reader
@@ -98,12 +103,6 @@ class TaskStore:
             lambda db: transitions.lease_due(db, _PRIORITIES, limit, _ms(lease), token, self._now())
         )
 
-    async def end_dispatch_lease(self, dispatch: Dispatch) -> bool:
-        """Give up publishing a task, so that any relay may take it at once."""
-        return await self._write(
-            lambda db: transitions.end_dispatch_lease(db, dispatch.id, dispatch.dispatch_id)
-        )
-
     async def requeue(self, *, queued_for: float = 0) -> int:
         """`queued` → `pending`, for tasks that have been queued for at least `queued_for` seconds.
 
@@ -125,9 +124,12 @@ class TaskStore:
         """`queued`, or `pending` and due → `running`, as this worker's next attempt.
 
         Raises:
-            IntegrityError: the worker has no row (it was taken for lost); its next beat makes one.
+            StoreUnavailableError: also where the worker was taken for lost; its next beat mends that.
         """
-        return await self._write(lambda db: transitions.claim(db, id, worker, self._now()))
+        try:
+            return await self._write(lambda db: transitions.claim(db, id, worker, self._now()))
+        except IntegrityError as error:
+            raise StoreUnavailableError("this worker was taken for lost, and has not beaten since") from error
 
     async def complete(self, claim: Claim, result: str) -> bool:
         """`running` → `completed`. False: the claim is no longer its worker's."""
@@ -139,7 +141,7 @@ class TaskStore:
         None: the claim is no longer its worker's.
         """
 
-        def write(db: transitions.Connection) -> Status | None:
+        def write(db: Connection) -> Status | None:
             now = self._now()
             return transitions.retry(db, claim, outcome, error, now + _ms(delay), now)
 
@@ -175,7 +177,7 @@ class TaskStore:
             backoff: seconds to wait after that many failures.
         """
 
-        def write(db: transitions.Connection) -> list[tuple[str, Status]] | None:
+        def write(db: Connection) -> list[tuple[str, Status]] | None:
             now = self._now()
             return transitions.rescue(db, worker, beat, error, lambda n: now + _ms(backoff(n)), now)
 
@@ -226,7 +228,7 @@ async def _fetch(reader: aiosqlite.Connection, sql: str, values: dict[str, Any])
     return await reader.execute_fetchall(sql, values)
 
 
-def _requeue_slice(after: int, before: int, db: transitions.Connection) -> list[int]:
+def _requeue_slice(after: int, before: int, db: Connection) -> list[int]:
     return transitions.requeue(db, after, before, _SLICE)
 
 

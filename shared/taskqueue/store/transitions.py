@@ -63,10 +63,6 @@ def lease_due(
     return leased
 
 
-def end_dispatch_lease(db: Connection, id: str, dispatch_id: str) -> bool:
-    return _changed(db, "end_dispatch_lease", id=id, dispatch_id=dispatch_id)
-
-
 def claim(db: Connection, id: str, worker: str, now: int) -> Claim | Refusal:
     row = db.execute(QUERIES["claim"], {"id": id, "worker": worker, "now": now}).fetchone()
     if row is None:
@@ -74,9 +70,7 @@ def claim(db: Connection, id: str, worker: str, now: int) -> Claim | Refusal:
         return Refusal.NOT_CLAIMABLE if known else Refusal.UNKNOWN
     columns = dict(row)
     seq = columns.pop("seq")
-    db.execute(
-        QUERIES["start_attempt"], {"seq": seq, "attempt": columns["attempt"], "worker": worker, "now": now}
-    )
+    db.execute(QUERIES["start_attempt"], {"seq": seq, "attempt": columns["attempt"], "worker": worker, "now": now})
     return Claim(id=id, worker=worker, **columns)
 
 
@@ -87,9 +81,7 @@ def complete(db: Connection, claim: Claim, result: str, now: int) -> bool:
     return True
 
 
-def retry(
-    db: Connection, claim: Claim, outcome: Outcome, error: str, run_at: int, now: int
-) -> Status | None:
+def retry(db: Connection, claim: Claim, outcome: Outcome, error: str, run_at: int, now: int) -> Status | None:
     if _cancel_if_asked(db, claim, error, now):
         return Status.CANCELLED
     if not _changed(db, "retry", **_fence(claim), error=error, run_at=run_at):

@@ -111,7 +111,7 @@ class Writer:
                 outcomes = await loop.run_in_executor(thread, self._commit, connection, lock, batch)
             except StoreBusyError as error:
                 self._refuse_expired(batch, error)
-            except Exception as error:  # noqa: BLE001: it is each caller's to handle
+            except Exception as error:  # it is each caller's to handle
                 for write in batch:
                     _settle(write.future, _Refused(error))
             else:
@@ -173,7 +173,7 @@ def _run_one(connection: Connection, function: Callable[[Connection], T]) -> T |
         result: T | _Refused = function(connection)
     except connection.OperationalError:
         raise  # the disk, not the function: the whole transaction is in doubt
-    except Exception as error:  # noqa: BLE001: it is the caller's to handle
+    except Exception as error:  # it is the caller's to handle
         connection.execute("ROLLBACK TO one")
         result = _Refused(error)
     connection.execute("RELEASE one")

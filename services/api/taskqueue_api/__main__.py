@@ -1,0 +1,33 @@
+"""`taskqueue-api`: serve the REST API until SIGTERM."""
+
+import asyncio
+import logging
+
+from taskqueue.broker import open_broker
+from taskqueue.process import run_service
+from taskqueue.settings import Settings
+from taskqueue.store import TaskStore, data_dir_lock
+from taskqueue_api.app import build_app, serving
+
+log = logging.getLogger("taskqueue.api")
+
+
+async def _serve(settings: Settings, stop: asyncio.Event) -> None:
+    with data_dir_lock(settings.data_dir, exclusive=False):
+        async with (
+            TaskStore.open(settings.database, write_timeout=settings.write_timeout) as store,
+            open_broker(settings.broker_url.get_secret_value(), settings.queue) as broker,
+            serving(build_app(settings, store, broker)) as url,
+        ):
+            log.info("serving on %s", url)
+            await stop.wait()
+            log.info("stopping: no new requests, finishing those under way")
+
+
+def main() -> None:
+    """Console entry point."""
+    run_service(_serve)
+
+
+if __name__ == "__main__":
+    main()

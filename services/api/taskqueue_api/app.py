@@ -1,0 +1,85 @@
+"""The application: its routes, and what its handlers share."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Coroutine
+from typing import Any
+
+from aiohttp import web
+
+from taskqueue.broker import Broker
+from taskqueue.dispatch import requeue_when_the_queue_was_lost
+from taskqueue.process import FatalError
+from taskqueue.settings import Settings
+from taskqueue.store import TaskStore
+from taskqueue_api import health, tasks
+from taskqueue_api.errors import json_errors
+from taskqueue_api.keys import BROKER, MARKS, SETTINGS, STORE
+
+
+def build_app(settings: Settings, store: TaskStore, broker: Broker) -> web.Application:
+    """The API over an open store and a started broker."""
+    app = web.Application(middlewares=[json_errors], client_max_size=settings.max_body_bytes)
+    app[SETTINGS] = settings
+    app[STORE] = store
+    app[BROKER] = broker
+    app.cleanup_ctx.extend([_marks, _watch_queue])
+    app.add_routes(
+        [
+            web.post("/tasks", tasks.submit),
+            web.get("/tasks", tasks.newest),
+            web.get("/tasks/{id}", tasks.show),
+            web.post("/tasks/{id}/cancel", tasks.cancel),
+            web.get("/livez", health.livez),
+            web.get("/readyz", health.readyz),
+        ]
+    )
+    return app
+
+
+@contextlib.asynccontextmanager
+async def serving(app: web.Application) -> AsyncIterator[str]:
+    """Serve the application, and yield its URL. Leaving stops accepting and lets requests finish.
+
+    Raises:
+        FatalError: the address can't be listened on.
+    """
+    settings = app[SETTINGS]
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=settings.drain_timeout)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, settings.host, settings.port, backlog=1024)
+        try:
+            await site.start()
+        except OSError as error:
+            raise FatalError(
+                f"can't listen on {settings.host}:{settings.port}: {error.strerror}; "
+                "TASKQUEUE_HOST and TASKQUEUE_PORT name another address"
+            ) from error
+        host, port = runner.addresses[0][:2]
+        yield f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    finally:
+        await runner.cleanup()
+
+
+async def _marks(app: web.Application) -> AsyncIterator[None]:
+    """Marks that requests left behind are written before the store closes."""
+    app[MARKS] = marks = set[asyncio.Task[None]]()
+    yield
+    if marks:
+        await asyncio.wait(marks)
+
+
+async def _watch_queue(app: web.Application) -> AsyncIterator[None]:
+    async with _running(requeue_when_the_queue_was_lost(app[STORE], app[BROKER])):
+        yield
+
+
+@contextlib.asynccontextmanager
+async def _running(coroutine: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    task = asyncio.create_task(coroutine)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait({task})

@@ -1,0 +1,63 @@
+"""`taskqueue-embedded`: API, worker and a queue in memory in one process, to try taskqueue without Docker.
+
+It loses no task either: what was queued or running when it ended is taken up again at the next start.
+"""
+
+import asyncio
+import logging
+
+from taskqueue.broker import open_broker
+from taskqueue.process import run_service
+from taskqueue.settings import Settings
+from taskqueue.store import TaskStore, data_dir_lock
+from taskqueue_api.app import build_app, serving
+from taskqueue_migrate.runner import migrate
+from taskqueue_worker.sweeps import rescue_worker
+from taskqueue_worker.worker import work
+
+log = logging.getLogger("taskqueue.embedded")
+
+
+async def _serve(settings: Settings, stop: asyncio.Event) -> None:
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    with data_dir_lock(settings.data_dir, exclusive=True):
+        migrate(settings.database)
+        async with (
+            TaskStore.open(settings.database, write_timeout=settings.write_timeout) as store,
+            open_broker("memory://", settings.queue) as broker,
+        ):
+            await _recover(settings, store)
+            async with serving(build_app(settings, store, broker)) as url:
+                _greet(url)
+                await work(settings, store, broker, stop)
+
+
+async def _recover(settings: Settings, store: TaskStore) -> None:
+    """Nobody else uses this folder: every worker it knows is gone, and so is every message."""
+    for worker, beat in (await store.worker_beats()).items():
+        await rescue_worker(settings, store, worker, beat)
+    if count := await store.requeue():
+        log.info("%d tasks were still queued: they will be published again", count)
+
+
+def _greet(url: str) -> None:
+    log.info("serving on %s", url)
+    print(  # noqa: T201  # for the person who started it
+        f"""
+taskqueue is serving on {url} (no Docker, one process; Ctrl-C stops it). Send it a task:
+
+  curl -X POST {url}/tasks -H 'Content-Type: application/json' \\
+       -d '{{"action": "uppercase", "data": {{"text": "hello world"}}}}'
+  curl {url}/tasks
+""",
+        flush=True,
+    )
+
+
+def main() -> None:
+    """Console entry point."""
+    run_service(_serve)
+
+
+if __name__ == "__main__":
+    main()

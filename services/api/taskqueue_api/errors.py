@@ -1,0 +1,64 @@
+"""Every error answer is a JSON object with an `error` text."""
+
+import json
+import logging
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from taskqueue.store import StoreUnavailableError
+
+log = logging.getLogger("taskqueue.api")
+
+#: Seconds after which a client may try again what was answered 503.
+RETRY_AFTER = "2"
+
+
+def bad_request(error: str, details: list[dict[str, str]] | None = None) -> web.HTTPBadRequest:
+    """A 400 to raise.
+
+    Args:
+        error: what is wrong, for the client's developer.
+        details: where there are several errors, each with the member's `path` and its `error`.
+    """
+    body = {"error": error} | ({"details": details} if details else {})
+    return web.HTTPBadRequest(text=json.dumps(body), content_type="application/json")
+
+
+def unavailable(error: str) -> web.HTTPServiceUnavailable:
+    """A 503 to raise, with Retry-After."""
+    return web.HTTPServiceUnavailable(
+        text=json.dumps({"error": error}),
+        content_type="application/json",
+        headers={"Retry-After": RETRY_AFTER},
+    )
+
+
+@web.middleware
+async def json_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Turn whatever goes wrong into a JSON answer; what nobody expected is logged and answered 500."""
+    try:
+        return await handler(request)
+    except web.HTTPException as error:
+        if error.content_type != "application/json":
+            error.text = json.dumps({"error": _text(error)})
+            error.content_type = "application/json"
+        raise
+    except StoreUnavailableError as error:
+        log.warning("%s %s: %s", request.method, request.path, error)
+        raise unavailable("database unavailable") from error
+    except Exception:
+        log.exception("%s %s failed", request.method, request.path)
+        return web.json_response({"error": "internal error; the API's log has the cause"}, status=500)
+
+
+def _text(error: web.HTTPException) -> str:
+    match error:
+        case web.HTTPNotFound():
+            return "no such path"
+        case web.HTTPMethodNotAllowed():
+            return f"method {error.method} not allowed; allowed: {', '.join(sorted(error.allowed_methods))}"
+        case web.HTTPRequestEntityTooLarge():
+            return "request body too large; TASKQUEUE_MAX_BODY_BYTES is the limit"
+        case _:
+            return error.reason

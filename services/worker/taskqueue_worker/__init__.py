@@ -1,0 +1,1 @@
+"""The worker: takes tasks from the queue, runs their actions, records the outcomes."""

@@ -1,0 +1,27 @@
+"""`taskqueue-worker`: run tasks until SIGTERM."""
+
+import asyncio
+
+from taskqueue.broker import open_broker
+from taskqueue.process import run_service
+from taskqueue.settings import Settings
+from taskqueue.store import TaskStore, data_dir_lock
+from taskqueue_worker.worker import work
+
+
+async def _work(settings: Settings, stop: asyncio.Event) -> None:
+    with data_dir_lock(settings.data_dir, exclusive=False):
+        async with (
+            TaskStore.open(settings.database, write_timeout=settings.write_timeout) as store,
+            open_broker(settings.broker_url.get_secret_value(), settings.queue) as broker,
+        ):
+            await work(settings, store, broker, stop)
+
+
+def main() -> None:
+    """Console entry point."""
+    run_service(_work)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,211 @@
+"""One attempt: from a claimed task to how it ended. Nothing here touches the store or the broker."""
+
+import asyncio
+import contextlib
+import contextvars
+import json
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+
+from taskqueue.actions import Action, Reject, Retry, TaskContext, find_action
+from taskqueue.message import decode
+from taskqueue.settings import Settings
+from taskqueue.task import Claim, Outcome
+
+#: Seconds that a cancelled handler has to clean up before its attempt is abandoned.
+GRACE = 5
+#: Characters kept of an error's message and of its traceback (of that, the end).
+_MESSAGE, _TRACEBACK = 2_000, 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How an attempt ended. `result` and `error` are JSON text."""
+
+    outcome: Outcome
+    result: str | None = None
+    error: str | None = None
+    #: Trying again would not help.
+    final: bool = False
+    #: Seconds until the next attempt, where the handler said so.
+    after: float | None = None
+
+
+class Run:
+    """A handler at work. `interrupt` may be called from the loop at any time.
+
+    An `async def` handler is cancelled, and abandoned if it has not ended within the grace. A `def` handler
+    runs in a thread of its own, which nobody can stop: its context's flag is set, and when the task is out
+    of time or the worker stops, the thread is abandoned. A handler that returns has completed, interrupted
+    or not.
+    """
+
+    def __init__(self, claim: Claim, settings: Settings) -> None:
+        self.claim = claim
+        self.timeout = settings.task_timeout if claim.timeout is None else claim.timeout / 1000
+        #: On the monotonic clock.
+        self.deadline = time.monotonic() + self.timeout
+        self._settings = settings
+        self._context = TaskContext(claim.id, claim.action, claim.attempt)
+        self._interrupted: Outcome | None = None
+        self._abandoned = asyncio.Event()
+        self._handler: asyncio.Future[Any] | None = None
+        self._threaded = False
+
+    async def ending(self) -> Ending:
+        """Run the handler to its end, and tell it."""
+        action = find_action(self.claim.action)
+        if action is None:
+            return _failed("UnknownAction", f"no handler is registered for {self.claim.action!r}", final=True)
+        data = json.dumps(decode(self.claim.payload.encode()).data)
+        try:
+            call = action.bind(data, self._context)
+        except ValidationError as error:
+            return _failed("InvalidArguments", _explain(error), final=True)
+        out_of_time = asyncio.get_running_loop().call_at(
+            asyncio.get_running_loop().time() + self.timeout, self.interrupt, Outcome.TIMEOUT
+        )
+        try:
+            self._handler = self._start(action, call)
+            await self._ended_or_abandoned(self._handler)
+        finally:
+            out_of_time.cancel()
+        return self._read(self._handler)
+
+    def interrupt(self, outcome: Outcome) -> None:
+        """Make it stop: TIMEOUT, CANCELLED or SHUTDOWN, the first of which counts."""
+        if self._interrupted is None:
+            self._interrupted = outcome
+        self._context._cancelled.set()
+        if self._handler is None or self._handler.done():
+            return
+        if not self._threaded:
+            self._handler.cancel()
+            asyncio.get_running_loop().call_later(GRACE, self._abandoned.set)
+        elif outcome is not Outcome.CANCELLED:
+            self._interrupted = outcome
+            self._abandoned.set()
+
+    @property
+    def abandoned_thread(self) -> asyncio.Future[Any] | None:
+        """The thread that still runs after its attempt ended, if there is one; done when it returns."""
+        if self._threaded and self._handler and not self._handler.done():
+            return self._handler
+        return None
+
+    def _start(self, action: Action, call: Callable[[], Any]) -> asyncio.Future[Any]:
+        pause = self._settings.simulated_work
+        if action.is_async:
+            return asyncio.ensure_future(_run_async(call, pause))
+        self._threaded = True
+        return _run_in_thread(call, pause, name=f"task-{self.claim.id}")
+
+    async def _ended_or_abandoned(self, handler: asyncio.Future[Any]) -> None:
+        abandoned = asyncio.ensure_future(self._abandoned.wait())
+        try:
+            await asyncio.wait({handler, abandoned}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            abandoned.cancel()
+
+    def _read(self, handler: asyncio.Future[Any]) -> Ending:
+        if handler.done() and not handler.cancelled() and handler.exception() is None:
+            return _check_result(handler.result(), self._settings.max_result_bytes)
+        if self._interrupted is not None:
+            return self._interrupted_ending(self._interrupted)
+        if handler.cancelled():
+            return _failed("CancelledError", "the handler was cancelled, but not by taskqueue")
+        error = handler.exception()
+        assert error is not None
+        return _raised(error)
+
+    def _interrupted_ending(self, outcome: Outcome) -> Ending:
+        match outcome:
+            case Outcome.TIMEOUT:
+                return Ending(outcome, error=error_json("Timeout", f"ran longer than {self.timeout:g} s"))
+            case Outcome.CANCELLED:
+                return Ending(outcome, error=error_json("Cancelled", "cancelled while running"), final=True)
+            case _:
+                return Ending(outcome)
+
+
+async def _run_async(call: Callable[[], Any], pause: float) -> Any:
+    if pause:
+        await asyncio.sleep(pause)
+    try:
+        return await call()
+    except (SystemExit, KeyboardInterrupt) as error:
+        # Either would end the worker.
+        raise RuntimeError(f"the handler raised {type(error).__name__}") from error
+
+
+def _run_in_thread(call: Callable[[], Any], pause: float, name: str) -> asyncio.Future[Any]:
+    """Run `call` in a thread of its own: a daemon, so that one that hangs never delays the worker's exit."""
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[Any] = loop.create_future()
+    context = contextvars.copy_context()
+
+    def settle(result: Any, error: BaseException | None) -> None:
+        if error is None:
+            future.set_result(result)
+        else:
+            future.set_exception(error)
+            future.exception()  # an abandoned attempt's error is nobody's
+
+    def run() -> None:
+        result, raised = None, None
+        try:
+            time.sleep(pause)
+            result = context.run(call)
+        except BaseException as error:  # also SystemExit is the handler's failure
+            raised = error if isinstance(error, Exception) else RuntimeError(f"raised {type(error).__name__}")
+        # A closed loop: the worker has gone on without this thread.
+        with contextlib.suppress(RuntimeError):
+            loop.call_soon_threadsafe(settle, result, raised)
+
+    threading.Thread(target=run, name=name, daemon=True).start()
+    return future
+
+
+def _check_result(result: Any, limit: int) -> Ending:
+    if not isinstance(result, dict):
+        return _failed("InvalidResult", f"a handler returns a dict, not {type(result).__name__}", final=True)
+    try:
+        text = json.dumps(result, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        size = len(text.encode())
+    except (TypeError, ValueError, RecursionError) as error:
+        return _failed("InvalidResult", f"the result is not JSON: {error}", final=True)
+    if size > limit:
+        return _failed("ResultTooLarge", f"{size} bytes; TASKQUEUE_MAX_RESULT_BYTES is {limit}", final=True)
+    return Ending(Outcome.OK, result=text)
+
+
+def _raised(error: BaseException) -> Ending:
+    trace = "".join(traceback.format_exception(error))
+    return Ending(
+        Outcome.ERROR,
+        error=error_json(type(error).__name__, str(error), trace),
+        final=isinstance(error, Reject),
+        after=error.after if isinstance(error, Retry) else None,
+    )
+
+
+def _failed(type_: str, message: str, *, final: bool = False) -> Ending:
+    return Ending(Outcome.ERROR, error=error_json(type_, message), final=final)
+
+
+def _explain(error: ValidationError) -> str:
+    return "; ".join(
+        f"{'.'.join(map(str, item['loc'])) or 'data'}: {item['msg']}"
+        for item in error.errors(include_url=False, include_context=False, include_input=False)
+    )
+
+
+def error_json(type_: str, message: str, trace: str | None = None) -> str:
+    """An attempt's error as JSON text, cut to a readable length. ASCII, so that any string can be stored."""
+    return json.dumps({"type": type_, "message": message[:_MESSAGE], "traceback": trace and trace[-_TRACEBACK:]})

@@ -1,0 +1,127 @@
+"""The worker's sign of life, from a thread of its own: a handler that blocks the loop doesn't look dead."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+
+from taskqueue.settings import Settings
+from taskqueue.store import StoreError, WorkerInfo, now_ms, transitions
+from taskqueue.store.locks import WriteLock
+from taskqueue.store.sqlite import connect
+from taskqueue.store.writer import transaction
+from taskqueue.task import Outcome
+from taskqueue_worker.execute import GRACE, Run
+
+log = logging.getLogger("taskqueue.worker")
+
+#: Beats in a lease: a few may fail before others take the worker for lost.
+BEATS_PER_LEASE = 5
+
+#: Exit code of a process whose loop a handler blocks beyond its task's timeout (EX_SOFTWARE in sysexits.h).
+EXIT_BLOCKED = 70
+
+
+class Heartbeat:
+    """Raises the beat counter in the worker's row, and brings back which tasks clients asked to cancel."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        worker: WorkerInfo,
+        runs: Mapping[str, Run],
+        healthy: Callable[[], bool],
+    ) -> None:
+        self._settings = settings
+        self._worker = worker
+        self._runs = runs
+        self._healthy = healthy
+        self._interval = settings.lease / BEATS_PER_LEASE
+        self._loop = asyncio.get_running_loop()
+        self._stop = threading.Event()
+        #: When the last beat was written, and when the loop last ran; on the monotonic clock.
+        self.last_beat = self._loop_ran = time.monotonic()
+
+    @classmethod
+    @contextlib.asynccontextmanager
+    async def beating(
+        cls,
+        settings: Settings,
+        worker: WorkerInfo,
+        runs: Mapping[str, Run],
+        healthy: Callable[[], bool],
+    ) -> AsyncIterator["Heartbeat"]:
+        """Beat until left. Entered once the first beat is written.
+
+        Args:
+            runs: what this worker runs, by task id.
+            healthy: whether the health file may be touched.
+
+        Raises:
+            StoreError: the first beat can't be written.
+        """
+        self = cls(settings, worker, runs, healthy)
+        started = self._loop.create_future()
+        thread = threading.Thread(target=self._run, args=(started,), name="heartbeat", daemon=True)
+        thread.start()
+        await started
+        try:
+            yield self
+        finally:
+            self._stop.set()
+            await self._loop.run_in_executor(None, thread.join)
+
+    def _run(self, started: "asyncio.Future[None]") -> None:
+        path, timeout = self._settings.database, self._settings.write_timeout
+        try:
+            with (
+                contextlib.closing(connect(path, busy_timeout=timeout)) as connection,
+                contextlib.closing(WriteLock(path)) as lock,
+            ):
+
+                def beat() -> list[tuple[str, int]]:
+                    deadline = time.monotonic() + timeout
+                    with lock.held(deadline), transaction(connection, path, deadline):
+                        return transitions.beat(connection, self._worker, now_ms())
+
+                self._loop.call_soon_threadsafe(self._beaten, beat())
+                self._loop.call_soon_threadsafe(started.set_result, None)
+                while not self._stop.wait(self._interval):
+                    self._beat_once(beat)
+        except StoreError as error:
+            self._loop.call_soon_threadsafe(started.set_exception, error)
+
+    def _beat_once(self, beat: Callable[[], list[tuple[str, int]]]) -> None:
+        try:
+            asked = beat()
+        except StoreError as error:
+            log.warning("heartbeat not written: %s", error)
+        else:
+            self.last_beat = time.monotonic()
+            self._loop.call_soon_threadsafe(self._beaten, asked)
+        self._end_if_blocked()
+
+    def _beaten(self, asked: list[tuple[str, int]]) -> None:
+        """On the loop, after each beat."""
+        self._loop_ran = time.monotonic()
+        for id, attempt in asked:
+            run = self._runs.get(id)
+            if run and run.claim.attempt == attempt:
+                run.interrupt(Outcome.CANCELLED)
+        if self._settings.health_file and self._healthy():
+            self._settings.health_file.touch()
+
+    def _end_if_blocked(self) -> None:
+        """End the process where a handler blocks the loop beyond its task's timeout: nothing else can stop it,
+        and its tasks are rescued."""
+        for run in list(self._runs.values()):
+            limit = run.deadline + GRACE
+            if time.monotonic() > limit and self._loop_ran < limit - GRACE:
+                log.critical(
+                    "a handler has blocked the event loop beyond its timeout: ending this worker",
+                    extra={"task_id": run.claim.id, "action": run.claim.action},
+                )
+                os._exit(EXIT_BLOCKED)
