@@ -26,7 +26,7 @@ run: $(VENV)/project.stamp ## API, worker and queue in one process on 127.0.0.1:
 up: ## start it all with Docker Compose, wait until healthy, print the address
 	@deploy/compose-plugin
 	@deploy/base-images python rabbitmq
-	docker compose up --detach --build --wait
+	docker compose up --detach --build --wait || { docker compose logs --tail 20 migrate api worker; exit 1; }
 	@echo "taskqueue is up: http://$$(docker compose port api 8080)"
 
 down: ## stop what `make up` started; tasks stay (add -v by hand to delete them)
