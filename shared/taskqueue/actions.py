@@ -17,6 +17,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, overload
 
+import typing_extensions
 from pydantic import ConfigDict, PydanticUserError, TypeAdapter
 
 #: What a handler may return: a JSON object, now or when awaited.
