@@ -9,6 +9,9 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 #: What the name of each setting's environment variable begins with.
 PREFIX = "TASKQUEUE_"
 
+#: The longest timeout of a task, in seconds: 23 hours, below the day that `deploy/rabbitmq.conf` gives consumers.
+MAX_TIMEOUT = 23 * 3600
+
 
 class Settings(BaseSettings):
     """One class for all processes: they share a store, a queue and their timings.
@@ -84,9 +87,8 @@ class Settings(BaseSettings):
     task_timeout: float = Field(
         3600,
         gt=0,
-        le=82800,
-        description="Seconds that an attempt may take, if the task's POST doesn't say. "
-        "The broker lets a message go unacknowledged no longer than a day.",
+        le=MAX_TIMEOUT,
+        description="Seconds that an attempt may take, if the task's POST doesn't say.",
     )
     lease: float = Field(
         15,

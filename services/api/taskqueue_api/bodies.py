@@ -1,11 +1,20 @@
 """What clients send: request bodies and query strings, validated, every error told at once."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
-from pydantic_core import ErrorDetails, from_json
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import ErrorDetails, PydanticCustomError, from_json
 
+from taskqueue.settings import MAX_TIMEOUT
 from taskqueue.task import Status
 from taskqueue_api.errors import bad_request
 
@@ -21,13 +30,30 @@ def _printable(text: str) -> str:
 ActionName = Annotated[str, StringConstraints(min_length=1, max_length=200), AfterValidator(_printable)]
 
 
+#: The end of the year 9999, in Unix seconds.
+_LATEST = 253_402_300_799
+
+
 class SubmitBody(BaseModel):
-    """The body of `POST /tasks`."""
+    """The body of `POST /tasks`. Times are in Unix seconds, spans in seconds."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
     action: ActionName = Field(description="Name of the action to run.")
     data: dict[str, Any] = Field(default_factory=dict, description="The action's arguments.")
+    run_at: float | None = Field(None, ge=0, le=_LATEST, description="Not to be started before this time.")
+    delay: float | None = Field(None, ge=0, le=_LATEST, description="Not to be started within this span from now.")
+    priority: Literal["high", "normal", "low"] = Field(
+        "normal", description="Which of the waiting go first."
+    )
+    max_attempts: int | None = Field(None, ge=1, le=100, description="Attempts until the task has failed.")
+    timeout: float | None = Field(None, ge=0.001, le=MAX_TIMEOUT, description="How long an attempt may take.")
+
+    @model_validator(mode="after")
+    def _one_time(self) -> Self:
+        if self.run_at is not None and self.delay is not None:
+            raise PydanticCustomError("one_time", "run_at and delay exclude each other")
+        return self
 
 
 class ListQuery(BaseModel):
@@ -88,4 +114,4 @@ def _explain(item: ErrorDetails) -> str:
         case "enum":
             return f"unknown {path} {item['input']!r}; known: {item['ctx']['expected'].replace(chr(39), '')}"
         case _:
-            return f"{path}: {item['msg']}"
+            return f"{path}: {item['msg']}" if path else item["msg"]

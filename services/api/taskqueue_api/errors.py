@@ -6,7 +6,7 @@ import logging
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from taskqueue.store import StoreUnavailableError
+from taskqueue.store import StoreError
 
 log = logging.getLogger("taskqueue.api")
 
@@ -44,7 +44,7 @@ async def json_errors(request: web.Request, handler: Handler) -> web.StreamRespo
             error.text = json.dumps({"error": _text(error)})
             error.content_type = "application/json"
         raise
-    except StoreUnavailableError as error:
+    except StoreError as error:
         log.warning("%s %s: %s", request.method, request.path, error)
         raise unavailable("database unavailable") from error
     except Exception:

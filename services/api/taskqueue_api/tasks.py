@@ -12,7 +12,7 @@ from taskqueue.broker import BrokerState
 from taskqueue.dispatch import mark, publish
 from taskqueue.logs import task_fields
 from taskqueue.message import Message, Priority, encode
-from taskqueue.store import StoreUnavailableError, now_ms
+from taskqueue.store import StoreError, now_ms
 from taskqueue.task import Attempt, Dispatch, NewTask, Status, Task
 from taskqueue_api.bodies import ListQuery, SubmitBody, read_json, read_query
 from taskqueue_api.errors import bad_request, unavailable
@@ -97,6 +97,7 @@ def _attempt_json(attempt: Attempt) -> dict[str, Any]:
 def _new_task(request: web.Request, body: SubmitBody) -> NewTask:
     id, now = str(uuid7()), now_ms()
     settings = request.app[SETTINGS]
+    run_at = now + round((body.delay or 0) * 1000) if body.run_at is None else round(body.run_at * 1000)
     try:
         payload = encode(Message(id, body.action, body.data, now / 1000))
     except ValueError as error:
@@ -106,10 +107,10 @@ def _new_task(request: web.Request, body: SubmitBody) -> NewTask:
         action=body.action,
         payload=payload,
         created_at=now,
-        run_at=now,
-        priority=Priority.NORMAL,
-        max_attempts=settings.max_attempts,
-        timeout=None,
+        run_at=run_at,
+        priority=Priority[body.priority.upper()],
+        max_attempts=body.max_attempts or settings.max_attempts,
+        timeout=None if body.timeout is None else round(body.timeout * 1000),
     )
 
 
@@ -122,7 +123,7 @@ async def _accept(app: web.Application, task: NewTask) -> Status:
         await store.submit(
             task, dispatch_id=dispatch.dispatch_id if publish_now else None, lease=settings.dispatch_lease
         )
-    except StoreUnavailableError as error:
+    except StoreError as error:
         log.warning("task refused: %s", error)
         raise unavailable("failed to queue task") from error
     if not publish_now or not await publish(broker, dispatch, settings.publish_timeout):

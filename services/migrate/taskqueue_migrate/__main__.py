@@ -1,9 +1,15 @@
-"""`taskqueue-migrate`: bring the schema up to date, say what was done, exit 0; on failure say why, exit 1."""
+"""`taskqueue-migrate`: bring the schema up to date; `taskqueue-migrate backup PATH`: copy the database.
 
+Says what was done and exits 0; on failure says why and exits 1.
+"""
+
+import argparse
 import logging
+from pathlib import Path
 
 from taskqueue.process import run_command
 from taskqueue.settings import Settings
+from taskqueue_migrate.backup import backup
 from taskqueue_migrate.runner import migrate
 
 log = logging.getLogger("taskqueue.migrate")
@@ -14,9 +20,22 @@ def _migrate(settings: Settings) -> None:
         log.info("the schema of %s is up to date", settings.database)
 
 
+def _backup(settings: Settings, copy: Path) -> None:
+    backup(settings.database, copy)
+    log.info("copied %s to %s", settings.database, copy)
+
+
 def main() -> None:
     """Console entry point."""
-    run_command(_migrate)
+    parser = argparse.ArgumentParser("taskqueue-migrate", description="Bring the database's schema up to date.")
+    commands = parser.add_subparsers(dest="command")
+    copying = commands.add_parser("backup", help="write a consistent copy of the database, while all runs")
+    copying.add_argument("path", type=Path, help="the new file")
+    arguments = parser.parse_args()
+    if arguments.command == "backup":
+        run_command(lambda settings: _backup(settings, arguments.path))
+    else:
+        run_command(_migrate)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from taskqueue.store import StoreError
 from taskqueue.store.locks import WriteLock
 from taskqueue.store.sqlite import Connection, connect, journal_mode, translated_errors
 from taskqueue.store.writer import transaction
+from taskqueue_migrate.backup import copy_into
 
 log = logging.getLogger("taskqueue.migrate")
 
@@ -70,7 +71,7 @@ def shipped_migrations(folder: Traversable | None = None) -> list[Migration]:
 def migrate(database: Path, migrations: list[Migration] | None = None) -> list[Migration]:
     """Bring the database to the newest schema, creating the file if need be, and return what was applied.
 
-    Two of these at once are safe: each migration looks anew, in its own transaction, whether it is due.
+    Two of these at once are safe: each migration looks anew, under the write lock, whether it is due.
 
     Raises:
         MigrationError: an applied migration was edited or is missing, the schema is newer, or one failed.
@@ -147,11 +148,7 @@ def _keep_copy(database: Path, connection: Connection, migration: Migration) -> 
     if migration.version == 1:
         return
     copy = database.with_name(f"{database.name}.before-{migration.version:04d}-{int(time.time())}")
-    try:
-        connection.execute("VACUUM INTO ?", (str(copy),))
-    except connection.Error as error:
-        copy.unlink(missing_ok=True)
-        raise MigrationError(f"{copy}: could not keep a copy before migrating: {error}") from error
+    copy_into(connection, copy)
     log.info("kept a copy of the database in %s", copy)
 
 
