@@ -1,11 +1,13 @@
-"""`taskqueue-worker`: run tasks until SIGTERM."""
+"""`taskqueue-worker`: run tasks until SIGTERM; `taskqueue-worker dead ...`: see to the dead letters."""
 
+import argparse
 import asyncio
 
 from taskqueue.broker import open_broker
-from taskqueue.process import run_service
+from taskqueue.process import run_command, run_service
 from taskqueue.settings import Settings
 from taskqueue.store import TaskStore, data_dir_lock
+from taskqueue_worker import dead
 from taskqueue_worker.worker import work
 
 
@@ -20,7 +22,14 @@ async def _work(settings: Settings, stop: asyncio.Event) -> None:
 
 def main() -> None:
     """Console entry point."""
-    run_service(_work)
+    parser = argparse.ArgumentParser("taskqueue-worker", description="Run tasks until SIGTERM.")
+    commands = parser.add_subparsers(dest="command")
+    dead.add_arguments(commands.add_parser("dead", help="list, requeue or drop the dead letters"))
+    arguments = parser.parse_args()
+    if arguments.command == "dead":
+        run_command(lambda settings: dead.run(settings, arguments))
+    else:
+        run_service(_work)
 
 
 if __name__ == "__main__":

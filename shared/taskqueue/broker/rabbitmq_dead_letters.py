@@ -1,0 +1,106 @@
+"""The dead-letter queue in RabbitMQ: messages that can't be tasks, to be looked at, put back or dropped."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from uuid import uuid4
+
+from aio_pika import DeliveryMode, Message
+from aio_pika.abc import AbstractChannel, AbstractIncomingMessage, AbstractQueue
+
+from .rabbitmq_connection import STEP_TIMEOUT, bounded, connected, opened
+from .rabbitmq_topology import Topology
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A message in the dead-letter queue."""
+
+    #: Names it in this listing and the next, as long as nobody takes it.
+    id: str
+    reason: str
+    body: bytes
+
+
+class DeadLetters:
+    """The dead letters, held by this process while it looks: nobody else sees them meanwhile."""
+
+    def __init__(self, channel: AbstractChannel, topology: Topology, held: list[AbstractIncomingMessage]) -> None:
+        self._channel = channel
+        self._topology = topology
+        self._held = {_id(message): message for message in held}
+        #: How many there are in all, also beyond those that were asked for.
+        self.count = 0
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, url: str, queue: str, *, limit: int) -> AsyncIterator["DeadLetters"]:
+        """Take the oldest `limit` dead letters to look at; what is not ended goes back to its place.
+
+        Raises:
+            BrokerError: the broker can't be reached, or refuses.
+        """
+        topology = Topology(queue)
+        async with connected(url, "dead letters") as connection:
+            await topology.ensure(connection, since=float("-inf"))
+            async with opened(connection, confirms=True) as channel:
+                async with bounded(STEP_TIMEOUT):
+                    dead = await channel.declare_queue(topology.dead, passive=True)
+                    count = dead.declaration_result.message_count or 0
+                async with bounded(STEP_TIMEOUT + limit / 100):
+                    letters = cls(channel, topology, await _take(dead, min(limit, count)))
+                letters.count = count
+                yield letters
+
+    @property
+    def listed(self) -> list[DeadLetter]:
+        """Those that are held, oldest first."""
+        return [DeadLetter(id, _reason(message), message.body) for id, message in self._held.items()]
+
+    async def requeue(self, id: str) -> None:
+        """Put a held one back into the queue of tasks, and end it here once that is confirmed.
+
+        Raises:
+            BrokerError: it is not confirmed; the letter stays.
+            KeyError: no such letter is held.
+        """
+        message = self._held[id]
+        copy = Message(
+            message.body,
+            message_id=uuid4().hex,
+            priority=message.priority or 0,
+            delivery_mode=DeliveryMode.PERSISTENT,
+        )
+        async with bounded(STEP_TIMEOUT):
+            exchange = await self._channel.get_exchange(self._topology.queue, ensure=False)
+            await exchange.publish(copy, routing_key=self._topology.queue, mandatory=True)
+        await self.drop(id)
+
+    async def drop(self, id: str) -> None:
+        """End a held one for good.
+
+        Raises:
+            BrokerError: the broker can't be told; the letter stays.
+            KeyError: no such letter is held.
+        """
+        async with bounded(STEP_TIMEOUT):
+            await self._held[id].ack()
+        del self._held[id]
+
+
+async def _take(queue: AbstractQueue, count: int) -> list[AbstractIncomingMessage]:
+    taken: list[AbstractIncomingMessage] = []
+    while len(taken) < count and (message := await queue.get(fail=False)):
+        taken.append(message)
+    return taken
+
+
+def _id(message: AbstractIncomingMessage) -> str:
+    """The publisher's id; a foreign message without one is named by where it lies."""
+    return message.message_id or f"unnamed-{message.delivery_tag}"
+
+
+def _reason(message: AbstractIncomingMessage) -> str:
+    """Ours, else the broker's."""
+    headers = message.headers
+    return str(headers.get("x-reason") or headers.get("x-first-death-reason") or "unknown")
