@@ -3,8 +3,9 @@
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+from yarl import URL
 
 #: What the name of each setting's environment variable begins with.
 PREFIX = "TASKQUEUE_"
@@ -29,6 +30,10 @@ class Settings(BaseSettings):
         SecretStr("amqp://taskqueue:taskqueue@127.0.0.1:5672/"),
         description="Where the broker is: `amqp://user:password@host:port/vhost`. "
         "The embedded mode uses its own queue in memory and doesn't read this.",
+    )
+    broker_user: str | None = Field(None, description="User name for the broker, instead of the URL's.")
+    broker_password: SecretStr | None = Field(
+        None, description="Password for the broker, instead of the URL's. Any characters; no encoding."
     )
     queue: str = Field(
         "tasks",
@@ -130,6 +135,26 @@ class Settings(BaseSettings):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="Least severe log lines that are written."
     )
+
+    @field_validator("broker_url")
+    @classmethod
+    def _readable_url(cls, url: SecretStr) -> SecretStr:
+        try:
+            URL(url.get_secret_value())
+        except ValueError:
+            raise ValueError("not a URL (is its password percent-encoded?)") from None
+        return url
+
+    @property
+    def broker(self) -> str:
+        """The broker's URL with its credentials."""
+        url = self.broker_url.get_secret_value()
+        if self.broker_user is None and self.broker_password is None:
+            return url
+        parsed = URL(url)
+        user = self.broker_user or parsed.user
+        password = self.broker_password.get_secret_value() if self.broker_password else parsed.password
+        return str(parsed.with_user(user).with_password(password))
 
     @property
     def database(self) -> Path:

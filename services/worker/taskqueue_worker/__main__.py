@@ -15,7 +15,7 @@ async def _work(settings: Settings, stop: asyncio.Event) -> None:
     with data_dir_lock(settings.data_dir, exclusive=False):
         async with (
             TaskStore.open(settings.database, write_timeout=settings.write_timeout) as store,
-            open_broker(settings.broker_url.get_secret_value(), settings.queue) as broker,
+            open_broker(settings.broker, settings.queue) as broker,
         ):
             await work(settings, store, broker, stop)
 

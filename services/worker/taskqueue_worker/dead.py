@@ -34,7 +34,7 @@ def run(settings: Settings, arguments: argparse.Namespace) -> None:
 
 
 async def _run(settings: Settings, arguments: argparse.Namespace) -> None:
-    url = settings.broker_url.get_secret_value()
+    url = settings.broker
     async with DeadLetters.open(url, settings.queue, limit=arguments.limit) as letters:
         if arguments.verb == "list":
             _print(letters)
