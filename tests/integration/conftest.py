@@ -1,0 +1,22 @@
+"""A taskqueue in the test's own process, with short waits."""
+
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from tests.integration.system import System, quick_settings
+
+from taskqueue.settings import PREFIX
+
+
+@pytest.fixture(autouse=True)
+def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith(PREFIX)]:
+        monkeypatch.delenv(name)
+
+
+@pytest.fixture
+async def system(tmp_path: Path) -> AsyncIterator[System]:
+    async with System.open(quick_settings(tmp_path)) as system:
+        yield system

@@ -1,0 +1,143 @@
+"""A whole taskqueue inside the test's process: a real store, the real memory broker, the API, real workers."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from aiohttp import ClientResponse
+from aiohttp.test_utils import TestClient, TestServer
+from tests.conformance.waiting import eventually
+
+from taskqueue.broker import Broker
+from taskqueue.broker.memory import MemoryBroker
+from taskqueue.settings import Settings
+from taskqueue.store import TaskStore
+from taskqueue.task import FINAL, Status
+from taskqueue_api.app import build_app
+from taskqueue_migrate.runner import migrate
+from taskqueue_worker.worker import work
+
+#: The actions that ship, and those of these tests.
+HANDLERS = "handlers,tests.integration.actions"
+
+#: Seconds until a worker must have stopped.
+STOP_LIMIT = 20
+
+
+def quick_settings(folder: Path, **values: Any) -> Settings:
+    """Settings whose waits are short, on a folder of the test's own."""
+    quick: dict[str, Any] = {
+        "data_dir": folder,
+        "handlers": HANDLERS,
+        "relay_interval": 0.02,
+        "retry_base": 0.01,
+        "lease": 1,
+        "drain_timeout": 5,
+        "publish_timeout": 0.5,
+        "write_timeout": 1,
+    }
+    return Settings(**quick | values)
+
+
+@dataclass
+class Answer:
+    """What a request was answered."""
+
+    status: int
+    body: Any
+    headers: dict[str, str]
+
+    @classmethod
+    async def read(cls, response: ClientResponse) -> Self:
+        assert response.content_type == "application/json", await response.text()
+        return cls(response.status, await response.json(), dict(response.headers))
+
+
+@dataclass
+class Worker:
+    """A worker that runs in this process."""
+
+    stopping: asyncio.Event
+    running: asyncio.Task[None]
+
+    async def stop(self) -> None:
+        """Tell it to stop, and return when it has; raises what ended it."""
+        self.stopping.set()
+        async with asyncio.timeout(STOP_LIMIT):
+            await self.running
+
+
+@dataclass
+class System:
+    """The API, over a store and a broker. Workers are started by the test."""
+
+    settings: Settings
+    store: TaskStore
+    broker: Broker
+    client: TestClient[Any, Any]
+
+    @classmethod
+    @contextlib.asynccontextmanager
+    async def open(cls, settings: Settings, broker: Broker | None = None) -> AsyncIterator[Self]:
+        migrate(settings.database)
+        async with (
+            TaskStore.open(settings.database, write_timeout=settings.write_timeout) as store,
+            broker or MemoryBroker() as broker,
+            TestClient(TestServer(build_app(settings, store, broker))) as client,
+        ):
+            yield cls(settings, store, broker, client)
+
+    # Requests
+
+    async def request(self, method: str, path: str, **options: Any) -> Answer:
+        async with self.client.request(method, path, **options) as response:
+            return await Answer.read(response)
+
+    async def get(self, path: str, **options: Any) -> Answer:
+        return await self.request("GET", path, **options)
+
+    async def post(self, path: str, **options: Any) -> Answer:
+        return await self.request("POST", path, **options)
+
+    async def submit(self, action: str, data: dict[str, Any] | None = None, **members: Any) -> str:
+        """Submit a task, and return its id."""
+        answer = await self.post("/tasks", json={"action": action, "data": data or {}} | members)
+        assert answer.status == 202, answer
+        return str(answer.body["id"])
+
+    async def task(self, id: str) -> dict[str, Any]:
+        answer = await self.get(f"/tasks/{id}")
+        assert answer.status == 200, answer
+        return dict(answer.body)
+
+    async def count(self) -> int:
+        return len((await self.get("/tasks?limit=1000")).body["tasks"])
+
+    async def until(self, id: str, *statuses: Status) -> dict[str, Any]:
+        """Wait until the task has one of these statuses (a final one, if none is named), and return it."""
+        task: dict[str, Any] = {}
+
+        async def reached() -> bool:
+            nonlocal task
+            task = await self.task(id)
+            return task["status"] in (statuses or FINAL)
+
+        await eventually(reached)
+        return task
+
+    # Workers
+
+    @contextlib.asynccontextmanager
+    async def worker(self, **values: Any) -> AsyncIterator[Worker]:
+        """A worker on the same store and broker, with its own settings; it is stopped at the end."""
+        settings = self.settings.model_copy(update=values)
+        stopping = asyncio.Event()
+        worker = Worker(stopping, asyncio.create_task(work(settings, self.store, self.broker, stopping)))
+        try:
+            yield worker
+        finally:
+            if not worker.running.done():
+                await worker.stop()
