@@ -57,18 +57,19 @@ def decode(body: bytes) -> Message:
         MalformedMessageError: the body is not a payload that `encode` could have written.
     """
     try:
-        fields = json.loads(body)
+        fields = json.loads(body.decode())
     except (ValueError, RecursionError) as error:
         raise MalformedMessageError("not JSON") from error
     if not isinstance(fields, dict):
         raise MalformedMessageError("not a JSON object")
-    kinds: dict[str, type | tuple[type, ...]] = {
-        "id": str,
-        "action": str,
-        "data": dict,
-        "created_at": (int, float),
-    }
+    kinds = {"id": (str,), "action": (str,), "data": (dict,), "created_at": (int, float)}
     for name, kind in kinds.items():
-        if not isinstance(fields.get(name), kind):
+        if type(fields.get(name)) not in kind:
             raise MalformedMessageError(f"member {name!r} missing or of the wrong type")
-    return Message(fields["id"], fields["action"], fields["data"], fields["created_at"])
+    message = Message(fields["id"], fields["action"], fields["data"], fields["created_at"])
+    try:
+        encode(message)
+    except (ValueError, RecursionError) as error:
+        # Python's parser takes what isn't JSON, and no store or answer could hold: NaN, half a surrogate pair.
+        raise MalformedMessageError(f"not JSON: {error}") from error
+    return message
