@@ -26,15 +26,22 @@ Handler = Callable[..., "dict[str, Any] | Awaitable[dict[str, Any]]"]
 #: The name under which the handler of all other actions registers.
 FALLBACK = "*"
 
+_YEAR = 366 * 86_400
+
 
 class Retry(Exception):  # noqa: N818  # raised to ask for something, like StopIteration
     """Raised by a handler: this attempt failed, try again.
 
     Args:
-        after: seconds until then; without it, the usual backoff.
+        after: seconds until then, at most a year; without it, the usual backoff.
+
+    Raises:
+        ValueError: `after` is negative, too long or not a number.
     """
 
     def __init__(self, reason: str = "the handler asked for a retry", *, after: float | None = None) -> None:
+        if after is not None and not 0 <= after <= _YEAR:
+            raise ValueError(f"after: {after} is not between 0 and {_YEAR} seconds")
         super().__init__(reason)
         self.after = after
 
@@ -145,7 +152,7 @@ def _import(name: str) -> None:
         module = importlib.import_module(name)
     except HandlersError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise HandlersError(f"handlers {name!r} can't be imported: {type(error).__name__}: {error}") from error
     for child in pkgutil.iter_modules(getattr(module, "__path__", ())):
         _import(f"{name}.{child.name}")

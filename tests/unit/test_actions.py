@@ -1,0 +1,309 @@
+"""The registry of actions: what a handler may look like, and what its data is checked against."""
+
+import sys
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any
+
+import pytest
+from pydantic import BaseModel, Field, ValidationError
+
+from taskqueue import Reject, Retry, TaskContext, action, actions
+from taskqueue.actions import HandlersError, find_action, load_handlers
+
+CONTEXT = TaskContext("1", "act", 2)
+
+
+@pytest.fixture(autouse=True)
+def empty_registry(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(actions, "_registry", {})
+
+
+@pytest.fixture
+def write_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, str], None]]:
+    """Writes an importable module, and forgets it afterwards."""
+    monkeypatch.syspath_prepend(tmp_path)
+    before = set(sys.modules)
+
+    def write(name: str, text: str) -> None:
+        file = tmp_path / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("from taskqueue import action\n" + text)
+
+    yield write
+    for module in set(sys.modules) - before:
+        del sys.modules[module]
+
+
+def call(name: str, data: str) -> Any:
+    found = find_action(name)
+    assert found is not None
+    return found.bind(data, CONTEXT)()
+
+
+def refused(name: str, data: str) -> str:
+    found = find_action(name)
+    assert found is not None
+    with pytest.raises(ValidationError) as caught:
+        found.bind(data, CONTEXT)
+    return str(caught.value)
+
+
+# Which handler an action has
+
+
+def test_a_function_is_registered_under_its_name() -> None:
+    @action
+    def greet() -> dict[str, Any]:
+        return {"output": "hello"}
+
+    assert call("greet", "{}") == {"output": "hello"}
+    assert greet() == {"output": "hello"}  # the function stays what it was
+
+
+def test_a_function_is_registered_under_the_name_given() -> None:
+    @action("sum")
+    def total() -> dict[str, Any]:
+        return {}
+
+    assert find_action("sum") is not None
+    assert find_action("total") is None
+
+
+def test_an_action_without_a_handler_of_its_own_takes_the_fallback() -> None:
+    @action("*")
+    def others() -> dict[str, Any]:
+        return {"by": "others"}
+
+    @action
+    def known() -> dict[str, Any]:
+        return {"by": "known"}
+
+    assert call("whatever", "{}") == {"by": "others"}
+    assert call("known", "{}") == {"by": "known"}
+
+
+def test_without_a_fallback_an_unknown_action_has_no_handler() -> None:
+    assert find_action("whatever") is None
+
+
+def test_a_name_can_be_taken_once_only() -> None:
+    @action("same")
+    def one() -> dict[str, Any]:
+        return {}
+
+    with pytest.raises(HandlersError, match="'same' is registered twice, by .*one.* and .*two"):
+
+        @action("same")
+        def two() -> dict[str, Any]:
+            return {}
+
+
+@pytest.mark.parametrize("is_async", [True, False])
+def test_def_and_async_def_are_told_apart(is_async: bool) -> None:
+    async def on_the_loop() -> dict[str, Any]:
+        return {}
+
+    def in_a_thread() -> dict[str, Any]:
+        return {}
+
+    action("act")(on_the_loop if is_async else in_a_thread)
+    found = find_action("act")
+    assert found is not None
+    assert found.is_async is is_async
+
+
+# What its data must be
+
+
+def test_the_members_of_data_are_the_keyword_arguments() -> None:
+    @action
+    def act(a: int, b: str = "default", *, c: list[int] | None = None) -> dict[str, Any]:
+        return {"a": a, "b": b, "c": c}
+
+    assert call("act", '{"a": 1}') == {"a": 1, "b": "default", "c": None}
+    assert call("act", '{"a": 1, "b": "x", "c": [2]}') == {"a": 1, "b": "x", "c": [2]}
+
+
+@pytest.mark.parametrize(
+    ("data", "why"),
+    [
+        ("{}", "required"),
+        ('{"number": "1"}', "valid integer"),
+        ('{"number": 1.0}', "valid integer"),
+        ('{"number": true}', "valid integer"),
+        ('{"number": null}', "valid integer"),
+        ('{"number": 1, "more": 2}', "(?s)more.*not permitted"),
+    ],
+)
+def test_data_is_checked_strictly(data: str, why: str) -> None:
+    @action
+    def act(number: int) -> dict[str, Any]:
+        return {"number": number}
+
+    with pytest.raises(ValidationError, match=why):
+        find_action("act").bind(data, CONTEXT)  # type: ignore[union-attr]
+
+
+def test_json_has_no_dates_and_no_models_so_their_json_form_is_taken() -> None:
+    class Point(BaseModel):
+        x: int
+        y: int
+
+    @action
+    def act(point: Point, size: Annotated[int, Field(gt=0)]) -> dict[str, Any]:
+        return {"sum": point.x + point.y + size}
+
+    assert call("act", '{"point": {"x": 1, "y": 2}, "size": 3}') == {"sum": 6}
+    assert "greater than 0" in refused("act", '{"point": {"x": 1, "y": 2}, "size": 0}')
+    assert "point.y" in refused("act", '{"point": {"x": 1}, "size": 1}')
+
+
+def test_a_handler_of_any_data_takes_it_all() -> None:
+    @action
+    def act(known: int, **rest: Any) -> dict[str, Any]:
+        return {"known": known, "rest": rest}
+
+    assert call("act", '{"known": 1, "b": [2], "c": null}') == {"known": 1, "rest": {"b": [2], "c": None}}
+
+
+def test_a_parameter_without_an_annotation_takes_anything() -> None:
+    @action
+    def act(x):  # type: ignore[no-untyped-def]
+        return {"x": x}
+
+    assert call("act", '{"x": [1, "a", null]}') == {"x": [1, "a", None]}
+
+
+def test_annotations_may_be_texts() -> None:
+    def act(number: "int", context: "TaskContext") -> "dict[str, Any]":
+        return {"number": number, "id": context.id}
+
+    action(act)
+    assert call("act", '{"number": 1}') == {"number": 1, "id": "1"}
+
+
+def test_the_task_is_told_to_a_parameter_of_type_task_context() -> None:
+    @action
+    def act(text: str, task: TaskContext) -> dict[str, Any]:
+        return {"text": text, "id": task.id, "action": task.action, "attempt": task.attempt}
+
+    assert call("act", '{"text": "a"}') == {"text": "a", "id": "1", "action": "act", "attempt": 2}
+
+
+def test_a_client_cannot_send_the_task_context() -> None:
+    @action
+    def strict(task: TaskContext) -> dict[str, Any]:
+        return {"id": task.id}
+
+    @action
+    def open_to_all(task: TaskContext, **data: Any) -> dict[str, Any]:
+        return {"id": task.id, "data": data}
+
+    assert "task" in refused("strict", '{"task": {"id": "forged"}}')
+    assert call("open_to_all", '{"task": {"id": "forged"}, "a": 1}') == {"id": "1", "data": {"a": 1}}
+
+
+def test_parameters_that_cannot_be_passed_by_name_are_refused_at_once() -> None:
+    with pytest.raises(HandlersError, match="'args' can't be passed by name"):
+
+        @action
+        def variadic(*args: int) -> dict[str, Any]:
+            return {}
+
+    with pytest.raises(HandlersError, match="'x' can't be passed by name"):
+
+        @action
+        def positional(x: int, /) -> dict[str, Any]:
+            return {}
+
+
+def test_parameters_that_json_cannot_fill_are_refused_at_once() -> None:
+    class NotForPydantic:
+        pass
+
+    with pytest.raises(HandlersError, match="'act'"):
+
+        @action
+        def act(x: NotForPydantic) -> dict[str, Any]:
+            return {}
+
+
+def test_the_arguments_have_a_json_schema() -> None:
+    @action
+    def act(text: str, times: int = 1) -> dict[str, Any]:
+        return {}
+
+    schema = find_action("act").arguments.json_schema()  # type: ignore[union-attr]
+    assert schema["properties"]["text"]["type"] == "string"
+    assert schema["required"] == ["text"]
+    assert schema["additionalProperties"] is False
+
+
+# Where handlers come from
+
+
+def test_modules_and_all_modules_of_packages_are_imported(write_module: Callable[[str, str], None]) -> None:
+    write_module("single.py", "@action\ndef one(): ...\n")
+    write_module("many/__init__.py", "@action\ndef two(): ...\n")
+    write_module("many/inner.py", "@action\ndef three(): ...\n")
+    write_module("many/deeper/__init__.py", "")
+    write_module("many/deeper/still.py", "@action\ndef four(): ...\n")
+    assert load_handlers(" single , many,") == ["four", "one", "three", "two"]
+
+
+def test_no_modules_are_no_handlers() -> None:
+    assert load_handlers("") == []
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("import no_such_module_at_all", "ModuleNotFoundError: No module named 'no_such_module_at_all'"),
+        ("def broken(:", "SyntaxError"),
+        ("1 / 0", "ZeroDivisionError"),
+        ("raise SystemExit(3)", "SystemExit"),
+        ("@action\ndef act(x: NoSuchName): ...", "NoSuchName"),
+        ("@action\ndef act(*x: int): ...", "'x' can't be passed by name"),
+        ("@action\ndef same(): ...\n@action('same')\ndef other(): ...", "registered twice"),
+    ],
+    ids=["import", "syntax", "error", "exit", "annotation", "parameter", "duplicate"],
+)
+def test_handlers_that_cannot_be_imported_are_told_with_the_cause(
+    write_module: Callable[[str, str], None], text: str, why: str
+) -> None:
+    write_module("pack/__init__.py", "")
+    write_module("pack/broken.py", text)
+    with pytest.raises(HandlersError, match=why):
+        load_handlers("pack")
+
+
+def test_a_missing_module_is_told_by_name() -> None:
+    with pytest.raises(HandlersError, match="handlers 'no_such_handlers' can't be imported"):
+        load_handlers("no_such_handlers")
+
+
+# What a handler may raise
+
+
+@pytest.mark.parametrize("after", [0, 1, 2.5, 86_400, None])
+def test_retry_takes_seconds(after: float | None) -> None:
+    assert Retry(after=after).after == after
+    assert Retry("why", after=after).args == ("why",)
+
+
+@pytest.mark.parametrize("after", [-1, float("nan"), float("inf"), 1e30])
+def test_retry_refuses_what_is_no_time_to_wait(after: float) -> None:
+    with pytest.raises(ValueError, match="after"):
+        Retry(after=after)
+
+
+@pytest.mark.parametrize("after", ["5", [1], timedelta(seconds=5)])
+def test_retry_refuses_what_is_no_number(after: Any) -> None:
+    with pytest.raises(TypeError):
+        Retry(after=after)
+
+
+def test_reject_takes_its_reason() -> None:
+    assert str(Reject("no such customer")) == "no such customer"
