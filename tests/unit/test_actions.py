@@ -93,7 +93,7 @@ def test_a_name_can_be_taken_once_only() -> None:
     def one() -> dict[str, Any]:
         return {}
 
-    with pytest.raises(HandlersError, match="'same' is registered twice, by .*one.* and .*two"):
+    with pytest.raises(HandlersError, match=r"'same' is registered twice, by .*one.* and .*two"):
 
         @action("same")
         def two() -> dict[str, Any]:

@@ -74,7 +74,7 @@ def test_what_json_cannot_hold_is_not_encoded(data: dict[str, Any]) -> None:
     ids=lambda body: repr(body[:12]),
 )
 def test_a_body_that_is_not_a_json_object_is_malformed(body: bytes) -> None:
-    with pytest.raises(MalformedMessageError, match="not JSON|not a JSON object"):
+    with pytest.raises(MalformedMessageError, match=r"not JSON|not a JSON object"):
         decode(body)
 
 

@@ -68,6 +68,10 @@ class Run:
             call = action.bind(data, self._context)
         except ValidationError as error:
             return _failed("InvalidArguments", _explain(error), final=True)
+        except Exception as error:  # a validator of the handler's own
+            return _raised(error)
+        if self._interrupted is not None:
+            return self._interrupted_ending(self._interrupted)
         out_of_time = asyncio.get_running_loop().call_at(
             asyncio.get_running_loop().time() + self.timeout, self.interrupt, Outcome.TIMEOUT
         )
@@ -79,17 +83,20 @@ class Run:
         return self._read(self._handler)
 
     def interrupt(self, outcome: Outcome) -> None:
-        """Make it stop: TIMEOUT, CANCELLED or SHUTDOWN, the first of which counts."""
-        if self._interrupted is None:
-            self._interrupted = outcome
+        """Make it stop: TIMEOUT, CANCELLED or SHUTDOWN, the first of which counts.
+
+        Only a thread that was asked to stop, for CANCELLED, takes another one.
+        """
         self._context._cancelled.set()
+        if self._interrupted is not None and not (self._threaded and self._interrupted is Outcome.CANCELLED):
+            return  # It was cancelled, and may be cleaning up: a second time would disturb that.
+        self._interrupted = outcome
         if self._handler is None or self._handler.done():
             return
         if not self._threaded:
             self._handler.cancel()
             asyncio.get_running_loop().call_later(GRACE, self._abandoned.set)
         elif outcome is not Outcome.CANCELLED:
-            self._interrupted = outcome
             self._abandoned.set()
 
     @property
@@ -141,7 +148,7 @@ async def _run_async(call: Callable[[], Any], pause: float) -> Any:
         return await call()
     except (SystemExit, KeyboardInterrupt) as error:
         # Either would end the worker.
-        raise RuntimeError(f"the handler raised {type(error).__name__}") from error
+        raise _wrapped(error) from error
 
 
 def _run_in_thread(call: Callable[[], Any], pause: float, name: str) -> asyncio.Future[Any]:
@@ -158,12 +165,17 @@ def _run_in_thread(call: Callable[[], Any], pause: float, name: str) -> asyncio.
             future.exception()  # an abandoned attempt's error is nobody's
 
     def run() -> None:
-        result, raised = None, None
+        result: Any = None
+        raised: Exception | None = None
         try:
             time.sleep(pause)
             result = context.run(call)
+        except StopIteration as error:  # no future takes one
+            raised = _wrapped(error)
+        except Exception as error:
+            raised = error
         except BaseException as error:  # also SystemExit is the handler's failure
-            raised = error if isinstance(error, Exception) else RuntimeError(f"raised {type(error).__name__}")
+            raised = _wrapped(error)
         # A closed loop: the worker has gone on without this thread.
         with contextlib.suppress(RuntimeError):
             loop.call_soon_threadsafe(settle, result, raised)
@@ -172,13 +184,19 @@ def _run_in_thread(call: Callable[[], Any], pause: float, name: str) -> asyncio.
     return future
 
 
+def _wrapped(error: BaseException) -> RuntimeError:
+    wrapped = RuntimeError(f"the handler raised {type(error).__name__}")
+    wrapped.__cause__ = error
+    return wrapped
+
+
 def _check_result(result: Any, limit: int) -> Ending:
     if not isinstance(result, dict):
         return _failed("InvalidResult", f"a handler returns a dict, not {type(result).__name__}", final=True)
     try:
         text = json.dumps(result, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
         size = len(text.encode())
-    except (TypeError, ValueError, RecursionError) as error:
+    except Exception as error:  # whatever the result's own classes raise
         return _failed("InvalidResult", f"the result is not JSON: {error}", final=True)
     if size > limit:
         return _failed("ResultTooLarge", f"{size} bytes; TASKQUEUE_MAX_RESULT_BYTES is {limit}", final=True)
@@ -187,9 +205,13 @@ def _check_result(result: Any, limit: int) -> Ending:
 
 def _raised(error: BaseException) -> Ending:
     trace = "".join(traceback.format_exception(error))
+    try:
+        message = str(error)
+    except Exception:
+        message = "(it can't be printed)"
     return Ending(
         Outcome.ERROR,
-        error=error_json(type(error).__name__, str(error), trace),
+        error=error_json(type(error).__name__, message, trace),
         final=isinstance(error, Reject),
         after=error.after if isinstance(error, Retry) else None,
     )
