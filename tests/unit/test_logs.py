@@ -1,0 +1,101 @@
+"""Log lines: JSON for programs, text for people, the task's id and action on each line about a task."""
+
+import json
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from taskqueue.logs import set_up_logging, task_fields
+from taskqueue.settings import Settings
+
+log = logging.getLogger("taskqueue.worker")
+
+
+@pytest.fixture(autouse=True)
+def keep_logging() -> Iterator[None]:
+    """The root logger belongs to pytest."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    # `basicConfig(force=True)` would close pytest's.
+    root.handlers = []
+    yield
+    root.handlers = handlers
+    root.setLevel(level)
+
+
+def lines(capsys: pytest.CaptureFixture[str]) -> list[str]:
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    return captured.err.splitlines()
+
+
+def json_line(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
+    [line] = lines(capsys)
+    fields: dict[str, Any] = json.loads(line)
+    return fields
+
+
+def test_a_json_line_about_a_task_has_its_id_and_action(capsys: pytest.CaptureFixture[str]) -> None:
+    set_up_logging(Settings(log_format="json"))
+    log.info("processing task", extra=task_fields("7", "sum", attempt=2))
+    fields = json_line(capsys)
+    assert fields.pop("time").startswith("20")
+    assert fields == {
+        "level": "INFO",
+        "logger": "taskqueue.worker",
+        "message": "processing task",
+        "task_id": "7",
+        "action": "sum",
+        "attempt": 2,
+    }
+
+
+def test_an_exception_stays_on_its_json_line(capsys: pytest.CaptureFixture[str]) -> None:
+    set_up_logging(Settings(log_format="json"))
+    try:
+        int("x")
+    except ValueError:
+        log.exception("failed")
+    fields = json_line(capsys)
+    assert fields["message"] == "failed"
+    assert "ValueError: invalid literal" in fields["exc_info"]
+
+
+@pytest.mark.parametrize("text", ["two\nlines", 'a "quote"', "\x1b[31mred", "é🐎"])
+def test_no_text_breaks_a_json_line(capsys: pytest.CaptureFixture[str], text: str) -> None:
+    set_up_logging(Settings(log_format="json"))
+    log.info("task failed", extra=task_fields("7", text))
+    assert json_line(capsys)["action"] == text
+
+
+def test_a_text_line_about_a_task_has_its_id_and_action(capsys: pytest.CaptureFixture[str]) -> None:
+    set_up_logging(Settings(log_format="text"))
+    log.info("processing task", extra=task_fields("7", "sum"))
+    log.warning("nothing else")
+    first, second = lines(capsys)
+    assert first.endswith(" INFO    processing task  task_id=7 action=sum")
+    assert second.endswith(" WARNING nothing else")
+
+
+def test_where_no_person_reads_the_format_is_json(capsys: pytest.CaptureFixture[str]) -> None:
+    set_up_logging(Settings(log_format="auto"))
+    log.info("hello")
+    assert json_line(capsys)["message"] == "hello"
+
+
+def test_on_a_terminal_the_format_is_text(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    set_up_logging(Settings(log_format="auto"))
+    log.info("hello")
+    assert lines(capsys)[0].endswith(" INFO    hello")
+
+
+def test_lines_below_the_level_are_not_written(capsys: pytest.CaptureFixture[str]) -> None:
+    set_up_logging(Settings(log_format="json", log_level="WARNING"))
+    log.info("quiet")
+    log.warning("loud")
+    assert json_line(capsys)["message"] == "loud"
