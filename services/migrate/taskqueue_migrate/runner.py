@@ -79,13 +79,15 @@ def migrate(database: Path, migrations: list[Migration] | None = None) -> list[M
     """
     migrations = shipped_migrations() if migrations is None else migrations
     with _writing(database) as (connection, lock):
-        applied = []
+        applied: list[Migration] = []
+        had_schema = bool(_check_records(connection, migrations))
         for migration in migrations:
             deadline = time.monotonic() + _LOCK_TIMEOUT
             with lock.held(deadline):
                 if migration.version in _check_records(connection, migrations):
                     continue
-                _keep_copy(database, connection, migration)
+                if had_schema and not applied:
+                    _keep_copy(database, connection, migration)
                 with transaction(connection, database, deadline):
                     _apply(connection, migration)
                 applied.append(migration)
@@ -144,9 +146,7 @@ def _check_records(connection: Connection, migrations: list[Migration]) -> set[i
 
 
 def _keep_copy(database: Path, connection: Connection, migration: Migration) -> None:
-    """Keep a copy beside a database that already has a schema."""
-    if migration.version == 1:
-        return
+    """Keep a copy beside the database."""
     copy = database.with_name(f"{database.name}.before-{migration.version:04d}-{int(time.time())}")
     copy_into(connection, copy)
     log.info("kept a copy of the database in %s", copy)
