@@ -43,7 +43,7 @@ SETTINGS = {
 PATIENCE = 60
 
 #: A row each time that a task's status becomes final: no UNIQUE, so that a double shows.
-_RECORDER = """
+RECORDER = """
 CREATE TABLE recordings (id TEXT NOT NULL, status TEXT NOT NULL) STRICT;
 CREATE TRIGGER record AFTER UPDATE OF status ON tasks WHEN NEW.status IN ('completed', 'failed', 'cancelled')
 BEGIN INSERT INTO recordings VALUES (NEW.id, NEW.status); END;
@@ -107,7 +107,7 @@ class Cluster:
         (folder / "data").mkdir(exist_ok=True)
         migrate(self.database)
         with contextlib.closing(self.connect()) as db:
-            db.executescript(_RECORDER)
+            db.executescript(RECORDER)
         async with aiohttp.ClientSession(
             f"http://127.0.0.1:{self.port}", timeout=aiohttp.ClientTimeout(PATIENCE)
         ) as self.http:
