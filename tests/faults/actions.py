@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from taskqueue import TaskContext, action
+from taskqueue import Retry, TaskContext, action
 
 
 @action
@@ -47,3 +47,43 @@ async def die() -> dict[str, Any]:
 @action
 async def fail(message: str = "on purpose") -> dict[str, Any]:
     raise RuntimeError(message)
+
+
+@action
+async def come_back(after: float, task: TaskContext) -> dict[str, Any]:
+    """Ask in the first attempt for the next one."""
+    if task.attempt == 1:
+        raise Retry(after=after)
+    return {"output": "came back", "attempt": task.attempt}
+
+
+@action
+def hang_first(task: TaskContext) -> dict[str, Any]:
+    """Ignore every wish to stop, in the first attempt."""
+    if task.attempt == 1:
+        time.sleep(120)
+    return {"output": "did not hang", "attempt": task.attempt}
+
+
+@action
+async def tidy(marks: str, task: TaskContext) -> dict[str, Any]:
+    """Run until cancelled, and leave a mark of having cleaned up."""
+    folder = Path(marks)
+    (folder / f"{task.id}.{task.attempt}").touch()
+    try:
+        await asyncio.sleep(600)
+    finally:
+        await asyncio.sleep(0.1)
+        (folder / f"{task.id}.tidied").touch()
+    return {"output": "never"}
+
+
+@action
+def heed(marks: str, task: TaskContext) -> dict[str, Any]:
+    """A thread that runs until it sees that it should stop."""
+    folder = Path(marks)
+    (folder / f"{task.id}.{task.attempt}").touch()
+    while not task.cancelled:
+        time.sleep(0.02)
+    (folder / f"{task.id}.heeded").touch()
+    raise RuntimeError("stopped halfway")

@@ -43,7 +43,7 @@ SETTINGS = {
 PATIENCE = 60
 
 #: A row each time that a task's status becomes final: no UNIQUE, so that a double shows.
-_RECORDER = """
+RECORDER = """
 CREATE TABLE recordings (id TEXT NOT NULL, status TEXT NOT NULL) STRICT;
 CREATE TRIGGER record AFTER UPDATE OF status ON tasks WHEN NEW.status IN ('completed', 'failed', 'cancelled')
 BEGIN INSERT INTO recordings VALUES (NEW.id, NEW.status); END;
@@ -77,6 +77,11 @@ class Process:
         self.send(signal.SIGTERM)
         return await self.ended()
 
+    async def stopped(self) -> None:
+        """Wait until a SIGSTOP has taken effect."""
+        stat = Path(f"/proc/{self.handle.pid}/stat")
+        await until(lambda: stat.read_text().rpartition(")")[2].split()[0] == "T", f"{self.name} to be stopped")
+
     async def says(self, text: str) -> None:
         """Wait until its log has a line with this text."""
         await until(lambda: text in self.log.read_text(), f"{self.name} to log {text!r}")
@@ -99,10 +104,10 @@ class Cluster:
     @contextlib.asynccontextmanager
     async def open(cls, server: RabbitServer, folder: Path) -> AsyncIterator[Self]:
         self = cls(server, folder, server.url)
-        (folder / "data").mkdir()
+        (folder / "data").mkdir(exist_ok=True)
         migrate(self.database)
         with contextlib.closing(self.connect()) as db:
-            db.executescript(_RECORDER)
+            db.executescript(RECORDER)
         async with aiohttp.ClientSession(
             f"http://127.0.0.1:{self.port}", timeout=aiohttp.ClientTimeout(PATIENCE)
         ) as self.http:
@@ -124,9 +129,15 @@ class Cluster:
     # Processes
 
     async def start(
-        self, module: str, *, crash_at: str | None = None, crash_after: int = 0, **settings: Any
+        self,
+        module: str,
+        *arguments: str,
+        crash_at: str | None = None,
+        crash_after: int = 0,
+        crash_by: int = signal.SIGKILL,
+        **settings: Any,
     ) -> Process:
-        """Start a program; `crash_at` as in `crashing.py`, settings by their lower-case names."""
+        """Start a program; `crash_at` and so on as in `crashing.py`, settings by their lower-case names."""
         env = {f"TASKQUEUE_{name}": str(value) for name, value in SETTINGS.items()}
         env |= {
             "TASKQUEUE_DATA_DIR": str(self.folder / "data"),
@@ -138,7 +149,7 @@ class Cluster:
         env |= {f"TASKQUEUE_{name.upper()}": str(value) for name, value in settings.items()}
         command = ["-m", module]
         if crash_at:
-            env |= {"CRASH_AT": crash_at, "CRASH_AFTER": str(crash_after)}
+            env |= {"CRASH_AT": crash_at, "CRASH_AFTER": str(crash_after), "CRASH_BY": str(int(crash_by))}
             command = ["-m", "tests.faults.crashing", module]
         name = f"{module}-{len(self.processes)}"
         log = self.folder / f"{name}.log"
@@ -146,6 +157,7 @@ class Cluster:
             handle = await asyncio.create_subprocess_exec(
                 sys.executable,
                 *command,
+                *arguments,
                 env=os.environ | env,
                 stdout=output,
                 stderr=output,

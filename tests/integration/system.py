@@ -10,6 +10,7 @@ from typing import Any, Self
 from aiohttp import ClientResponse
 from aiohttp.test_utils import TestClient, TestServer
 from tests.conformance.waiting import eventually
+from yarl import URL
 
 from taskqueue.broker import Broker
 from taskqueue.broker.memory import MemoryBroker
@@ -85,14 +86,14 @@ class System:
         migrate(settings.database)
         async with (
             TaskStore.open(settings.database, write_timeout=settings.write_timeout) as store,
-            broker or MemoryBroker() as broker,
-            TestClient(TestServer(build_app(settings, store, broker))) as client,
+            broker or MemoryBroker() as started,
+            TestClient(TestServer(build_app(settings, store, started))) as client,
         ):
-            yield cls(settings, store, broker, client)
+            yield cls(settings, store, started, client)
 
     # Requests
 
-    async def request(self, method: str, path: str, **options: Any) -> Answer:
+    async def request(self, method: str, path: str | URL, **options: Any) -> Answer:
         async with self.client.request(method, path, **options) as response:
             return await Answer.read(response)
 

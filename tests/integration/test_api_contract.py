@@ -8,7 +8,6 @@ from tests.integration.system import System
 from yarl import URL
 
 from taskqueue.message import decode
-from taskqueue.store import now_ms
 from taskqueue.task import Status
 
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")

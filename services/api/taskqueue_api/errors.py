@@ -44,6 +44,12 @@ async def json_errors(request: web.Request, handler: Handler) -> web.StreamRespo
             error.text = json.dumps({"error": _text(error)})
             error.content_type = "application/json"
         raise
+    except web.RequestPayloadError:
+        # Nothing more can be read of it: without this, aiohttp would try, and log a traceback.
+        request.content.feed_eof()
+        answer = web.json_response({"error": "the body can't be read: its encoding is broken"}, status=400)
+        answer.force_close()
+        return answer
     except StoreError as error:
         log.warning("%s %s: %s", request.method, request.path, error)
         raise unavailable("database unavailable") from error

@@ -13,7 +13,7 @@ from taskqueue.dispatch import mark, publish
 from taskqueue.logs import task_fields
 from taskqueue.message import Message, Priority, encode
 from taskqueue.store import StoreError, now_ms
-from taskqueue.task import Attempt, Dispatch, NewTask, Status, Task
+from taskqueue.task import FINAL, Attempt, Dispatch, NewTask, Status, Task
 from taskqueue_api.bodies import ListQuery, SubmitBody, read_json, read_query
 from taskqueue_api.errors import bad_request, unavailable
 from taskqueue_api.keys import BROKER, MARKS, SETTINGS, STORE
@@ -51,15 +51,15 @@ async def show(request: web.Request) -> web.Response:
 
 async def cancel(request: web.Request) -> web.Response:
     """`POST /tasks/{id}/cancel`: at once where it waits; a running one is asked to stop."""
-    id = request.match_info["id"]
-    status = await request.app[STORE].cancel(id)
-    match status:
-        case None:
-            raise _unknown(id)
-        case Status.CANCELLED | Status.RUNNING:
-            return web.json_response({"id": id, "status": status, "cancel_requested": True}, status=202)
-        case _:
-            return web.json_response({"error": f"the task is already {status}", "status": status}, status=409)
+    store, id = request.app[STORE], request.match_info["id"]
+    task = await store.get(id)
+    if task is None:
+        raise _unknown(id)
+    # `CANCELLED` is also the answer for a task that was cancelled long ago.
+    status = task.status if task.status in FINAL else await store.cancel(id)
+    if task.status in FINAL or status not in {Status.CANCELLED, Status.RUNNING}:
+        return web.json_response({"error": f"the task is already {status}", "status": status}, status=409)
+    return web.json_response({"id": id, "status": status, "cancel_requested": True}, status=202)
 
 
 def task_json(task: Task) -> dict[str, Any]:
