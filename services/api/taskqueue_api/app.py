@@ -12,9 +12,10 @@ from taskqueue.dispatch import requeue_when_the_queue_was_lost
 from taskqueue.process import FatalError
 from taskqueue.settings import Settings
 from taskqueue.store import TaskStore
-from taskqueue_api import health, tasks
+from taskqueue_api import bulk, events, health, overview, submit, tasks
 from taskqueue_api.errors import json_errors
-from taskqueue_api.keys import BROKER, MARKS, SETTINGS, STORE
+from taskqueue_api.keys import BROKER, MARKS, SETTINGS, STORE, WATCHER
+from taskqueue_api.watch import Watcher
 
 
 def build_app(settings: Settings, store: TaskStore, broker: Broker) -> web.Application:
@@ -23,13 +24,27 @@ def build_app(settings: Settings, store: TaskStore, broker: Broker) -> web.Appli
     app[SETTINGS] = settings
     app[STORE] = store
     app[BROKER] = broker
-    app.cleanup_ctx.extend([_marks, _watch_queue])
+    app[WATCHER] = Watcher(store)
+    app.cleanup_ctx.extend([_marks, _watch_queue, _watch_events])
+    # Before the server waits for the open requests to end.
+    app.on_shutdown.append(_let_listeners_go)
     app.add_routes(
         [
-            web.post("/tasks", tasks.submit),
+            web.post("/tasks", submit.submit),
+            web.post("/tasks/batch", submit.submit_batch),
             web.get("/tasks", tasks.newest),
+            web.post("/tasks/cancel", bulk.cancel_all),
+            web.post("/tasks/retry", bulk.retry_all),
+            web.post("/tasks/delete", bulk.delete_all),
             web.get("/tasks/{id}", tasks.show),
+            web.delete("/tasks/{id}", tasks.delete),
             web.post("/tasks/{id}/cancel", tasks.cancel),
+            web.post("/tasks/{id}/retry", tasks.retry),
+            web.get("/tasks/{id}/events", events.task_events, allow_head=False),
+            web.get("/events", events.all_events, allow_head=False),
+            web.get("/stats", overview.stats),
+            web.get("/workers", overview.workers),
+            web.get("/actions", overview.actions),
             web.get("/livez", health.livez),
             web.get("/readyz", health.readyz),
         ]
@@ -73,6 +88,15 @@ async def _marks(app: web.Application) -> AsyncIterator[None]:
 async def _watch_queue(app: web.Application) -> AsyncIterator[None]:
     async with _running(requeue_when_the_queue_was_lost(app[STORE], app[BROKER])):
         yield
+
+
+async def _watch_events(app: web.Application) -> AsyncIterator[None]:
+    async with _running(app[WATCHER].run()):
+        yield
+
+
+async def _let_listeners_go(app: web.Application) -> None:
+    app[WATCHER].close()
 
 
 @contextlib.asynccontextmanager

@@ -27,6 +27,9 @@ class Filter:
     created_before: int | None = None
 
 
+EVERYTHING = Filter()
+
+
 @dataclass(frozen=True, slots=True)
 class Cursor:
     """Where a page begins: below `before`, and not below `floor`, by `seq`."""

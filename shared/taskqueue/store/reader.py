@@ -9,7 +9,7 @@ from typing import Any
 
 import aiosqlite
 
-from taskqueue.store.find import Cursor, Filter, narrow, page_query
+from taskqueue.store.find import EVERYTHING, Cursor, Filter, narrow, page_query
 from taskqueue.store.queries import QUERIES
 from taskqueue.store.sqlite import Row, translated_errors
 from taskqueue.task import Attempt, Event, Outcome, Status, Task
@@ -76,7 +76,12 @@ class Reader:
         return [_attempt(dict(row)) for row in await self._read("attempts_of", id=id)]
 
     async def find(
-        self, filter: Filter = Filter(), *, limit: int, cursor: Cursor | None = None, max_bytes: int | None = None
+        self,
+        filter: Filter = EVERYTHING,
+        *,
+        limit: int,
+        cursor: Cursor | None = None,
+        max_bytes: int | None = None,
     ) -> Page:
         """A page of the tasks that fit a filter, newest first.
 
