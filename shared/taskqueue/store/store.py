@@ -109,10 +109,11 @@ class TaskStore:
         Returns:
             how many there were.
         """
-        before = self._now() - _ms(queued_for)
+        now = self._now()
+        before = now - _ms(queued_for)
         count, after = 0, 0
         while True:
-            changed = await self._write(partial(_requeue_slice, after, before))
+            changed = await self._write(partial(_requeue_slice, after, before, now))
             count += len(changed)
             if len(changed) < _SLICE:
                 return count
@@ -228,8 +229,8 @@ async def _fetch(reader: aiosqlite.Connection, sql: str, values: dict[str, Any])
     return await reader.execute_fetchall(sql, values)
 
 
-def _requeue_slice(after: int, before: int, db: Connection) -> list[int]:
-    return transitions.requeue(db, after, before, _SLICE)
+def _requeue_slice(after: int, before: int, now: int, db: Connection) -> list[int]:
+    return transitions.requeue(db, after, before, _SLICE, now)
 
 
 def _task(row: Row) -> Task:
