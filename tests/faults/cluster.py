@@ -99,6 +99,8 @@ class Cluster:
     #: What was accepted: the id, and the `output` that its result must have (None: any, or no result).
     accepted: dict[str, Any] = field(default_factory=dict)
     processes: list[Process] = field(default_factory=list)
+    #: How many, those included that are on their way: each has a log of its own.
+    started: int = 0
 
     @classmethod
     @contextlib.asynccontextmanager
@@ -151,7 +153,8 @@ class Cluster:
         if crash_at:
             env |= {"CRASH_AT": crash_at, "CRASH_AFTER": str(crash_after), "CRASH_BY": str(int(crash_by))}
             command = ["-m", "tests.faults.crashing", module]
-        name = f"{module}-{len(self.processes)}"
+        self.started += 1
+        name = f"{module}-{self.started}"
         log = self.folder / f"{name}.log"
         with log.open("wb") as output:
             handle = await asyncio.create_subprocess_exec(

@@ -80,13 +80,13 @@ def migrate(database: Path, migrations: list[Migration] | None = None) -> list[M
     migrations = shipped_migrations() if migrations is None else migrations
     with _writing(database) as (connection, lock):
         applied: list[Migration] = []
-        had_schema = bool(_check_records(connection, migrations))
+        worth_a_copy = _has_tables(connection)
         for migration in migrations:
             deadline = time.monotonic() + _LOCK_TIMEOUT
             with lock.held(deadline):
                 if migration.version in _check_records(connection, migrations):
                     continue
-                if had_schema and not applied:
+                if worth_a_copy and not applied:
                     _keep_copy(database, connection, migration)
                 with transaction(connection, database, deadline):
                     _apply(connection, migration)
@@ -103,17 +103,18 @@ def _writing(database: Path) -> Iterator[tuple[Connection, WriteLock]]:
     with contextlib.ExitStack() as stack:
         connection = connect(database, busy_timeout=_LOCK_TIMEOUT, create=True)
         stack.callback(connection.close)
-        try:
-            lock = WriteLock(database)
-        except OSError as error:
-            raise StoreError(f"{error.filename}: {error.strerror}") from error
+        lock = WriteLock(database)
         stack.callback(lock.close)
         with lock.held(time.monotonic() + _LOCK_TIMEOUT), translated_errors(database):
-            # Takes effect only before the first table.
-            connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+            # Enforced, they would delete rows that refer to a table which a migration rebuilds.
+            connection.execute("PRAGMA foreign_keys = OFF")
+            if not connection.execute("PRAGMA page_count").fetchone()[0]:
+                # Takes effect only before the first table.
+                connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
             connection.execute(f"PRAGMA journal_mode = {journal_mode()}")
             damage = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
             if damage != "ok":
+                damage = " ".join(damage.split())
                 raise StoreError(f"{database}: damaged ({damage}); restore a backup (docs/operations.md)")
             connection.execute(_RECORDS)
         yield connection, lock
@@ -145,6 +146,12 @@ def _check_records(connection: Connection, migrations: list[Migration]) -> set[i
     return versions
 
 
+def _has_tables(connection: Connection) -> bool:
+    """Whether there is anything in the database yet, be it ours or not."""
+    tables = "SELECT 1 FROM sqlite_schema WHERE name <> 'schema_migrations' LIMIT 1"
+    return connection.execute(tables).fetchone() is not None
+
+
 def _keep_copy(database: Path, connection: Connection, migration: Migration) -> None:
     """Keep a copy beside the database."""
     copy = database.with_name(f"{database.name}.before-{migration.version:04d}-{int(time.time())}")
@@ -156,7 +163,8 @@ def _apply(connection: Connection, migration: Migration) -> None:
     try:
         for statement in _statements(migration.sql):
             connection.execute(statement)
-    except connection.Error as error:
+        _check_references(connection)
+    except (connection.Error, connection.Warning, ValueError) as error:
         raise MigrationError(
             f"migration {migration.version:04d}_{migration.name} failed and was undone: {error}"
         ) from error
@@ -166,13 +174,22 @@ def _apply(connection: Connection, migration: Migration) -> None:
     )
 
 
+def _check_references(connection: Connection) -> None:
+    if broken := connection.execute("PRAGMA foreign_key_check").fetchone():
+        raise ValueError(f"a row of {broken['table']} refers to a missing one of {broken['parent']}")
+
+
 def _statements(sql: str) -> Iterator[str]:
-    """Split a script, since `executescript` would commit on its own. A statement ends a line."""
+    """Split a script, since `executescript` would commit on its own. A statement ends a line.
+
+    Raises:
+        ValueError: the last statement isn't complete.
+    """
     statement = ""
     for line in sql.splitlines(keepends=True):
         statement += line
         if standard_sqlite.complete_statement(statement):
             yield statement
             statement = ""
-    if statement.strip():
-        raise MigrationError(f"the last statement is not complete: {statement.strip()[:80]}")
+    if re.sub("--.*", "", statement).strip():
+        raise ValueError(f"the last statement is not complete: {statement.strip()[:80]}")

@@ -40,7 +40,7 @@ async def _run(settings: Settings, arguments: argparse.Namespace) -> None:
             _print(letters)
             return
         listed = [letter.id for letter in letters.listed]
-        ids = listed if arguments.all else arguments.ids
+        ids = listed if arguments.all else list(dict.fromkeys(arguments.ids))
         if unknown := sorted(set(ids) - set(listed)):
             raise FatalError(f"no dead letter has the id {', '.join(unknown)}; nothing was changed")
         for id in ids:
@@ -53,6 +53,11 @@ def _print(letters: DeadLetters) -> None:
     for letter in shown:
         body = letter.body[: _SHOWN + 1].decode(errors="backslashreplace")
         text = body if len(body) <= _SHOWN else body[:_SHOWN] + "..."
-        print(f"{letter.id}\t{letter.reason}\t{text!r}")  # noqa: T201  # its answer
+        print(f"{letter.id}\t{_printable(letter.reason)}\t{text!r}")  # noqa: T201  # its answer
     more = f", the oldest {len(shown)} shown" if letters.count > len(shown) else ""
     print(f"{letters.count} dead letters{more}")  # noqa: T201  # its answer
+
+
+def _printable(text: str) -> str:
+    """A reason may be anybody's: it must not break the line, or reach the terminal as a command."""
+    return "".join(character if character.isprintable() else "?" for character in text)

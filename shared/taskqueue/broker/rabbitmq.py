@@ -14,7 +14,7 @@ from aiormq.abc import AbstractConnection as UnderlayConnection
 
 from .protocol import BrokerError, BrokerState, PublishError, UnroutableError
 from .rabbitmq_connection import (
-    STEP_TIMEOUT,
+    FIRST_PAUSE,
     RefusedError,
     Supervisor,
     bounded,
@@ -29,6 +29,8 @@ from .rabbitmq_topology import Topology
 
 #: Seconds that entering waits to hear whether the credentials are refused.
 ENTER_TIMEOUT = 5
+#: Seconds to bury a rejected message in, and to try again for.
+BURY_TIMEOUT = 5
 #: Seconds to count the queue's messages in.
 COUNT_TIMEOUT = 2
 #: A reason travels in a header, and headers must fit into one frame.
@@ -148,7 +150,16 @@ class RabbitBroker:
             priority=message.priority or 0,
             delivery_mode=DeliveryMode.PERSISTENT,
         )
-        await self._send(copy, self._topology.dead, STEP_TIMEOUT)
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + BURY_TIMEOUT
+        while True:
+            try:
+                return await self._send(copy, self._topology.dead, BURY_TIMEOUT)
+            except PublishError:
+                # What was missing is made again, or the connection: worth a moment, to keep the reason.
+                if loop.time() > deadline:
+                    raise
+                await asyncio.sleep(FIRST_PAUSE)
 
     def _reachable_publisher(self) -> _Publisher:
         publisher = self._publisher

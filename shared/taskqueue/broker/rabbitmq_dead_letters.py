@@ -1,8 +1,10 @@
 """The dead-letter queue in RabbitMQ: messages that can't be tasks, to be looked at, put back or dropped."""
 
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from hashlib import sha256
 from uuid import uuid4
 
 from aio_pika import DeliveryMode, Message
@@ -16,7 +18,7 @@ from .rabbitmq_topology import Topology
 class DeadLetter:
     """A message in the dead-letter queue."""
 
-    #: Names it in this listing and the next, as long as nobody takes it.
+    #: Names it in this listing and the next: made of what it holds, so it never comes to mean another letter.
     id: str
     reason: str
     body: bytes
@@ -28,7 +30,7 @@ class DeadLetters:
     def __init__(self, channel: AbstractChannel, topology: Topology, held: list[AbstractIncomingMessage]) -> None:
         self._channel = channel
         self._topology = topology
-        self._held = {_id(message): message for message in held}
+        self._held = _named(held)
         #: How many there are in all, also beyond those that were asked for.
         self.count = 0
 
@@ -95,9 +97,16 @@ async def _take(queue: AbstractQueue, count: int) -> list[AbstractIncomingMessag
     return taken
 
 
-def _id(message: AbstractIncomingMessage) -> str:
-    """The publisher's id; a foreign message without one is named by where it lies."""
-    return message.message_id or f"unnamed-{message.delivery_tag}"
+def _named(messages: list[AbstractIncomingMessage]) -> dict[str, AbstractIncomingMessage]:
+    """Ids for them. A publisher's `message_id` won't do: a foreign message may have none, or another's."""
+    named: dict[str, AbstractIncomingMessage] = {}
+    copies = Counter[str]()
+    for message in messages:
+        parts = ((message.message_id or "").encode(), _reason(message).encode(), message.body)
+        digest = sha256(b"".join(sha256(part).digest() for part in parts)).hexdigest()[:12]
+        copies[digest] += 1
+        named[digest if copies[digest] == 1 else f"{digest}-{copies[digest]}"] = message
+    return named
 
 
 def _reason(message: AbstractIncomingMessage) -> str:

@@ -21,7 +21,15 @@ class WriteLock:
     """
 
     def __init__(self, database: Path) -> None:
-        self._file = database.with_name(database.name + ".write-lock").open("ab")
+        """
+        Raises:
+            StoreError: the lock's file can't be opened.
+        """
+        path = database.with_name(database.name + ".write-lock")
+        try:
+            self._file = path.open("ab")
+        except OSError as error:
+            raise StoreError(f"{path}: {error.strerror}") from error
 
     @contextlib.contextmanager
     def held(self, deadline: float) -> Iterator[None]:

@@ -37,10 +37,11 @@ class ManyTasks:
         Returns:
             how many there were.
         """
-        before = self._now() - to_ms(queued_for)
+        now = self._now()
+        before = now - to_ms(queued_for)
         count, after = 0, 0
         while True:
-            changed = await self._write(partial(_requeue_slice, after, before))
+            changed = await self._write(partial(_requeue_slice, after, before, now))
             count += len(changed)
             if len(changed) < _SLICE:
                 return count
@@ -101,8 +102,8 @@ class ManyTasks:
         return await self._write(lambda db: transitions.retire_worker(db, worker, self._now()))
 
 
-def _requeue_slice(after: int, before: int, db: Connection) -> list[int]:
-    return transitions.requeue(db, after, before, _SLICE)
+def _requeue_slice(after: int, before: int, now: int, db: Connection) -> list[int]:
+    return transitions.requeue(db, after, before, _SLICE, now)
 
 
 def _prune_slice(what: str, before: int, status: Status | None, db: Connection) -> int:

@@ -44,10 +44,11 @@ WHERE seq IN (
 RETURNING id, dispatch_id, payload, priority;
 
 -- name: claim
+-- A pending task with a dispatch id was due when it was published, whatever the clock says now.
 UPDATE tasks
 SET status = 'running', attempt = attempt + 1, worker_id = :worker,
     queued_at = NULL, dispatch_id = NULL, dispatch_until = NULL, progress = NULL
-WHERE id = :id AND (status = 'queued' OR (status = 'pending' AND run_at <= :now))
+WHERE id = :id AND (status = 'queued' OR (status = 'pending' AND (run_at <= :now OR dispatch_id IS NOT NULL)))
 RETURNING seq, attempt, action, payload, failures, max_attempts, timeout;
 
 -- name: start_attempt
@@ -80,9 +81,10 @@ UPDATE tasks SET status = 'pending', run_at = :now, worker_id = NULL
 WHERE id = :id AND status = 'running' AND attempt = :attempt AND worker_id = :worker;
 
 -- name: requeue
+-- Those queued later than now were so before the clock was set back: nobody knows how long ago.
 UPDATE tasks SET status = 'pending', queued_at = NULL
 WHERE seq IN (
-    SELECT seq FROM tasks WHERE status = 'queued' AND seq > :after AND queued_at <= :queued_before
+    SELECT seq FROM tasks WHERE status = 'queued' AND seq > :after AND (queued_at <= :queued_before OR queued_at > :now)
     ORDER BY seq LIMIT :limit
 )
 RETURNING seq;

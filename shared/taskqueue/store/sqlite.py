@@ -1,6 +1,7 @@
 """Which SQLite library serves, how a connection is set up, and what its errors mean to us."""
 
 import contextlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -60,6 +61,8 @@ def connect(path: Path, *, busy_timeout: float, create: bool = False, read_only:
         StoreUnavailableError: the file is missing, unreadable or locked.
         StoreError: the file is not a database.
     """
+    if not create and not os.path.exists(path):  # noqa: PTH110  # Path.exists() raises where it may not look
+        raise StoreUnavailableError(f"{path}: no such file, or not for this user to see: run taskqueue-migrate")
     uri = f"{path.absolute().as_uri()}?mode={'rwc' if create else 'rw'}"
     with translated_errors(path):
         connection = sqlite3.connect(
@@ -86,10 +89,15 @@ def translated_errors(path: Path) -> Iterator[None]:
     except IntegrityError:
         raise
     except sqlite3.OperationalError as error:
-        if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY:
+        if _code(error) == sqlite3.SQLITE_BUSY:
             raise StoreBusyError(f"{path}: another process holds the write lock") from error
         raise StoreUnavailableError(f"{path}: {error}") from error
     except sqlite3.DatabaseError as error:
-        if error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        if _code(error) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
             raise StoreError(f"{path}: {error}; restore a backup (docs/operations.md)") from error
         raise
+
+
+def _code(error: sqlite3.DatabaseError) -> int:
+    """SQLite's primary result code; 0 for an error that the Python module raised by itself."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF

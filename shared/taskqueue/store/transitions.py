@@ -149,8 +149,9 @@ def release(db: Connection, claim: Claim, now: int) -> Status | None:
     return Status.PENDING
 
 
-def requeue(db: Connection, after: int, queued_before: int, limit: int) -> list[int]:
-    rows = db.execute(QUERIES["requeue"], {"after": after, "queued_before": queued_before, "limit": limit})
+def requeue(db: Connection, after: int, queued_before: int, limit: int, now: int) -> list[int]:
+    values = {"after": after, "queued_before": queued_before, "limit": limit, "now": now}
+    rows = db.execute(QUERIES["requeue"], values)
     return [row["seq"] for row in rows.fetchall()]
 
 
