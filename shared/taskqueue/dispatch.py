@@ -2,8 +2,11 @@
 
 import asyncio
 import logging
+from typing import Any
 
 from taskqueue.broker import Broker, BrokerState, PublishError
+from taskqueue.logs import task_fields
+from taskqueue.message import decode
 from taskqueue.store import StoreUnavailableError, TaskStore
 from taskqueue.task import Dispatch
 
@@ -28,7 +31,10 @@ async def publish(broker: Broker, dispatch: Dispatch, timeout: float) -> bool:
             timeout=timeout,
         )
     except PublishError as error:
-        log.warning("message not confirmed, the relay will publish it: %s", error, extra={"task_id": dispatch.id})
+        log.warning("message not confirmed, the relay will publish it: %s", error, extra=_fields(dispatch))
+        return False
+    except Exception:  # the task is stored, and must not be answered as if it were not
+        log.exception("publishing failed, the relay will try again", extra=_fields(dispatch))
         return False
     return True
 
@@ -38,7 +44,7 @@ async def mark(store: TaskStore, dispatch: Dispatch) -> None:
     try:
         await store.mark_queued(dispatch.id, dispatch.dispatch_id)
     except StoreUnavailableError as error:
-        log.warning("could not mark a task queued: %s", error, extra={"task_id": dispatch.id})
+        log.warning("could not mark a task queued: %s", error, extra=_fields(dispatch))
 
 
 async def requeue_when_the_queue_was_lost(store: TaskStore, broker: Broker) -> None:
@@ -57,3 +63,7 @@ async def requeue_when_the_queue_was_lost(store: TaskStore, broker: Broker) -> N
                 if count:
                     log.warning("the queue was missing: %d queued tasks will be published again", count)
         await asyncio.sleep(_LOOK)
+
+
+def _fields(dispatch: Dispatch) -> dict[str, Any]:
+    return task_fields(dispatch.id, decode(dispatch.payload.encode()).action)

@@ -1,1 +1,140 @@
-"""The actions of these tests."""
+"""The actions of these tests. Those that wait do it for a gate, by its name."""
+
+import asyncio
+import contextlib
+import threading
+import time
+from collections import defaultdict
+from typing import Any
+
+from tests.conformance.waiting import eventually
+
+from taskqueue import Reject, Retry, TaskContext, action
+
+
+class Gate:
+    """Where a handler waits for its test. Threads and coroutines pass the same one."""
+
+    def __init__(self) -> None:
+        #: How many handlers have come to it.
+        self.arrivals = 0
+        self.open = threading.Event()
+
+
+#: New for each test.
+gates: defaultdict[str, Gate] = defaultdict(Gate)
+#: What handlers noted, in order.
+notes: list[str] = []
+
+
+def forget() -> None:
+    """Between two tests: threads that still wait are let go."""
+    for gate in gates.values():
+        gate.open.set()
+    gates.clear()
+    notes.clear()
+
+
+async def started(name: str, times: int = 1) -> None:
+    """Wait until handlers have come to a gate this often."""
+    await eventually(lambda: gates[name].arrivals >= times)
+
+
+def let_go(name: str) -> None:
+    gates[name].open.set()
+
+
+@action
+async def hold(name: str) -> dict[str, Any]:
+    gate = gates[name]
+    gate.arrivals += 1
+    while not gate.open.is_set():  # noqa: ASYNC110  # the gate is a thread's, too
+        await asyncio.sleep(0.005)
+    return {"output": name}
+
+
+@action
+def hold_thread(name: str) -> dict[str, Any]:
+    """Holds its thread, whatever it is told."""
+    gate = gates[name]
+    gate.arrivals += 1
+    gate.open.wait()
+    return {"output": name}
+
+
+@action
+def watch_flag(name: str, task: TaskContext) -> dict[str, Any]:
+    """Holds its thread until it is told to stop."""
+    gates[name].arrivals += 1
+    while not (task.cancelled or gates[name].open.is_set()):
+        time.sleep(0.005)
+    if task.cancelled:
+        notes.append("saw the flag")
+        raise RuntimeError("stopped")
+    return {"output": name}
+
+
+@action
+async def clean_up(name: str, seconds: float = 0) -> dict[str, Any]:
+    """Is held until it is cancelled, and then takes its time to clean up."""
+    gates[name].arrivals += 1
+    try:
+        await asyncio.Event().wait()
+    finally:
+        notes.append("cleaning")
+        await asyncio.sleep(seconds)
+        notes.append("clean")
+    return {}
+
+
+@action
+async def insist(name: str) -> dict[str, Any]:
+    """Returns a result although it was cancelled."""
+    gates[name].arrivals += 1
+    with contextlib.suppress(asyncio.CancelledError):
+        await asyncio.Event().wait()
+    return {"output": "all the same"}
+
+
+@action
+async def fail(message: str = "on purpose", until_attempt: int = 1000, *, task: TaskContext) -> dict[str, Any]:
+    """Fails in each attempt before `until_attempt`."""
+    notes.append(f"attempt {task.attempt}")
+    if task.attempt < until_attempt:
+        raise RuntimeError(message)
+    return {"output": task.attempt}
+
+
+@action
+async def ask_again(after: float, task: TaskContext) -> dict[str, Any]:
+    """Asks once for another attempt."""
+    if task.attempt == 1:
+        raise Retry("not there yet", after=after)
+    return {"output": task.attempt}
+
+
+@action
+async def refuse() -> dict[str, Any]:
+    raise Reject("no such customer")
+
+
+@action
+async def note(text: str) -> dict[str, Any]:
+    notes.append(text)
+    return {}
+
+
+@action
+def thread_name() -> dict[str, Any]:
+    return {"output": threading.current_thread().name}
+
+
+@action
+async def give(value: Any) -> Any:
+    """Returns whatever it was given."""
+    return value
+
+
+@action
+async def describe(task: TaskContext) -> dict[str, Any]:
+    return {"id": task.id, "action": task.action, "attempt": task.attempt}

@@ -1,10 +1,11 @@
 """A taskqueue in the test's own process, with short waits."""
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+from tests.integration import actions
 from tests.integration.system import System, quick_settings
 
 from taskqueue.settings import PREFIX
@@ -14,6 +15,12 @@ from taskqueue.settings import PREFIX
 def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in os.environ if name.startswith(PREFIX)]:
         monkeypatch.delenv(name)
+
+
+@pytest.fixture(autouse=True)
+def forgotten_actions() -> Iterator[None]:
+    yield
+    actions.forget()
 
 
 @pytest.fixture

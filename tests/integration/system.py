@@ -97,7 +97,7 @@ class System:
         async with self.client.request(method, path, **options) as response:
             return await Answer.read(response)
 
-    async def get(self, path: str, **options: Any) -> Answer:
+    async def get(self, path: str | URL, **options: Any) -> Answer:
         return await self.request("GET", path, **options)
 
     async def post(self, path: str, **options: Any) -> Answer:
@@ -128,6 +128,9 @@ class System:
 
         await eventually(reached)
         return task
+
+    async def attempts_ended(self, id: str, count: int) -> bool:
+        return [attempt["ended_at"] is not None for attempt in (await self.task(id))["attempts"]] == [True] * count
 
     # Workers
 

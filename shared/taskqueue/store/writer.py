@@ -65,20 +65,20 @@ class Writer:
             StoreError: see `taskqueue.store.sqlite.connect`.
         """
         self = cls(path, timeout)
-        with ThreadPoolExecutor(1, thread_name_prefix="store-writer") as thread:
+        with contextlib.ExitStack() as stack, ThreadPoolExecutor(1, thread_name_prefix="store-writer") as thread:
             connection = await asyncio.get_running_loop().run_in_executor(
                 thread, lambda: connect(path, busy_timeout=timeout)
             )
+            stack.callback(connection.close)
             lock = WriteLock(path)
+            stack.callback(lock.close)
             writing = asyncio.create_task(self._run(thread, connection, lock), name="store-writer")
             try:
                 yield self
             finally:
                 self._closing = True
                 self._wake.set()
-                await writing
-                connection.close()
-                lock.close()
+                await asyncio.shield(writing)
 
     async def write(self, function: Callable[[Connection], T]) -> T:
         """Run `function` in a transaction and return what it returned, once that is committed.
@@ -119,7 +119,7 @@ class Writer:
                     _settle(write.future, outcome)
 
     def _take_batch(self) -> list[_Write]:
-        """The next writes whose callers still wait: from here on they can't take them back."""
+        """The next writes whose callers still wait."""
         batch: list[_Write] = []
         while self._waiting and len(batch) < _BATCH:
             write = self._waiting.popleft()
@@ -140,7 +140,7 @@ class Writer:
         """One transaction; runs on the writer's thread from start to end, so no cancellation can split it."""
         deadline = batch[0].deadline
         with lock.held(deadline), transaction(connection, self._path, deadline):
-            return [_run_one(connection, write.function) for write in batch]
+            return [_run_one(connection, write) for write in batch]
 
 
 @contextlib.contextmanager
@@ -167,13 +167,16 @@ def transaction(connection: Connection, path: Path, deadline: float) -> Any:
             raise
 
 
-def _run_one(connection: Connection, function: Callable[[Connection], T]) -> T | _Refused:
+def _run_one(connection: Connection, write: _Write) -> Any:
+    if write.future.done():
+        return None  # its caller gave up while the locks were waited for
     connection.execute("SAVEPOINT one")
     try:
-        result: T | _Refused = function(connection)
-    except connection.OperationalError:
-        raise  # the disk, not the function: the whole transaction is in doubt
-    except Exception as error:  # it is the caller's to handle
+        result = write.function(connection)
+    except Exception as error:
+        if isinstance(error, connection.OperationalError) or type(error) is connection.DatabaseError:
+            raise  # the disk or the file, not the function: the whole transaction is in doubt
+        # It is the caller's to handle.
         connection.execute("ROLLBACK TO one")
         result = _Refused(error)
     connection.execute("RELEASE one")

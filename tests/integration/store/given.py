@@ -1,5 +1,7 @@
 """What the store's tests begin with: a migrated database, tasks, a clock that is set by hand."""
 
+import asyncio
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -57,6 +59,13 @@ async def claimed(store: TaskStore, id: str = "t", worker: str = "w") -> Claim:
     claim = await store.claim(id, worker)
     assert isinstance(claim, Claim)
     return claim
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait for what has no event to wait for."""
+    async with asyncio.timeout(PATIENCE):
+        while not condition():  # noqa: ASYNC110
+            await asyncio.sleep(0.002)
 
 
 def looking(database: Path) -> Connection:
