@@ -28,13 +28,13 @@ async def newest(request: web.Request) -> web.Response:
         cursor=None if query.cursor is None else _decode(query.cursor),
         max_bytes=_PAGE_BYTES,
     )
-    next_cursor = page.next and _encode(page.next)
     tasks = [task_json(task) for task in page.tasks]
-    response = web.json_response({"tasks": tasks, "count": len(tasks), "next": next_cursor})
-    if next_cursor:
-        url = request.rel_url.update_query(cursor=next_cursor)
-        response.headers["Link"] = f'<{url}>; rel="next"'
-    return response
+    answer = {"tasks": tasks, "count": len(tasks)}
+    if page.next is None:
+        return web.json_response(answer)
+    cursor = _encode(page.next)
+    url = request.rel_url.update_query(cursor=cursor)
+    return web.json_response(answer | {"next": cursor}, headers={"Link": f'<{url}>; rel="next"'})
 
 
 async def show(request: web.Request) -> web.Response:
