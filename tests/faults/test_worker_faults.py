@@ -176,6 +176,28 @@ async def test_the_late_result_of_a_worker_that_was_stopped_beyond_its_lease_is_
     await cluster.keeps_the_promise()
 
 
+async def test_a_worker_that_gets_its_own_task_again_after_it_was_taken_for_lost_completes_it_once(
+    cluster: Cluster,
+) -> None:
+    await cluster.start_api()
+    stopped = await cluster.start_worker(consumers=2)
+    id = await hold(cluster)
+    await until_marked(cluster, id)
+    stopped.send(signal.SIGSTOP)
+    heir = await cluster.start_worker(drain_timeout=0.5)
+    await until_marked(cluster, id, "2")
+    stopped.send(signal.SIGCONT)
+    assert await heir.stop() == 0
+    await until_marked(cluster, id, "3")  # beside the first attempt, in the same process
+    let_go(cluster)
+    await stopped.says("outcome refused")
+    await cluster.until_final()
+    assert cluster.outcomes(id) == ["worker_lost", "shutdown", "ok"]
+    await cluster.echo(20)
+    await cluster.keeps_the_promise()
+    assert await stopped.stop() == 0
+
+
 # Workers that are told to stop
 
 

@@ -13,7 +13,7 @@ from taskqueue.retry import backoff
 from taskqueue.settings import Settings
 from taskqueue.store import Refusal, StoreUnavailableError, TaskStore
 from taskqueue.task import Claim, Outcome, Status
-from taskqueue_worker.execute import Ending, Run
+from taskqueue_worker.execute import Ending, Run, Runs
 
 log = logging.getLogger("taskqueue.worker")
 
@@ -37,13 +37,12 @@ class Slot:
     """One consumer, and the task that it runs."""
 
     def __init__(
-        self, worker_id: str, consumer: Consumer, store: TaskStore, settings: Settings, runs: dict[str, Run]
+        self, worker_id: str, consumer: Consumer, store: TaskStore, settings: Settings, runs: Runs
     ) -> None:
         self._worker_id = worker_id
         self._consumer = consumer
         self._store = store
         self._settings = settings
-        #: All that this worker runs, by task id; shared with the heartbeat.
         self._runs = runs
         self._stopping = False
         self._pausing: asyncio.Task[None] | None = None
@@ -93,14 +92,16 @@ class Slot:
 
     async def _process(self, claim: Claim) -> None:
         log.info("processing task", extra=task_fields(claim.id, claim.action, attempt=claim.attempt))
-        self.run = self._runs[claim.id] = Run(claim, self._settings)
+        self.run = self._runs[claim.id, claim.attempt] = Run(claim, self._settings)
         giving_back = asyncio.get_running_loop().call_later(self._settings.give_back_after, self._give_back)
         try:
-            ending = await self.run.ending()
+            try:
+                ending = await self.run.ending()
+            finally:
+                del self._runs[claim.id, claim.attempt]
             await until_stored(lambda: self._record(claim, ending), "an outcome")
         finally:
             giving_back.cancel()
-            del self._runs[claim.id]
         if (thread := self.run.abandoned_thread) and not self._stopping:
             await self._outlast(thread, claim)
         self.run = None

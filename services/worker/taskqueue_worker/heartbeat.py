@@ -6,7 +6,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 
 from taskqueue.settings import Settings
 from taskqueue.store import StoreError, WorkerInfo, now_ms, transitions
@@ -14,7 +14,7 @@ from taskqueue.store.locks import WriteLock
 from taskqueue.store.sqlite import connect
 from taskqueue.store.writer import transaction
 from taskqueue.task import Outcome
-from taskqueue_worker.execute import GRACE, Run
+from taskqueue_worker.execute import GRACE, Runs
 
 log = logging.getLogger("taskqueue.worker")
 
@@ -32,7 +32,7 @@ class Heartbeat:
         self,
         settings: Settings,
         worker: WorkerInfo,
-        runs: Mapping[str, Run],
+        runs: Runs,
         healthy: Callable[[], bool],
     ) -> None:
         self._settings = settings
@@ -42,8 +42,8 @@ class Heartbeat:
         self._interval = settings.lease / BEATS_PER_LEASE
         self._loop = asyncio.get_running_loop()
         self._stop = threading.Event()
-        #: When the last beat was written, and when the loop last ran; on the monotonic clock.
-        self.last_beat = self._loop_ran = time.monotonic()
+        #: When the last beat was written, on the monotonic clock.
+        self.last_beat = time.monotonic()
 
     @classmethod
     @contextlib.asynccontextmanager
@@ -51,13 +51,13 @@ class Heartbeat:
         cls,
         settings: Settings,
         worker: WorkerInfo,
-        runs: Mapping[str, Run],
+        runs: Runs,
         healthy: Callable[[], bool],
     ) -> AsyncIterator["Heartbeat"]:
         """Beat until left. Entered once the first beat is written.
 
         Args:
-            runs: what this worker runs, by task id.
+            runs: the handlers at work.
             healthy: whether the health file may be touched.
 
         Raises:
@@ -106,10 +106,8 @@ class Heartbeat:
 
     def _beaten(self, asked: list[tuple[str, int]]) -> None:
         """On the loop, after each beat."""
-        self._loop_ran = time.monotonic()
         for id, attempt in asked:
-            run = self._runs.get(id)
-            if run and run.claim.attempt == attempt:
+            if run := self._runs.get((id, attempt)):
                 run.interrupt(Outcome.CANCELLED)
         if self._settings.health_file and self._healthy():
             self._settings.health_file.touch()
@@ -118,10 +116,14 @@ class Heartbeat:
         """End the process where a handler blocks the loop beyond its task's timeout: nothing else can stop it,
         and its tasks are rescued."""
         for run in list(self._runs.values()):
-            limit = run.deadline + GRACE
-            if time.monotonic() > limit and self._loop_ran < limit - GRACE:
+            if time.monotonic() > run.deadline + GRACE and not self._loop_answers():
                 log.critical(
                     "a handler has blocked the event loop beyond its timeout: ending this worker",
                     extra={"task_id": run.claim.id, "action": run.claim.action},
                 )
                 os._exit(EXIT_BLOCKED)
+
+    def _loop_answers(self) -> bool:
+        answered = threading.Event()
+        self._loop.call_soon_threadsafe(answered.set)
+        return answered.wait(self._interval)
