@@ -2,7 +2,7 @@
 
 import pytest
 
-from taskqueue.broker import open_broker
+from taskqueue.broker import BrokerError, open_broker
 
 
 @pytest.mark.parametrize(
@@ -34,7 +34,7 @@ def test_a_good_url_opens_a_broker(url: str) -> None:
     ],
 )
 def test_a_bad_url_is_refused_with_a_reason_and_without_its_password(url: str, reason: str) -> None:
-    with pytest.raises(ValueError, match=reason) as raised:
+    with pytest.raises(BrokerError, match=reason) as raised:
         open_broker(url, "tasks")
     assert "s3cret" not in str(raised.value)
     assert raised.value.__context__ is None or raised.value.__suppress_context__
