@@ -70,19 +70,20 @@ class Slot:
 
     async def _claim(self, delivery: Delivery) -> Claim | None:
         try:
-            id = decode(delivery.body).id
+            message = decode(delivery.body)
         except MalformedMessageError as error:
             log.warning("malformed message dead-lettered: %s", error)
             await delivery.reject(f"malformed message: {error}")
             return None
-        claim = await until_stored(lambda: self._store.claim(id, self._worker_id), "a claim")
+        claim = await until_stored(lambda: self._store.claim(message.id, self._worker_id), "a claim")
+        fields = task_fields(message.id, message.action)
         match claim:
             case Refusal.UNKNOWN:
-                log.warning("message of an unknown task dead-lettered", extra={"task_id": id})
+                log.warning("message of an unknown task dead-lettered", extra=fields)
                 await delivery.reject("unknown task")
                 return None
             case Refusal.NOT_CLAIMABLE:
-                log.info("duplicate message dropped", extra={"task_id": id})
+                log.info("duplicate message dropped", extra=fields)
                 await delivery.ack()
                 return None
             case Claim():

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable
 
+from taskqueue.logs import task_fields
 from taskqueue.settings import Settings
 from taskqueue.store import StoreError, WorkerInfo, now_ms, transitions
 from taskqueue.store.locks import WriteLock
@@ -41,7 +42,9 @@ class Heartbeat:
         self._healthy = healthy
         self._interval = settings.lease / BEATS_PER_LEASE
         self._loop = asyncio.get_running_loop()
+        self._started: asyncio.Future[None] = self._loop.create_future()
         self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
         #: When the last beat was written, on the monotonic clock.
         self.last_beat = time.monotonic()
 
@@ -64,17 +67,19 @@ class Heartbeat:
             StoreError: the first beat can't be written.
         """
         self = cls(settings, worker, runs, healthy)
-        started = self._loop.create_future()
-        thread = threading.Thread(target=self._run, args=(started,), name="heartbeat", daemon=True)
-        thread.start()
-        await started
+        self._thread.start()
+        await self._started
         try:
             yield self
         finally:
-            self._stop.set()
-            await self._loop.run_in_executor(None, thread.join)
+            await self.stop()
 
-    def _run(self, started: "asyncio.Future[None]") -> None:
+    async def stop(self) -> None:
+        """Beat no more: a beat after its goodbye would make this a worker that is then taken for lost."""
+        self._stop.set()
+        await self._loop.run_in_executor(None, self._thread.join)
+
+    def _run(self) -> None:
         path, timeout = self._settings.database, self._settings.write_timeout
         try:
             with (
@@ -88,11 +93,11 @@ class Heartbeat:
                         return transitions.beat(connection, self._worker, now_ms())
 
                 self._loop.call_soon_threadsafe(self._beaten, beat())
-                self._loop.call_soon_threadsafe(started.set_result, None)
+                self._loop.call_soon_threadsafe(self._started.set_result, None)
                 while not self._stop.wait(self._interval):
                     self._beat_once(beat)
         except StoreError as error:
-            self._loop.call_soon_threadsafe(started.set_exception, error)
+            self._loop.call_soon_threadsafe(self._started.set_exception, error)
 
     def _beat_once(self, beat: Callable[[], list[tuple[str, int]]]) -> None:
         try:
@@ -119,7 +124,7 @@ class Heartbeat:
             if time.monotonic() > run.deadline + GRACE and not self._loop_answers():
                 log.critical(
                     "a handler has blocked the event loop beyond its timeout: ending this worker",
-                    extra={"task_id": run.claim.id, "action": run.claim.action},
+                    extra=task_fields(run.claim.id, run.claim.action),
                 )
                 os._exit(EXIT_BLOCKED)
 

@@ -70,6 +70,7 @@ async def work(settings: Settings, store: TaskStore, broker: Broker, stop: async
         for task in (stopping, watching, *sweeping):
             task.cancel()
         await asyncio.wait({stopping, watching, *sweeping})
+        await heartbeat.stop()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(settings.write_timeout):
                 await until_stored(lambda: store.retire_worker(me.id), "the worker's goodbye")
