@@ -320,9 +320,9 @@ async def test_scaling_from_one_worker_to_six_and_back_under_load_loses_nothing(
 ) -> None:
     await cluster.start_api()
     workers = [await cluster.start_worker()]
-    loading = asyncio.create_task(cluster.echo(600, concurrency=10, seconds=0.02))
+    loading = asyncio.create_task(cluster.echo(400, concurrency=10, seconds=0.02))
     workers += await asyncio.gather(*(cluster.start_worker() for _ in range(5)))
-    more = asyncio.create_task(cluster.echo(300, concurrency=5, seconds=0.05))
+    more = asyncio.create_task(cluster.echo(200, concurrency=5, seconds=0.05))
     gone = workers[1:]
     if how == "SIGTERM":
         assert await stop_all(gone) == [0] * 5
@@ -331,6 +331,6 @@ async def test_scaling_from_one_worker_to_six_and_back_under_load_loses_nothing(
             await worker.kill()
     await asyncio.gather(loading, more)
     await cluster.keeps_the_promise()
-    assert len(cluster.accepted) == 900
+    assert len(cluster.accepted) == 600
     failures = cluster.rows("SELECT 1 FROM tasks WHERE failures > 0")
     assert not failures or how == "SIGKILL", "a clean stop cost attempts"
