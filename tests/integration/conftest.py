@@ -4,8 +4,10 @@ import os
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import aiohttp
 import pytest
 from tests.integration import actions
+from tests.integration.programs import Client, Programs
 from tests.integration.system import System, quick_settings
 
 from taskqueue.settings import PREFIX
@@ -27,3 +29,16 @@ def forgotten_actions() -> Iterator[None]:
 async def system(tmp_path: Path) -> AsyncIterator[System]:
     async with System.open(quick_settings(tmp_path)) as system:
         yield system
+
+
+@pytest.fixture
+async def programs(tmp_path: Path) -> AsyncIterator[Programs]:
+    programs = Programs(tmp_path, [])
+    yield programs
+    await programs.end()
+
+
+@pytest.fixture
+async def client() -> AsyncIterator[Client]:
+    async with aiohttp.ClientSession() as session:
+        yield Client(session)

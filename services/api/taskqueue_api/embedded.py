@@ -7,7 +7,7 @@ import asyncio
 import logging
 
 from taskqueue.broker import open_broker
-from taskqueue.process import run_service
+from taskqueue.process import FatalError, run_service
 from taskqueue.settings import Settings
 from taskqueue.store import TaskStore, data_dir_lock
 from taskqueue_api.app import build_app, serving
@@ -19,7 +19,12 @@ log = logging.getLogger("taskqueue.embedded")
 
 
 async def _serve(settings: Settings, stop: asyncio.Event) -> None:
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    try:
+        settings.data_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FatalError(
+            f"{settings.data_dir}: {error.strerror}; TASKQUEUE_DATA_DIR names the data folder"
+        ) from error
     with data_dir_lock(settings.data_dir, exclusive=True):
         migrate(settings.database)
         async with (

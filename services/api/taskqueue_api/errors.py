@@ -58,6 +58,9 @@ async def json_errors(request: web.Request, handler: Handler) -> web.StreamRespo
     except StoreError as error:
         log.warning("%s %s: %s", request.method, request.path, error)
         raise unavailable("database unavailable") from error
+    except ConnectionResetError:
+        log.info("%s %s: the client disconnected before its request was complete", request.method, request.path)
+        return web.json_response({"error": "incomplete request"}, status=400)  # nobody reads it
     except Exception:
         log.exception("%s %s failed", request.method, request.path)
         return web.json_response({"error": "internal error; the API's log has the cause"}, status=500)

@@ -13,7 +13,7 @@ from taskqueue.retry import backoff
 from taskqueue.settings import Settings
 from taskqueue.store import Refusal, StoreUnavailableError, TaskStore
 from taskqueue.task import Claim, Outcome, Status
-from taskqueue_worker.execute import Ending, Run
+from taskqueue_worker.execute import Ending, Run, Runs
 from taskqueue_worker.progress import Progress
 
 log = logging.getLogger("taskqueue.worker")
@@ -38,13 +38,12 @@ class Slot:
     """One consumer, and the task that it runs."""
 
     def __init__(
-        self, worker_id: str, consumer: Consumer, store: TaskStore, settings: Settings, runs: dict[str, Run]
+        self, worker_id: str, consumer: Consumer, store: TaskStore, settings: Settings, runs: Runs
     ) -> None:
         self._worker_id = worker_id
         self._consumer = consumer
         self._store = store
         self._settings = settings
-        #: All that this worker runs, by task id; shared with the heartbeat.
         self._runs = runs
         self._stopping = False
         self._pausing: asyncio.Task[None] | None = None
@@ -72,19 +71,20 @@ class Slot:
 
     async def _claim(self, delivery: Delivery) -> Claim | None:
         try:
-            id = decode(delivery.body).id
+            message = decode(delivery.body)
         except MalformedMessageError as error:
             log.warning("malformed message dead-lettered: %s", error)
             await delivery.reject(f"malformed message: {error}")
             return None
-        claim = await until_stored(lambda: self._store.claim(id, self._worker_id), "a claim")
+        claim = await until_stored(lambda: self._store.claim(message.id, self._worker_id), "a claim")
+        fields = task_fields(message.id, message.action)
         match claim:
             case Refusal.UNKNOWN:
-                log.warning("message of an unknown task dead-lettered", extra={"task_id": id})
+                log.warning("message of an unknown task dead-lettered", extra=fields)
                 await delivery.reject("unknown task")
                 return None
             case Refusal.NOT_CLAIMABLE:
-                log.info("duplicate message dropped", extra={"task_id": id})
+                log.info("duplicate message dropped", extra=fields)
                 await delivery.ack()
                 return None
             case Claim():
@@ -95,15 +95,17 @@ class Slot:
     async def _process(self, claim: Claim) -> None:
         log.info("processing task", extra=task_fields(claim.id, claim.action, attempt=claim.attempt))
         progress = Progress(claim, self._store)
-        self.run = self._runs[claim.id] = Run(claim, self._settings, progress.tell)
+        self.run = self._runs[claim.id, claim.attempt] = Run(claim, self._settings, progress.tell)
         giving_back = asyncio.get_running_loop().call_later(self._settings.give_back_after, self._give_back)
         try:
-            ending = await self.run.ending()
+            try:
+                ending = await self.run.ending()
+            finally:
+                del self._runs[claim.id, claim.attempt]
             await progress.flush()
             await until_stored(lambda: self._record(claim, ending), "an outcome")
         finally:
             giving_back.cancel()
-            del self._runs[claim.id]
         if (thread := self.run.abandoned_thread) and not self._stopping:
             await self._outlast(thread, claim)
         self.run = None

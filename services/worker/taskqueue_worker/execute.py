@@ -143,6 +143,10 @@ class Run:
                 return Ending(outcome)
 
 
+#: A worker's handlers at work, by task id and attempt: where it was taken for lost, it may get its own task again.
+Runs = dict[tuple[str, int], Run]
+
+
 async def _run_async(call: Callable[[], Any], pause: float) -> Any:
     if pause:
         await asyncio.sleep(pause)

@@ -6,15 +6,16 @@ import logging
 import os
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 
+from taskqueue.logs import task_fields
 from taskqueue.settings import Settings
 from taskqueue.store import StoreError, WorkerInfo, now_ms, transitions
 from taskqueue.store.locks import WriteLock
 from taskqueue.store.sqlite import connect
 from taskqueue.store.writer import transaction
 from taskqueue.task import Outcome
-from taskqueue_worker.execute import GRACE, Run
+from taskqueue_worker.execute import GRACE, Runs
 
 log = logging.getLogger("taskqueue.worker")
 
@@ -32,7 +33,7 @@ class Heartbeat:
         self,
         settings: Settings,
         worker: WorkerInfo,
-        runs: Mapping[str, Run],
+        runs: Runs,
         healthy: Callable[[], bool],
     ) -> None:
         self._settings = settings
@@ -41,9 +42,11 @@ class Heartbeat:
         self._healthy = healthy
         self._interval = settings.lease / BEATS_PER_LEASE
         self._loop = asyncio.get_running_loop()
+        self._started: asyncio.Future[None] = self._loop.create_future()
         self._stop = threading.Event()
-        #: When the last beat was written, and when the loop last ran; on the monotonic clock.
-        self.last_beat = self._loop_ran = time.monotonic()
+        self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
+        #: When the last beat was written, on the monotonic clock.
+        self.last_beat = time.monotonic()
 
     @classmethod
     @contextlib.asynccontextmanager
@@ -51,30 +54,32 @@ class Heartbeat:
         cls,
         settings: Settings,
         worker: WorkerInfo,
-        runs: Mapping[str, Run],
+        runs: Runs,
         healthy: Callable[[], bool],
     ) -> AsyncIterator["Heartbeat"]:
         """Beat until left. Entered once the first beat is written.
 
         Args:
-            runs: what this worker runs, by task id.
+            runs: the handlers at work.
             healthy: whether the health file may be touched.
 
         Raises:
             StoreError: the first beat can't be written.
         """
         self = cls(settings, worker, runs, healthy)
-        started = self._loop.create_future()
-        thread = threading.Thread(target=self._run, args=(started,), name="heartbeat", daemon=True)
-        thread.start()
-        await started
+        self._thread.start()
+        await self._started
         try:
             yield self
         finally:
-            self._stop.set()
-            await self._loop.run_in_executor(None, thread.join)
+            await self.stop()
 
-    def _run(self, started: "asyncio.Future[None]") -> None:
+    async def stop(self) -> None:
+        """Beat no more: a beat after its goodbye would make this a worker that is then taken for lost."""
+        self._stop.set()
+        await self._loop.run_in_executor(None, self._thread.join)
+
+    def _run(self) -> None:
         path, timeout = self._settings.database, self._settings.write_timeout
         try:
             with (
@@ -88,11 +93,11 @@ class Heartbeat:
                         return transitions.beat(connection, self._worker, now_ms())
 
                 self._loop.call_soon_threadsafe(self._beaten, beat())
-                self._loop.call_soon_threadsafe(started.set_result, None)
+                self._loop.call_soon_threadsafe(self._started.set_result, None)
                 while not self._stop.wait(self._interval):
                     self._beat_once(beat)
         except StoreError as error:
-            self._loop.call_soon_threadsafe(started.set_exception, error)
+            self._loop.call_soon_threadsafe(self._started.set_exception, error)
 
     def _beat_once(self, beat: Callable[[], list[tuple[str, int]]]) -> None:
         try:
@@ -106,10 +111,8 @@ class Heartbeat:
 
     def _beaten(self, asked: list[tuple[str, int]]) -> None:
         """On the loop, after each beat."""
-        self._loop_ran = time.monotonic()
         for id, attempt in asked:
-            run = self._runs.get(id)
-            if run and run.claim.attempt == attempt:
+            if run := self._runs.get((id, attempt)):
                 run.interrupt(Outcome.CANCELLED)
         if self._settings.health_file and self._healthy():
             self._settings.health_file.touch()
@@ -118,10 +121,14 @@ class Heartbeat:
         """End the process where a handler blocks the loop beyond its task's timeout: nothing else can stop it,
         and its tasks are rescued."""
         for run in list(self._runs.values()):
-            limit = run.deadline + GRACE
-            if time.monotonic() > limit and self._loop_ran < limit - GRACE:
+            if time.monotonic() > run.deadline + GRACE and not self._loop_answers():
                 log.critical(
                     "a handler has blocked the event loop beyond its timeout: ending this worker",
-                    extra={"task_id": run.claim.id, "action": run.claim.action},
+                    extra=task_fields(run.claim.id, run.claim.action),
                 )
                 os._exit(EXIT_BLOCKED)
+
+    def _loop_answers(self) -> bool:
+        answered = threading.Event()
+        self._loop.call_soon_threadsafe(answered.set)
+        return answered.wait(self._interval)

@@ -16,7 +16,7 @@ from taskqueue.settings import Settings
 from taskqueue.store import TaskStore, WorkerInfo, now_ms
 from taskqueue.task import Outcome
 from taskqueue_worker.consume import Slot, until_stored
-from taskqueue_worker.execute import GRACE, Run
+from taskqueue_worker.execute import GRACE, Runs
 from taskqueue_worker.heartbeat import Heartbeat
 from taskqueue_worker.retention import PRUNE_INTERVAL, Retention
 from taskqueue_worker.sweeps import Reconciler, Relay, Rescuer, beat_interval, repeat
@@ -44,7 +44,7 @@ async def work(settings: Settings, store: TaskStore, broker: Broker, stop: async
         started_at=now_ms(),
         actions=json.dumps(describe_actions()),
     )
-    runs: dict[str, Run] = {}
+    runs: Runs = {}
     async with contextlib.AsyncExitStack() as stack:
         heartbeat = await stack.enter_async_context(
             Heartbeat.beating(settings, me, runs, lambda: broker.state is not BrokerState.DISCONNECTED)
@@ -74,6 +74,7 @@ async def work(settings: Settings, store: TaskStore, broker: Broker, stop: async
         for task in (stopping, watching, *sweeping):
             task.cancel()
         await asyncio.wait({stopping, watching, *sweeping})
+        await heartbeat.stop()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(settings.write_timeout):
                 await until_stored(lambda: store.retire_worker(me.id), "the worker's goodbye")
@@ -81,9 +82,7 @@ async def work(settings: Settings, store: TaskStore, broker: Broker, stop: async
         task.result()  # raises what ended this worker
 
 
-async def _drain(
-    settings: Settings, slots: list[Slot], working: list[asyncio.Task[None]], runs: dict[str, Run]
-) -> None:
+async def _drain(settings: Settings, slots: list[Slot], working: list[asyncio.Task[None]], runs: Runs) -> None:
     await asyncio.gather(*(slot.stop(task) for slot, task in zip(slots, working, strict=True)))
     _, unfinished = await asyncio.wait(working, timeout=settings.drain_timeout)
     if not unfinished:

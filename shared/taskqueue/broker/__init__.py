@@ -25,21 +25,21 @@ def open_broker(url: str, queue: str) -> Broker:
         queue: name of the queue; its dead-letter queue is `<queue>.dead`.
 
     Raises:
-        ValueError: the URL can't be used. The text doesn't repeat it, because of its password.
+        BrokerError: the URL can't be used. The text doesn't repeat it, because of its password.
     """
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
     except ValueError:
-        raise ValueError("broker URL: its host or port can't be read") from None
+        raise BrokerError("broker URL: its host or port can't be read") from None
     if parts.scheme == "memory":
         return MemoryBroker()
     if parts.scheme not in {"amqp", "amqps"}:
-        raise ValueError("broker URL: its scheme must be amqp, amqps or memory")
+        raise BrokerError("broker URL: its scheme must be amqp, amqps or memory")
     if "@" in parts.path + parts.query or parts.fragment:
-        raise ValueError("broker URL: percent-encode the characters / ? # @ of a user name or password")
+        raise BrokerError("broker URL: percent-encode the characters / ? # @ of a user name or password")
     if not host:
-        raise ValueError("broker URL: it names no host")
+        raise BrokerError("broker URL: it names no host")
 
     # Imported here so that the embedded mode starts without the AMQP client.
     from .rabbitmq import RabbitBroker  # noqa: PLC0415

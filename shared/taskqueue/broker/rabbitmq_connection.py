@@ -12,7 +12,12 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppres
 
 import aio_pika
 from aio_pika.abc import AbstractChannel, AbstractConnection
-from aio_pika.exceptions import AMQPError, AuthenticationError, ProbableAuthenticationError
+from aio_pika.exceptions import (
+    AMQPError,
+    AuthenticationError,
+    ChannelInvalidStateError,
+    ProbableAuthenticationError,
+)
 from aiormq.abc import AbstractChannel as UnderlayChannel
 from aiormq.abc import AbstractConnection as UnderlayConnection
 from aiormq.exceptions import ChannelAccessRefused
@@ -34,8 +39,12 @@ CHANNEL_CLOSE_TIMEOUT = 1
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 2.0
 
 
+class AwayError(BrokerError):
+    """There is nobody to talk to, or not any more."""
+
+
 class RefusedError(BrokerError):
-    """The broker knows us and says no: waiting doesn't help."""
+    """The broker says no to us: waiting doesn't help."""
 
 
 @asynccontextmanager
@@ -54,13 +63,15 @@ async def bounded(seconds: float | None) -> AsyncIterator[None]:
         # CancelledError. Nobody asked for that: it must not cancel a request, or the loop that reconnects.
         if task.cancelling() > cancels:
             raise
-        raise BrokerError("the connection was lost") from None
+        raise AwayError("the connection was lost") from None
     except TimeoutError:
-        raise BrokerError("no answer in time") from None
+        raise AwayError("no answer in time") from None
     except (AuthenticationError, ProbableAuthenticationError, ChannelAccessRefused) as error:
         raise RefusedError(describe(error)) from error
+    except (OSError, ChannelInvalidStateError) as error:
+        raise AwayError(describe(error)) from error
     except Exception as error:
-        # Not only AMQPError: a dying connection also shows as OSError, RuntimeError or a bare Exception.
+        # Not only AMQPError: aiormq ends some waits with a bare Exception.
         raise BrokerError(describe(error)) from error
 
 
@@ -129,7 +140,7 @@ async def lost(it: UnderlayConnection | UnderlayChannel) -> None:
     """Wait for the end of a connection or channel, and raise `BrokerError` with its reason."""
     async with bounded(None):
         await it.closing
-    raise BrokerError("the connection was lost")
+    raise AwayError("the connection was lost")
 
 
 #: Sets something up, yields an awaitable that ends when it is lost (or raises, to have it logged), cleans up.
@@ -185,7 +196,10 @@ class Supervisor:
             pause = min(2 * pause, LONGEST_PAUSE)
 
     def _note(self, problem: BrokerError) -> None:
-        if self.problem is None or str(self.problem) != str(problem):
+        # While a broker starts or stops, the reason why it is away changes from one attempt to the next.
+        if type(problem) is not type(self.problem) or (
+            str(problem) != str(self.problem) and not isinstance(problem, AwayError)
+        ):
             log.warning("%s: %s; trying again", self._name, problem)
         self.problem = problem
         self.tried.set()

@@ -1,0 +1,88 @@
+"""The brokers that the suite runs against."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import dataclass
+from uuid import uuid4
+
+import aio_pika
+import pytest
+from aio_pika.abc import AbstractChannel
+from tests.conformance.server import RabbitServer
+from tests.conformance.waiting import PATIENCE, dead_letter
+
+from taskqueue.broker import Broker, open_broker
+from taskqueue.broker.memory import MemoryBroker
+
+RABBITS = [pytest.param(version, marks=pytest.mark.docker) for version in ("4.3", "4.0")]
+
+
+class Servers(dict[str, RabbitServer]):
+    """RabbitMQ by version. All start together when the first is asked for: starting takes a while."""
+
+    def __missing__(self, version: str) -> RabbitServer:
+        for name in ("4.3", "4.0"):
+            self[name] = RabbitServer(name)
+            self[name].start()
+        for server in self.values():
+            server.wait_ready()
+        return self[version]
+
+
+@pytest.fixture(scope="session")
+def servers() -> Iterator[Servers]:
+    servers = Servers()
+    yield servers
+    for server in servers.values():
+        server.remove()
+
+
+@pytest.fixture
+def queue() -> str:
+    return f"test-{uuid4().hex[:12]}"
+
+
+@pytest.fixture(params=RABBITS)
+def server(request: pytest.FixtureRequest, servers: Servers) -> RabbitServer:
+    return servers[request.param]
+
+
+@pytest.fixture
+async def admin(server: RabbitServer) -> AsyncIterator[AbstractChannel]:
+    """A connection of the tests' own, to do things behind the broker's back."""
+    connection = await aio_pika.connect(server.url)
+    yield await connection.channel()
+    await connection.close()
+
+
+@dataclass
+class Subject:
+    """A broker under test, and what the protocol has no verb for."""
+
+    broker: Broker
+    #: RabbitMQ before 4.3 doesn't keep the order of priorities, nor of what is requeued.
+    keeps_order: bool
+    dead_letter: Callable[[], Awaitable[tuple[bytes, str]]]
+
+    async def publish(self, body: bytes, priority: int = 4) -> None:
+        await self.broker.publish(body, message_id=uuid4().hex, priority=priority, timeout=PATIENCE)
+
+
+@pytest.fixture(params=["memory", *RABBITS])
+async def subject(request: pytest.FixtureRequest, queue: str) -> AsyncIterator[Subject]:
+    if request.param == "memory":
+        memory = MemoryBroker()
+
+        async def memory_dead_letter() -> tuple[bytes, str]:
+            letter = memory.dead.pop(0)
+            return letter.body, letter.reason
+
+        async with memory:
+            yield Subject(memory, True, memory_dead_letter)
+        return
+    server: RabbitServer = request.getfixturevalue("servers")[request.param]
+
+    async def rabbit_dead_letter() -> tuple[bytes, str]:
+        return await dead_letter(server.url, queue)
+
+    async with open_broker(server.url, queue) as broker:
+        yield Subject(broker, request.param != "4.0", rabbit_dead_letter)

@@ -1,0 +1,54 @@
+"""Waiting for what a broker should do. Every wait has an end."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import aio_pika
+from aio_pika.abc import AbstractIncomingMessage
+
+from taskqueue.broker import Consumer, Delivery
+
+#: Seconds after which a test gives up waiting for something that should happen.
+PATIENCE = 20
+
+
+async def dead_letter(url: str, queue: str) -> tuple[bytes, str]:
+    """Take the next message, with its reason, from the dead-letter queue."""
+    async with await aio_pika.connect(url) as connection:
+        channel = await connection.channel()
+        arrived: asyncio.Queue[AbstractIncomingMessage] = asyncio.Queue()
+        await channel.set_qos(1)
+        await (await channel.get_queue(f"{queue}.dead", ensure=False)).consume(arrived.put)
+        async with asyncio.timeout(PATIENCE):
+            message = await arrived.get()
+        await message.ack()
+        return message.body, str(message.headers.get("x-reason"))
+
+
+async def take(consumer: Consumer, count: int = 1) -> list[Delivery]:
+    """The next deliveries."""
+    async with asyncio.timeout(PATIENCE):
+        return [await anext(aiter(consumer)) for _ in range(count)]
+
+
+async def take_one(consumer: Consumer) -> Delivery:
+    return (await take(consumer))[0]
+
+
+async def eventually(condition: Callable[[], bool | Awaitable[bool]]) -> None:
+    """Wait until the condition holds. For what has no event to wait for."""
+    async with asyncio.timeout(PATIENCE):
+        while not (  # noqa: ASYNC110
+            holds if isinstance(holds := condition(), bool) else await holds
+        ):
+            await asyncio.sleep(0.02)
+
+
+async def nothing_arrives(consumer: Consumer) -> bool:
+    """Whether the consumer stays without a delivery for a moment."""
+    try:
+        async with asyncio.timeout(0.3):
+            await anext(aiter(consumer))
+    except TimeoutError:
+        return True
+    return False

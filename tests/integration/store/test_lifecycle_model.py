@@ -1,0 +1,440 @@
+"""Random histories of tasks against a model of the lifecycle in plain Python, and races on the real store.
+
+The verbs run on the real schema and the real SQL, in memory. Two triggers of the test's own write down every
+change of a status and every final status.
+"""
+
+import os
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+from tests.integration.store.given import NOON, looking, new_task, worker_info
+
+from taskqueue.store import Refusal, transitions
+from taskqueue.store.sqlite import Connection, IntegrityError
+from taskqueue.task import FINAL, TRANSITIONS, Claim, Edge, Outcome, Status
+from taskqueue_migrate.runner import shipped_migrations
+
+T = TypeVar("T")
+
+LEASE = 5_000
+ERROR = '{"type":"Error"}'
+#: How far back something is chosen from what there has been: the latest are met most.
+BACK = st.integers(0, 4)
+ENDINGS = st.sampled_from(["complete", "retry", "fail", "release"])
+WORKERS = st.sampled_from(["a", "b", "c"])
+PRIORITIES = (8, 4, 0)
+
+RECORD = """
+CREATE TABLE recordings (task TEXT, status TEXT);
+CREATE TABLE changes (task TEXT, source TEXT, target TEXT);
+CREATE TRIGGER record AFTER UPDATE OF status ON tasks
+WHEN NEW.status IN ('completed', 'failed', 'cancelled')
+BEGIN
+    INSERT INTO recordings VALUES (NEW.id, NEW.status);
+END;
+CREATE TRIGGER note_change AFTER UPDATE OF status ON tasks
+BEGIN
+    INSERT INTO changes VALUES (NEW.id, OLD.status, NEW.status);
+END;
+CREATE TRIGGER note_submit AFTER INSERT ON tasks
+BEGIN
+    INSERT INTO changes VALUES (NEW.id, NULL, NEW.status);
+END;
+"""
+
+
+@dataclass
+class ModelAttempt:
+    worker: str
+    outcome: str | None = None
+
+
+@dataclass
+class ModelTask:
+    """What should be known of a task."""
+
+    id: str
+    priority: int
+    run_at: int
+    max_attempts: int
+    dispatch_id: str | None
+    dispatch_until: int | None
+    status: str = "pending"
+    worker: str | None = None
+    failures: int = 0
+    queued_at: int | None = None
+    processed_at: int | None = None
+    cancel_requested: bool = False
+    attempts: list[ModelAttempt] = field(default_factory=list)
+
+    def claimable(self, now: int) -> bool:
+        published = self.dispatch_id is not None
+        return self.status == "queued" or (self.status == "pending" and (self.run_at <= now or published))
+
+    def leasable(self, now: int) -> bool:
+        free = self.dispatch_until is None or self.dispatch_until <= now or self.dispatch_until > now + LEASE
+        return self.status == "pending" and self.run_at <= now and free
+
+    def held_by(self, claim: Claim) -> bool:
+        mine = (self.worker, len(self.attempts)) == (claim.worker, claim.attempt)
+        return self.status == "running" and mine
+
+    def move(self, status: str, now: int) -> None:
+        self.status = status
+        self.worker = self.dispatch_id = self.dispatch_until = self.queued_at = None
+        if status in FINAL:
+            self.processed_at = now
+
+    def end(self, outcome: str, status: str, now: int, *, failed: bool = False) -> str:
+        """End the attempt; a cancel that was asked wins over all but a result."""
+        if self.cancel_requested and status != "completed":
+            outcome, status, failed = "cancelled", "cancelled", False
+        self.attempts[-1].outcome = outcome
+        self.failures += failed
+        self.move(status, now)
+        return status
+
+
+def latest(items: list[T], back: int) -> T:
+    return items[-1 - back % len(items)]
+
+
+class Lifecycle(RuleBasedStateMachine):
+    """Each rule does something to the store and to the model, and compares what they say."""
+
+    taken: set[Edge]
+    template: Connection
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.db = type(self.template)(":memory:", isolation_level=None)
+        self.db.row_factory = self.template.row_factory
+        self.template.backup(self.db)
+        self.db.execute("PRAGMA foreign_keys = ON")
+        self.now = NOON
+        self.model: dict[str, ModelTask] = {}
+        self.workers: dict[str, int] = {}
+        #: All claims ever made, and the (task, dispatch id) of all publishes that may be confirmed at some time.
+        self.claims: list[Claim] = []
+        self.publishes: list[tuple[str, str]] = []
+        self.number = 0
+        self.recorded: dict[str, str] = {}
+        self.highest_attempt: Counter[str] = Counter()
+
+    def teardown(self) -> None:
+        self.db.close()
+
+    def run(self, verb: str, *arguments: Any, edge: str | None = None) -> Any:
+        """Run a verb in a transaction, and see that each change of a status is an edge of this verb."""
+        self.db.execute("BEGIN IMMEDIATE")
+        try:
+            result = getattr(transitions, verb)(self.db, *arguments)
+        except BaseException:
+            self.db.execute("ROLLBACK")
+            raise
+        changes = self.db.execute("SELECT source, target FROM changes").fetchall()
+        self.db.execute("DELETE FROM changes")
+        self.db.execute("COMMIT")
+        for source, target in changes:
+            taken = Edge(source and Status(source), Status(target), edge or verb)
+            assert taken in TRANSITIONS, taken
+            type(self).taken.add(taken)
+        return result
+
+    def open_tasks(self) -> list[ModelTask]:
+        return [task for task in self.model.values() if task.status not in FINAL]
+
+    def fresh(self, kind: str) -> str:
+        self.number += 1
+        return f"{kind}{self.number}"
+
+    @initialize()
+    def workers_start(self) -> None:
+        for worker in ("a", "b", "c"):
+            self.beat(worker)
+
+    @rule(milliseconds=st.integers(0, 3 * LEASE) | st.integers(-2 * LEASE, 0))
+    def clock_moves(self, milliseconds: int) -> None:
+        self.now += milliseconds
+
+    # A few tasks at a time, so that the verbs meet.
+    @precondition(lambda self: len(self.open_tasks()) < 3)
+    @rule(
+        priority=st.sampled_from(PRIORITIES),
+        delay=st.sampled_from([0, 0, 0, 1_000, 8_000]),
+        max_attempts=st.integers(1, 3),
+    )
+    def submits(self, priority: int, delay: int, max_attempts: int) -> None:
+        id = self.fresh("task")
+        task = new_task(
+            id, created_at=self.now, run_at=self.now + delay, priority=priority, max_attempts=max_attempts
+        )
+        self.run("submit", task, None, None)
+        self.model[id] = ModelTask(id, priority, task.run_at, max_attempts, None, None)
+
+    @precondition(lambda self: len(self.open_tasks()) < 3)
+    @rule(priority=st.sampled_from(PRIORITIES), max_attempts=st.integers(1, 3))
+    def submits_to_publish(self, priority: int, max_attempts: int) -> None:
+        id = self.fresh("task")
+        task = new_task(id, created_at=self.now, run_at=self.now, priority=priority, max_attempts=max_attempts)
+        until = self.now + LEASE
+        self.run("submit", task, f"{id}.0", until)
+        self.model[id] = ModelTask(id, priority, self.now, max_attempts, f"{id}.0", until)
+        self.publishes.append((id, f"{id}.0"))
+
+    @rule(limit=st.integers(0, 3))
+    def leases(self, limit: int) -> None:
+        due = [task for task in self.model.values() if task.leasable(self.now)]
+        got = self.run("lease_due", PRIORITIES, limit, LEASE, self.fresh("token"), self.now)
+        chosen = [self.model[dispatch.id] for dispatch in got]
+        assert len({task.id for task in chosen}) == len(chosen) == min(limit, len(due))
+        left = [task for task in due if task not in chosen]
+        for task in chosen:
+            assert task in due
+            assert not [other for other in left if (-other.priority, other.run_at) < (-task.priority, task.run_at)]
+        for dispatch in got:
+            task = self.model[dispatch.id]
+            assert dispatch.dispatch_id != task.dispatch_id
+            task.dispatch_id, task.dispatch_until = dispatch.dispatch_id, self.now + LEASE
+            self.publishes.append((dispatch.id, dispatch.dispatch_id))
+
+    @precondition(lambda self: self.publishes)
+    @rule(back=BACK)
+    def confirms(self, back: int) -> None:
+        """At once, late, or a second time."""
+        id, dispatch_id = latest(self.publishes, back)
+        task = self.model[id]
+        right = task.status == "pending" and task.dispatch_id == dispatch_id
+        assert self.run("mark_queued", id, dispatch_id, self.now) == right
+        if right:
+            task.move("queued", self.now)
+            task.queued_at = self.now
+
+    @precondition(lambda self: self.model)
+    @rule(back=BACK, worker=WORKERS)
+    def is_claimed(self, back: int, worker: str) -> None:
+        self.claim(latest(list(self.model), back), worker)
+
+    @precondition(lambda self: self.workers and any(task.claimable(self.now) for task in self.open_tasks()))
+    @rule(back=BACK, worker=BACK)
+    def is_claimed_as_it_should(self, back: int, worker: int) -> None:
+        claimable = [task.id for task in self.open_tasks() if task.claimable(self.now)]
+        self.claim(latest(claimable, back), latest(list(self.workers), worker))
+
+    def claim(self, id: str, worker: str) -> None:
+        task = self.model[id]
+        try:
+            claim = self.run("claim", id, worker, self.now)
+        except IntegrityError:
+            assert task.claimable(self.now)
+            assert worker not in self.workers
+            return
+        if not task.claimable(self.now):
+            assert claim is Refusal.NOT_CLAIMABLE
+            return
+        assert worker in self.workers
+        task.attempts.append(ModelAttempt(worker))
+        task.move("running", self.now)
+        task.worker = worker
+        expected = new_task(id)
+        assert claim == Claim(
+            id, len(task.attempts), worker, "act", expected.payload, task.failures, task.max_attempts, None
+        )
+        self.claims.append(claim)
+
+    @precondition(lambda self: self.claims)
+    @rule(back=BACK, verb=ENDINGS, delay=st.integers(0, 2 * LEASE))
+    def ends(self, back: int, verb: str, delay: int) -> None:
+        """Often too late: the claim may have been ended, or taken from its worker."""
+        self.end(latest(self.claims, back), verb, delay)
+
+    @precondition(lambda self: self.held())
+    @rule(back=BACK, verb=ENDINGS, delay=st.integers(0, 2 * LEASE), cancel=st.booleans())
+    def ends_as_it_should(self, back: int, verb: str, delay: int, cancel: bool) -> None:
+        claim = latest(self.held(), back)
+        if cancel:
+            self.cancel(claim.id)
+        self.end(claim, verb, delay)
+
+    def held(self) -> list[Claim]:
+        return [claim for claim in self.claims if self.model[claim.id].held_by(claim)]
+
+    def end(self, claim: Claim, verb: str, delay: int) -> None:
+        task = self.model[claim.id]
+        held = task.held_by(claim)
+        expected: str | None = None
+        match verb:
+            case "complete":
+                result = "completed" if self.run(verb, claim, "{}", self.now) else None
+                if held:
+                    expected = task.end("ok", "completed", self.now)
+            case "retry":
+                run_at = self.now + delay
+                result = self.run(verb, claim, Outcome.ERROR, ERROR, run_at, self.now)
+                if held:
+                    expected = task.end("error", "pending", self.now, failed=True)
+                    task.run_at = run_at if expected == "pending" else task.run_at
+            case "fail":
+                result = self.run(verb, claim, Outcome.TIMEOUT, ERROR, self.now)
+                if held:
+                    expected = task.end("timeout", "failed", self.now, failed=True)
+            case "release":
+                result = self.run(verb, claim, self.now)
+                if held:
+                    expected = task.end("shutdown", "pending", self.now)
+                    task.run_at = self.now if expected == "pending" else task.run_at
+        assert result == expected
+
+    @precondition(lambda self: self.model)
+    @rule(back=BACK)
+    def is_cancelled(self, back: int) -> None:
+        self.cancel(latest(list(self.model), back))
+
+    def cancel(self, id: str) -> None:
+        task = self.model[id]
+        result = self.run("cancel", task.id, self.now)
+        if task.status in ("pending", "queued"):
+            task.move("cancelled", self.now)
+            task.cancel_requested = True
+        elif task.status == "running":
+            task.cancel_requested = True
+        assert result == task.status
+
+    @rule(worker=WORKERS, what=st.sampled_from(["beat", "retire", "rescue", "rescue late", "rescue early"]))
+    def worker_beats_or_goes(self, worker: str, what: str) -> None:
+        """Rescued by an observer that has seen its present beat, an older one, or another life's."""
+        match what:
+            case "beat":
+                self.beat(worker)
+            case "retire":
+                self.retire(worker)
+            case _:
+                self.rescue(worker, {"rescue": 0, "rescue late": 1, "rescue early": -1}[what])
+
+    def beat(self, worker: str) -> None:
+        asked = self.run("beat", worker_info(worker), self.now)
+        self.workers[worker] = self.workers.get(worker, -1) + 1
+        assert sorted(asked) == sorted(
+            (task.id, len(task.attempts))
+            for task in self.model.values()
+            if task.worker == worker and task.cancel_requested
+        )
+
+    @precondition(lambda self: self.held())
+    @rule(back=BACK)
+    def is_rescued_as_it_should(self, back: int) -> None:
+        self.rescue(latest(self.held(), back).worker, 0)
+
+    def rescue(self, worker: str, behind: int) -> None:
+        counter = self.workers.get(worker, 0) - behind
+        expected = None
+        rescued = self.run(
+            "rescue", worker, counter, ERROR, lambda failures: self.now + 1_000 * failures, self.now
+        )
+        if worker in self.workers and not behind:
+            expected = []
+            for task in self.model.values():
+                if task.worker == worker:
+                    last = task.failures + 1 >= task.max_attempts
+                    status = task.end("worker_lost", "failed" if last else "pending", self.now, failed=True)
+                    if status == "pending":
+                        task.run_at = self.now + 1_000 * task.failures
+                    expected.append((task.id, status))
+            del self.workers[worker]
+        assert rescued == expected or sorted(rescued) == sorted(expected or [])
+
+    def retire(self, worker: str) -> None:
+        count = self.run("retire_worker", worker, self.now, edge="release")
+        mine = [task for task in self.model.values() if task.worker == worker]
+        assert count == len(mine)
+        for task in mine:
+            if task.end("shutdown", "pending", self.now) == "pending":
+                task.run_at = self.now
+        self.workers.pop(worker, None)
+
+    @precondition(lambda self: any(task.status == "queued" for task in self.open_tasks()))
+    @rule(queued_for=st.sampled_from([0, LEASE]), limit=st.integers(1, 10))
+    def requeues(self, queued_for: int, limit: int) -> None:
+        stale = [
+            task
+            for task in self.model.values()
+            if task.queued_at is not None
+            and (task.queued_at <= self.now - queued_for or task.queued_at > self.now)
+        ]
+        changed = self.run("requeue", 0, self.now - queued_for, limit, self.now)
+        assert len(changed) == min(limit, len(stale))
+        for task in stale[:limit]:  # the oldest first
+            task.move("pending", self.now)
+
+    @invariant()
+    def the_store_is_as_the_model(self) -> None:
+        rows = {row["id"]: dict(row) for row in self.db.execute("SELECT * FROM tasks")}
+        assert rows.keys() == self.model.keys()
+        for id, task in self.model.items():
+            row = rows[id]
+            expected = asdict(task) | {"attempt": len(task.attempts), "worker_id": task.worker}
+            for name in row.keys() & expected.keys():
+                assert row[name] == expected[name], (id, name)
+            assert row["attempt"] >= self.highest_attempt[id]
+            self.highest_attempt[id] = row["attempt"]
+        attempts = self.db.execute(
+            "SELECT id, number, attempts.worker_id, outcome FROM attempts JOIN tasks ON seq = task_seq"
+        )
+        assert sorted(map(str, map(tuple, attempts))) == sorted(
+            str((task.id, number, attempt.worker, attempt.outcome and str(attempt.outcome)))
+            for task in self.model.values()
+            for number, attempt in enumerate(task.attempts, 1)
+        )
+        assert dict(map(tuple, self.db.execute("SELECT id, beat FROM workers"))) == self.workers
+
+    @invariant()
+    def each_final_status_is_recorded_once_and_never_changes(self) -> None:
+        recordings = [tuple(row) for row in self.db.execute("SELECT task, status FROM recordings")]
+        assert len(recordings) == len(dict(recordings))
+        assert dict(recordings) == {id: task.status for id, task in self.model.items() if task.status in FINAL}
+        assert dict(recordings) | self.recorded == dict(recordings)
+        self.recorded = dict(recordings)
+
+
+def test_no_history_leaves_the_lifecycle_or_records_an_outcome_twice(tmp_path: Path) -> None:
+    template = looking_at_new(tmp_path / "template.db")
+    try:
+        for migration in shipped_migrations():
+            template.executescript(migration.sql)
+        template.executescript(RECORD)
+        Lifecycle.template = template
+        Lifecycle.taken = set()
+        run_state_machine_as_test(
+            Lifecycle,
+            settings=settings(
+                max_examples=300,
+                stateful_step_count=60,
+                deadline=None,
+                # The same histories each time where a failure must mean a change; else others each time.
+                derandomize="CI" in os.environ,
+                print_blob=True,
+                suppress_health_check=[HealthCheck.too_slow],
+            ),
+        )
+        # A model that never got somewhere shows nothing about it.
+        assert Lifecycle.taken == set(TRANSITIONS)
+    finally:
+        template.close()
+
+
+def looking_at_new(database: Path) -> Connection:
+    database.touch()
+    return looking(database)

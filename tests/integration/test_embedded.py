@@ -1,0 +1,129 @@
+"""`taskqueue-embedded`: the whole in one process, started, killed and started again."""
+
+import asyncio
+import signal
+import socket
+from pathlib import Path
+
+import pytest
+from tests.conformance.waiting import eventually
+from tests.integration.programs import Client, Programs
+
+PROGRAM = "taskqueue-embedded"
+
+
+async def test_it_says_where_to_send_a_task_runs_it_and_stops(programs: Programs, client: Client) -> None:
+    program = await programs.start(PROGRAM)
+    url = await program.url()
+    await eventually(lambda: f"curl -X POST {url}/tasks" in program.output)
+    assert (await client.get(f"{url}/readyz"))["status"] == "ready"
+    id = await client.submit(url, "uppercase", {"text": "hello world"})
+    [task] = await client.until_final(url, id)
+    assert task["result"] == {"output": "HELLO WORLD"}
+    assert await program.stop() == 0
+    # Each line about a task names it and its action.
+    for message in ("task accepted", "processing task", "task completed"):
+        [line] = program.logged(message)
+        assert {"task_id": id, "action": "uppercase"}.items() <= line.items()
+    assert {line["level"] for line in program.log} == {"INFO"}
+
+
+async def test_killed_in_the_middle_it_finishes_everything_when_started_again(
+    programs: Programs, client: Client
+) -> None:
+    program = await programs.start(PROGRAM, simulated_work=0.3)
+    url = await program.url()
+    texts = [f"text {number}" for number in range(8)]
+    ids = [await client.submit(url, "uppercase", {"text": text}) for text in texts]
+    delayed = await client.submit(url, "uppercase", {"text": "delayed"}, delay=1)
+    await program.says("task completed")
+    await eventually(lambda: len(program.logged("processing task")) > len(program.logged("task completed")))
+    await program.kill()
+
+    program = await programs.start(PROGRAM)
+    url = await program.url()
+    tasks = await client.until_final(url, *ids, delayed)
+    assert [task["result"] for task in tasks] == [{"output": text.upper()} for text in [*texts, "delayed"]]
+    lost = [task for task in tasks if task["failures"]]
+    assert lost, "none was running when it was killed"
+    for task in lost:
+        attempts = (await client.get(f"{url}/tasks/{task['id']}"))["attempts"]
+        assert [attempt["outcome"] for attempt in attempts] == ["worker_lost", "ok"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_stopped_it_exits_0_and_loses_nothing(
+    programs: Programs, client: Client, number: signal.Signals
+) -> None:
+    program = await programs.start(PROGRAM, simulated_work=0.2)
+    url = await program.url()
+    ids = [await client.submit(url, "uppercase", {"text": "x"}) for _ in range(6)]
+    await program.says("processing task")
+    program.handle.send_signal(number)
+    assert await program.ended() == 0
+    assert "Traceback" not in program.errors
+    done = len(program.logged("task completed"))
+    assert 0 < done < len(ids), "it finishes what runs, and begins nothing new"
+
+    program = await programs.start(PROGRAM)
+    tasks = await client.until_final(await program.url(), *ids)
+    assert [(task["status"], task["attempt"], task["failures"]) for task in tasks] == [("completed", 1, 0)] * 6
+
+
+async def test_two_on_one_folder_are_refused(programs: Programs) -> None:
+    await (await programs.start(PROGRAM)).url()
+    others = (PROGRAM, "taskqueue-api", "taskqueue-worker")
+    for line in await asyncio.gather(*(programs.refused(other) for other in others)):
+        assert f"{programs.data} is in use" in line
+
+
+async def test_a_port_that_is_taken_is_told(programs: Programs) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        line = await programs.refused(PROGRAM, port=port)
+    assert str(port) in line
+    assert "TASKQUEUE_PORT" in line
+
+
+async def test_a_host_that_is_not_ours_is_told(programs: Programs) -> None:
+    assert "192.0.2.1" in await programs.refused(PROGRAM, host="192.0.2.1")
+
+
+async def test_a_corrupt_database_is_refused(programs: Programs) -> None:
+    programs.data.mkdir()
+    (programs.data / "tasks.db").write_bytes(b"not a database " * 1000)
+    line = await programs.refused(PROGRAM)
+    assert "tasks.db" in line
+    assert "not a database" in line
+
+
+async def test_a_data_folder_that_is_a_file_is_refused(programs: Programs) -> None:
+    programs.data.touch()
+    assert str(programs.data) in await programs.refused(PROGRAM)
+
+
+@pytest.mark.parametrize(
+    ("code", "cause"),
+    [
+        ("def (", "SyntaxError"),
+        ("raise SystemExit('over')", "SystemExit"),
+    ],
+)
+async def test_handlers_that_cannot_be_loaded_are_named(programs: Programs, code: str, cause: str) -> None:
+    (programs.folder / "broken.py").write_text(code)
+    line = await programs.refused(PROGRAM, handlers="handlers,broken")
+    assert "'broken'" in line
+    assert cause in line
+
+
+@pytest.mark.parametrize(("setting", "value"), [("port", "http"), ("prot", "8080")])
+async def test_a_wrong_setting_is_named_in_one_line(
+    programs: Programs, setting: str, value: str, tmp_path: Path
+) -> None:
+    program = await programs.start(PROGRAM, **{setting: value})
+    assert await program.ended() == 78
+    [line] = program.errors.splitlines()
+    assert f"TASKQUEUE_{setting.upper()}" in line
+    assert not (tmp_path / "data").exists()

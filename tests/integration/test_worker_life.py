@@ -1,0 +1,147 @@
+"""A worker's start and end: what it finishes, what it gives back, what it leaves behind."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.conformance.waiting import eventually
+from tests.integration import actions
+from tests.integration.system import System, quick_settings
+
+from taskqueue.broker.memory import MemoryBroker
+from taskqueue.process import FatalError
+
+
+async def test_a_stopping_worker_finishes_what_it_runs(system: System) -> None:
+    async with system.worker() as worker:
+        id = await system.submit("hold", {"name": "x"})
+        await actions.started("x")
+        stopping = asyncio.create_task(worker.stop())
+        await asyncio.sleep(0.1)
+        assert not stopping.done()
+        actions.let_go("x")
+        await stopping
+    task = await system.task(id)
+    assert (task["status"], task["attempt"]) == ("completed", 1)
+
+
+async def test_a_stopping_worker_takes_nothing_new(system: System) -> None:
+    async with system.worker(consumers=1) as worker:
+        running = await system.submit("hold", {"name": "x"})
+        await actions.started("x")
+        stopping = asyncio.create_task(worker.stop())
+        await asyncio.sleep(0.05)
+        waiting = await system.submit("note", {"text": "taken"})
+        actions.let_go("x")
+        await stopping
+    assert (await system.task(running))["status"] == "completed"
+    assert (await system.task(waiting))["status"] in {"pending", "queued"}
+    assert not actions.notes
+    async with system.worker():
+        assert (await system.until(waiting))["status"] == "completed"
+
+
+@pytest.mark.parametrize("action", ["hold", "hold_thread"])
+async def test_what_does_not_end_in_time_is_released_and_costs_no_attempt(system: System, action: str) -> None:
+    async with system.worker(drain_timeout=0.1) as worker:
+        id = await system.submit(action, {"name": "x"}, max_attempts=1)
+        await actions.started("x")
+        await worker.stop()
+    task = await system.task(id)
+    assert (task["status"], task["attempt"], task["failures"]) == ("pending", 1, 0)
+    assert [(attempt["outcome"], attempt["error"]) for attempt in task["attempts"]] == [("shutdown", None)]
+    actions.let_go("x")
+    async with system.worker():
+        task = await system.until(id)
+    assert (task["status"], task["attempt"], task["failures"]) == ("completed", 2, 0)
+    assert [attempt["outcome"] for attempt in task["attempts"]] == ["shutdown", "ok"]
+
+
+async def test_a_handler_may_clean_up_when_its_worker_stops(system: System) -> None:
+    async with system.worker(drain_timeout=0.1) as worker:
+        id = await system.submit("clean_up", {"name": "x", "seconds": 0.2})
+        await actions.started("x")
+        await worker.stop()
+    assert actions.notes == ["cleaning", "clean"]
+    assert (await system.task(id))["status"] == "pending"
+
+
+async def test_a_worker_that_has_stopped_is_known_no_more(tmp_path: Path) -> None:
+    """A beat after its goodbye would be taken for a lost worker's."""
+
+    class SlowToLeave(MemoryBroker):
+        @asynccontextmanager
+        async def consume(self, prefetch: int) -> AsyncIterator[Any]:
+            async with super().consume(prefetch) as consumer:
+                yield consumer
+            await asyncio.sleep(0.2)
+
+    async with System.open(quick_settings(tmp_path, lease=0.05), SlowToLeave()) as system:
+        async with system.worker():
+            id = await system.submit("uppercase", {"text": "x"})
+            await system.until(id)
+            assert len(await system.store.worker_beats()) == 1
+        assert await system.store.worker_beats() == {}
+
+
+async def test_a_worker_without_its_handlers_does_not_start(system: System) -> None:
+    for handlers in ("no_such_module", "tests.integration.no_such_module"):
+        async with system.worker(handlers=handlers) as worker:
+            with pytest.raises(FatalError, match=f"{handlers}.*can't be imported"):
+                await worker.running
+    assert await system.store.worker_beats() == {}
+
+
+async def test_a_thread_that_ignores_its_timeout_keeps_its_slot(system: System) -> None:
+    async with system.worker(consumers=2) as worker:
+        stuck = await system.submit("hold_thread", {"name": "stuck"}, timeout=0.1, max_attempts=1)
+        task = await system.until(stuck)
+        assert (task["status"], task["error"]["type"]) == ("failed", "Timeout")
+        long = await system.submit("hold", {"name": "long"})
+        await actions.started("long")
+        waiting = await system.submit("note", {"text": "ran"})
+        await asyncio.sleep(0.2)
+        assert not actions.notes, "the slot of a thread that still runs was given away"
+        actions.let_go("stuck")
+        await system.until(waiting)
+        assert not worker.running.done()
+        actions.let_go("long")
+        assert (await system.until(long))["status"] == "completed"
+
+
+async def test_a_worker_that_has_lost_all_its_slots_to_threads_ends_and_says_so(system: System) -> None:
+    async with system.worker(consumers=2, max_attempts=1) as worker:
+        stuck = [
+            await system.submit("hold_thread", {"name": f"stuck {number}"}, timeout=0.1, max_attempts=1)
+            for number in range(2)
+        ]
+        waiting = await system.submit("note", {"text": "ran"})
+        with pytest.raises(FatalError, match="every consumer is held"):
+            async with asyncio.timeout(10):
+                await worker.running
+    for id in stuck:
+        assert (await system.task(id))["status"] == "failed"
+    async with system.worker():
+        assert (await system.until(waiting))["status"] == "completed"
+
+
+async def test_a_worker_that_is_lost_is_rescued_by_another_and_its_late_result_refused(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with System.open(quick_settings(tmp_path, lease=0.3)) as system, system.worker(consumers=1):
+        id = await system.submit("hold", {"name": "x"})
+        await actions.started("x")
+        [(lost, beat)] = (await system.store.worker_beats()).items()
+        # As another worker sees it that has waited for a lease: the counter stands at this beat.
+        while await system.store.rescue(lost, beat, error="{}", backoff=lambda _: 60) is None:
+            beat = (await system.store.worker_beats())[lost]
+        actions.let_go("x")
+        await eventually(lambda: "outcome refused" in caplog.text)
+        task = await system.task(id)
+        assert (task["status"], task["failures"]) == ("pending", 1)
+        assert [attempt["outcome"] for attempt in task["attempts"]] == ["worker_lost"]
+        other = await system.submit("uppercase", {"text": "x"})
+        assert (await system.until(other))["status"] == "completed", "it goes on with its next beat"
