@@ -54,13 +54,13 @@ def read_query(model: type[M], query: MultiMapping[str]) -> M:
     values: dict[str, Any] = {}
     for name in query:
         field = model.model_fields.get(name)
+        given = query.getall(name)
         if field is not None and get_origin(field.annotation) is list:
-            values[name] = ",".join(query.getall(name)).split(",")
-        elif name in values:
-            if field is not None:
-                raise bad_request(f"{name} is given more than once")
+            values[name] = ",".join(given).split(",")
+        elif field is not None and len(given) > 1:
+            raise bad_request(f"{name} is given more than once")
         else:
-            values[name] = query[name]
+            values[name] = given[0]
     return validate(model, values, "query parameter")
 
 
@@ -111,8 +111,11 @@ def _path(item: ErrorDetails) -> str:
 def _explain(item: ErrorDetails, kind: str) -> str:
     path = _path(item)
     match item["type"]:
-        case "missing" | "string_too_short":
+        case "missing":
             return f"{path} required"
+        case "string_too_short":
+            missing = kind == "member" and item["loc"][-1] == "action"
+            return f"{path} required" if missing else f"{path}: must not be empty"
         case "extra_forbidden":
             return f"unknown {kind} {path!r}"
         case "dict_type" | "model_type":

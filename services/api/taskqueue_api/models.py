@@ -3,9 +3,11 @@
 Times are in Unix seconds, spans in seconds.
 """
 
+import re
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic.config import JsonDict
 from pydantic_core import PydanticCustomError
 
 from taskqueue.settings import MAX_TIMEOUT
@@ -13,18 +15,17 @@ from taskqueue.store import Filter
 from taskqueue.store.clock import to_ms
 from taskqueue.task import Status
 
-
-def _printable(text: str) -> str:
-    if not text.isprintable():
-        raise PydanticCustomError("printable", "must not contain control characters")
-    return text
-
-
-ActionName = Annotated[str, StringConstraints(min_length=1, max_length=200), AfterValidator(_printable)]
-
-
 #: The end of the year 9999, in Unix seconds.
 _LATEST = 253_402_300_799
+
+#: No control characters, and none that end a line.
+_ONE_LINE = re.compile(r"^[^\u0000-\u001f\u007f-\u009f\u2028\u2029]*$")
+
+
+def _one_line(text: str) -> str:
+    if not _ONE_LINE.fullmatch(text):
+        raise PydanticCustomError("one_line", "must not contain control characters")
+    return text
 
 
 def _distinct(tags: list[str]) -> list[str]:
@@ -33,14 +34,31 @@ def _distinct(tags: list[str]) -> list[str]:
     return tags
 
 
-Tag = Annotated[str, StringConstraints(min_length=1, max_length=64), AfterValidator(_printable)]
+#: What the validators check is told to the schema beside them, so that it refuses what they refuse.
+_SCHEMA_OF_ONE_LINE = Field(json_schema_extra={"pattern": _ONE_LINE.pattern})
+_SCHEMA_OF_DISTINCT = Field(json_schema_extra={"uniqueItems": True})
+
+ActionName = Annotated[
+    str, StringConstraints(min_length=1, max_length=200), AfterValidator(_one_line), _SCHEMA_OF_ONE_LINE
+]
+Tag = Annotated[
+    str, StringConstraints(min_length=1, max_length=64), AfterValidator(_one_line), _SCHEMA_OF_ONE_LINE
+]
 Time = Annotated[float, Field(ge=0, le=_LATEST)]
+
+
+_TELL_ONE_TIME: JsonDict = {
+    "not": {
+        "required": ["run_at", "delay"],
+        "properties": {"run_at": {"type": "number"}, "delay": {"type": "number"}},
+    }
+}
 
 
 class SubmitBody(BaseModel):
     """A task to be run."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
+    model_config = ConfigDict(extra="forbid", strict=True, json_schema_extra=_TELL_ONE_TIME)
 
     action: ActionName = Field(description="Name of the action to run.")
     data: dict[str, Any] = Field(default_factory=dict, description="The action's arguments.")
@@ -49,7 +67,7 @@ class SubmitBody(BaseModel):
     priority: Literal["high", "normal", "low"] = Field("normal", description="Which of the waiting go first.")
     max_attempts: int | None = Field(None, ge=1, le=100, description="Attempts until the task has failed.")
     timeout: float | None = Field(None, ge=0.001, le=MAX_TIMEOUT, description="How long an attempt may take.")
-    tags: Annotated[list[Tag], AfterValidator(_distinct)] = Field(
+    tags: Annotated[list[Tag], AfterValidator(_distinct), _SCHEMA_OF_DISTINCT] = Field(
         default_factory=list, max_length=10, description="To find it by."
     )
 
@@ -73,7 +91,10 @@ class EventFilter(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    status: list[Status] = Field(default_factory=list, description="With one of these statuses.")
+    # Strictly, a status would have to be one of Python's: no JSON is.
+    status: list[Annotated[Status, Field(strict=False)]] = Field(
+        default_factory=list, description="With one of these statuses."
+    )
     action: ActionName | None = Field(None, description="With this action.")
     tag: Tag | None = Field(None, description="With this tag.")
 
@@ -102,17 +123,24 @@ class ListQuery(TaskFilter):
     cursor: str | None = Field(None, description="The `next` of the page before.")
 
 
-class BulkBody(TaskFilter):
-    """Which tasks to act on."""
+def _tell_one_is_named(schema: JsonDict) -> None:
+    schema["anyOf"] = [
+        {"required": [name], "properties": {name: {"not": {"enum": [None, []]}}}}
+        for name in TaskFilter.model_fields
+    ]
 
-    dry_run: bool = Field(False, strict=True, description="Only tell how many there are.")
+
+class BulkBody(TaskFilter):
+    """Which tasks to act on. At least one member must narrow them; null and [] don't."""
+
+    model_config = ConfigDict(strict=True, json_schema_extra=_tell_one_is_named)
+
+    dry_run: bool = Field(False, description="Only tell how many there are.")
 
     @model_validator(mode="after")
     def _names_something(self) -> Self:
-        if not self.model_fields_set - {"dry_run"}:
-            raise PydanticCustomError(
-                "no_filter", "name at least one of status, action, tag, created_after, created_before"
-            )
+        if all(getattr(self, name) in (None, []) for name in TaskFilter.model_fields):
+            raise PydanticCustomError("no_filter", f"name at least one of {', '.join(TaskFilter.model_fields)}")
         return self
 
 

@@ -1,12 +1,13 @@
 """The resource `/tasks`: finding tasks, and acting on one."""
 
 import base64
-import binascii
+import hashlib
 import json
+from dataclasses import astuple
 
 from aiohttp import web
 
-from taskqueue.store import Cursor
+from taskqueue.store import Cursor, Filter
 from taskqueue.task import FINAL, Status, Task
 from taskqueue_api.answers import attempt_json, task_json
 from taskqueue_api.bodies import read_query
@@ -18,21 +19,24 @@ from taskqueue_api.wait import preferred_wait, wait_for
 #: Bytes of payloads and results in one page: what comes beyond is the next page's.
 _PAGE_BYTES = 4 * 1024 * 1024
 
+_NOT_A_CURSOR = "cursor: not the `next` of a page with this filter"
+
 
 async def newest(request: web.Request) -> web.Response:
     """`GET /tasks`: a page of the tasks that fit a filter, newest first."""
     query = read_query(ListQuery, request.query)
+    wanted = query.to_store()
     page = await request.app[STORE].find(
-        query.to_store(),
+        wanted,
         limit=query.limit,
-        cursor=None if query.cursor is None else _decode(query.cursor),
+        cursor=None if query.cursor is None else _decode(query.cursor, wanted),
         max_bytes=_PAGE_BYTES,
     )
     tasks = [task_json(task) for task in page.tasks]
     answer = {"tasks": tasks, "count": len(tasks)}
     if page.next is None:
         return web.json_response(answer)
-    cursor = _encode(page.next)
+    cursor = _encode(page.next, wanted)
     url = request.rel_url.update_query(cursor=cursor)
     return web.json_response(answer | {"next": cursor}, headers={"Link": f'<{url}>; rel="next"'})
 
@@ -54,27 +58,30 @@ async def show(request: web.Request) -> web.Response:
 async def cancel(request: web.Request) -> web.Response:
     """`POST /tasks/{id}/cancel`: at once where it waits; a running one is asked to stop."""
     task = await existing_task(request)
-    # `CANCELLED` is also the answer for a task that was cancelled long ago.
-    status = task.status if task.status in FINAL else await request.app[STORE].cancel(task.id)
-    if task.status in FINAL or status not in {Status.CANCELLED, Status.RUNNING}:
-        return _conflict(f"the task is already {status}", status)
-    return web.json_response({"id": task.id, "status": status, "cancel_requested": True}, status=202)
+    # The verb can't tell a task that it cancelled from one that was cancelled long ago.
+    if task.status not in FINAL:
+        status = await request.app[STORE].cancel(task.id)
+        if status in {Status.CANCELLED, Status.RUNNING}:
+            return web.json_response({"id": task.id, "status": status, "cancel_requested": True}, status=202)
+        task = await existing_task(request)
+    return _conflict(f"the task is already {task.status}", task)
 
 
 async def retry(request: web.Request) -> web.Response:
     """`POST /tasks/{id}/retry`: run a failed or cancelled task again; its attempts stay."""
+    id = request.match_info["id"]
+    if await request.app[STORE].rerun(id):
+        return web.json_response({"id": id, "status": Status.PENDING}, status=202)
     task = await existing_task(request)
-    if not await request.app[STORE].rerun(task.id):
-        return _conflict(f"the task is {task.status}: only a failed or cancelled one is retried", task.status)
-    return web.json_response({"id": task.id, "status": Status.PENDING}, status=202)
+    return _conflict(f"the task is {task.status}: only a failed or cancelled one is retried", task)
 
 
 async def delete(request: web.Request) -> web.Response:
     """`DELETE /tasks/{id}`: forget a final task."""
+    if await request.app[STORE].delete(request.match_info["id"]):
+        return web.Response(status=204)
     task = await existing_task(request)
-    if not await request.app[STORE].delete(task.id):
-        return _conflict(f"the task is {task.status}: cancel it first", task.status)
-    return web.Response(status=204)
+    return _conflict(f"the task is {task.status}: cancel it first", task)
 
 
 async def existing_task(request: web.Request) -> Task:
@@ -92,20 +99,24 @@ async def existing_task(request: web.Request) -> Task:
     return task
 
 
-def _conflict(error: str, status: Status | None) -> web.Response:
-    return web.json_response({"error": error, "status": status}, status=409)
+def _conflict(error: str, task: Task) -> web.Response:
+    return web.json_response({"error": error, "status": task.status}, status=409)
 
 
-def _encode(cursor: Cursor) -> str:
-    return base64.urlsafe_b64encode(f"{cursor.before}.{cursor.floor}".encode()).decode().rstrip("=")
+def _encode(cursor: Cursor, filter: Filter) -> str:
+    """Where the next page begins, and a mark of the filter that it belongs to."""
+    place = f"{cursor.before}.{cursor.floor}"
+    filtered = json.dumps([sorted(filter.statuses), *astuple(filter)[1:]])
+    mark = hashlib.blake2b(f"{place} {filtered}".encode(), digest_size=6).hexdigest()
+    return base64.urlsafe_b64encode(f"{place}.{mark}".encode()).decode().rstrip("=")
 
 
-def _decode(text: str) -> Cursor:
+def _decode(text: str, filter: Filter) -> Cursor:
     try:
-        before, floor = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode().split(".")
+        before, floor, _ = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)).split(b".")
         cursor = Cursor(int(before), int(floor))
-    except (ValueError, binascii.Error) as error:
-        raise bad_request("cursor: not one that a page gave as `next`") from error
-    if not (0 <= cursor.before < 2**63 and 0 <= cursor.floor < 2**63):
-        raise bad_request("cursor: not one that a page gave as `next`")
+    except ValueError as error:
+        raise bad_request(_NOT_A_CURSOR) from error
+    if _encode(cursor, filter) != text:
+        raise bad_request(_NOT_A_CURSOR)
     return cursor
