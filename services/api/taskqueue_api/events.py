@@ -3,16 +3,21 @@
 import asyncio
 import contextlib
 import json
+import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from aiohttp import web
 
+from taskqueue.store import StoreError
 from taskqueue.task import FINAL, Event, Task
 from taskqueue_api.bodies import read_query
 from taskqueue_api.errors import bad_request
 from taskqueue_api.keys import STORE, WATCHER
 from taskqueue_api.models import EventFilter
 from taskqueue_api.tasks import existing_task
+
+log = logging.getLogger("taskqueue.api")
 
 #: Seconds between two comments that keep an idle connection open.
 HEARTBEAT = 15
@@ -31,54 +36,80 @@ async def all_events(request: web.Request) -> web.StreamResponse:
             and (query.tag is None or query.tag in event.tags)
         )
 
-    after = _last_event_id(request)
+    start = await _start(request)
     stream = await _open(request)
-    await _follow(request, stream, after, wanted)
+    if start.lost and not await _send(request, stream, _format("reset", start.after, {})):
+        return stream
+    await _follow(request, stream, start.after, wanted)
     return stream
 
 
 async def task_events(request: web.Request) -> web.StreamResponse:
     """`GET /tasks/{id}/events`: where a task stands, and its changes until it is final."""
-    after = _last_event_id(request)
+    # In this order: what happens to the task once it was read is an event after the start.
+    start = await _start(request)
     task = await existing_task(request)
-    if after is not None and task.status in FINAL and not await _has_news(request, task, after):
-        return web.Response(status=204)  # tells an EventSource to stop
+    if start.resumed and task.status in FINAL:
+        end = await request.app[STORE].end_event(task.id)
+        if end is None or end <= start.after:
+            return web.Response(status=204)  # tells an EventSource to stop
     stream = await _open(request)
-    if after is None:
-        # Read again, now that nothing can come between: what changes from here on is an event after `last`.
-        _, after = await request.app[STORE].event_range()
-        task = await existing_task(request)
-        await _send(stream, _format("status", after, _state(task)))
-        if task.status in FINAL:
+    if not start.resumed:
+        text = _format("status", start.after, _state(task))
+        if start.lost:
+            text = _format("reset", start.after, {}) + text
+        if not await _send(request, stream, text) or task.status in FINAL:
             return stream
-    await _follow(request, stream, after, lambda event: event.task_id == task.id, until_final=True)
+    await _follow(request, stream, start.after, lambda event: event.task_id == task.id, until_final=True)
     return stream
+
+
+@dataclass(frozen=True, slots=True)
+class _Start:
+    """Where a stream starts: with the first event after this one."""
+
+    after: int
+    #: The client has seen everything up to here.
+    resumed: bool
+    #: The client named an event after which some are no longer kept, or that is none of ours.
+    lost: bool
+
+
+async def _start(request: web.Request) -> _Start:
+    named = _last_event_id(request)
+    first, last = await request.app[STORE].event_range()
+    if named is not None and first - 1 <= named <= last:
+        return _Start(named, resumed=True, lost=False)
+    return _Start(last, resumed=False, lost=named is not None)
 
 
 async def _follow(
     request: web.Request,
     stream: web.StreamResponse,
-    after: int | None,
+    after: int,
     wanted: Callable[[Event], bool],
     *,
     until_final: bool = False,
 ) -> None:
-    store = request.app[STORE]
-    first, last = await store.event_range()
-    if after is not None and not first - 1 <= after <= last:
-        # What came after it is no longer kept, or it is not one of ours.
-        after = last
-        await _send(stream, _format("reset", last, {}))
-    async with contextlib.aclosing(request.app[WATCHER].follow(after, HEARTBEAT)) as batches:
-        async for events in batches:
-            chosen = [event for event in events if wanted(event)]
-            text = "".join(_format(_kind(event), event.seq, _change(event)) for event in chosen)
-            if not events:
-                text = ": heartbeat\n\n"
-            if text and not await _send(stream, text):
-                return
-            if until_final and any(event.status in FINAL for event in chosen):
-                return
+    clock = asyncio.get_running_loop().time
+    sent = clock()
+    try:
+        async with contextlib.aclosing(request.app[WATCHER].follow(after, HEARTBEAT)) as batches:
+            async for events in batches:
+                chosen = [event for event in events if wanted(event)]
+                text = "".join(_format(_kind(event), event.seq, _change(event)) for event in chosen)
+                # Also where there is much that this client doesn't want.
+                if not events or (not chosen and clock() - sent >= HEARTBEAT):
+                    text = ": heartbeat\n\n"
+                if text:
+                    sent = clock()
+                    if not await _send(request, stream, text):
+                        return
+                if until_final and any(event.status in FINAL for event in chosen):
+                    return
+    except StoreError as error:
+        # The answer has begun: all that can be done is to end it, so that the client resumes.
+        log.warning("a stream of events ends: %s", error)
 
 
 async def _open(request: web.Request) -> web.StreamResponse:
@@ -87,13 +118,15 @@ async def _open(request: web.Request) -> web.StreamResponse:
     return stream
 
 
-async def _send(stream: web.StreamResponse, text: str) -> bool:
-    """False: the reader has gone, or is too slow."""
+async def _send(request: web.Request, stream: web.StreamResponse, text: str) -> bool:
+    """False: the reader has gone, or was too slow and is dropped."""
     try:
         async with asyncio.timeout(SLOW):
             await stream.write(text.encode())
     except (TimeoutError, ConnectionError):
-        stream.force_close()
+        # Without this, the end of the answer would wait for the reader, too.
+        if request.transport:
+            request.transport.abort()
         return False
     return True
 
@@ -105,11 +138,6 @@ def _last_event_id(request: web.Request) -> int | None:
     if not (text.isascii() and text.isdigit() and len(text) < 19):
         raise bad_request("Last-Event-ID: not one of ours")
     return int(text)
-
-
-async def _has_news(request: web.Request, task: Task, after: int) -> bool:
-    events = await request.app[STORE].events_after(after, limit=1000)
-    return any(event.task_id == task.id for event in events)
 
 
 def _kind(event: Event) -> str:

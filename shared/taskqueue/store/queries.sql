@@ -181,6 +181,10 @@ SELECT max(seq) AS seq FROM tasks WHERE created_at < :at;
 SELECT seq, at, task_id, action, tags, status, attempt, progress
 FROM events WHERE seq > :after ORDER BY seq LIMIT :limit;
 
+-- name: end_event
+SELECT max(seq) AS seq FROM events
+WHERE task_id = :id AND status IN ('completed', 'failed', 'cancelled') AND progress IS NULL;
+
 -- name: first_event
 SELECT min(seq) AS seq FROM events;
 

@@ -126,6 +126,11 @@ class Reader:
         newest = int(last[0]["seq"]) if last else 0
         return (newest + 1 if first["seq"] is None else int(first["seq"])), newest
 
+    async def end_event(self, id: str) -> int | None:
+        """The event that told the task's (last) end; None where there is none, or it is no longer kept."""
+        [row] = await self._read("end_event", id=id)
+        return None if row["seq"] is None else int(row["seq"])
+
     async def data_version(self) -> int:
         """A number that changes whenever anybody has written: cheap to ask often."""
         [row] = await self._read("data_version")

@@ -40,6 +40,8 @@ CREATE TABLE events (
     progress TEXT
 ) STRICT;
 CREATE INDEX events_by_age ON events (at);
+CREATE INDEX events_of_ends ON events (task_id, seq)
+WHERE status IN ('completed', 'failed', 'cancelled') AND progress IS NULL;
 
 CREATE TRIGGER event_of_new_task AFTER INSERT ON tasks BEGIN
     INSERT INTO events (at, task_id, action, tags, status, attempt)
