@@ -1,4 +1,4 @@
-"""The application: its routes, and what its handlers share."""
+"""The application, and what its handlers share."""
 
 import asyncio
 import contextlib
@@ -12,9 +12,11 @@ from taskqueue.dispatch import requeue_when_the_queue_was_lost
 from taskqueue.process import FatalError
 from taskqueue.settings import Settings
 from taskqueue.store import TaskStore
-from taskqueue_api import bulk, events, health, overview, submit, tasks
+from taskqueue_api.docs import DOCS, Docs
 from taskqueue_api.errors import json_errors
 from taskqueue_api.keys import BROKER, MARKS, SETTINGS, STORE, WATCHER
+from taskqueue_api.openapi import document
+from taskqueue_api.routes import OPERATIONS, routes
 from taskqueue_api.watch import Watcher
 
 
@@ -25,30 +27,11 @@ def build_app(settings: Settings, store: TaskStore, broker: Broker) -> web.Appli
     app[STORE] = store
     app[BROKER] = broker
     app[WATCHER] = Watcher(store)
+    app[DOCS] = Docs(document(OPERATIONS))
     app.cleanup_ctx.extend([_marks, _watch_queue, _watch_events])
     # Before the server waits for the open requests to end.
     app.on_shutdown.append(_let_listeners_go)
-    app.add_routes(
-        [
-            web.post("/tasks", submit.submit),
-            web.post("/tasks/batch", submit.submit_batch),
-            web.get("/tasks", tasks.newest),
-            web.post("/tasks/cancel", bulk.cancel_all),
-            web.post("/tasks/retry", bulk.retry_all),
-            web.post("/tasks/delete", bulk.delete_all),
-            web.get("/tasks/{id}", tasks.show),
-            web.delete("/tasks/{id}", tasks.delete),
-            web.post("/tasks/{id}/cancel", tasks.cancel),
-            web.post("/tasks/{id}/retry", tasks.retry),
-            web.get("/tasks/{id}/events", events.task_events, allow_head=False),
-            web.get("/events", events.all_events, allow_head=False),
-            web.get("/stats", overview.stats),
-            web.get("/workers", overview.workers),
-            web.get("/actions", overview.actions),
-            web.get("/livez", health.livez),
-            web.get("/readyz", health.readyz),
-        ]
-    )
+    app.add_routes(routes())
     return app
 
 
