@@ -5,6 +5,7 @@ import logging
 from taskqueue.settings import Settings
 from taskqueue.store import TaskStore, now_ms
 from taskqueue.store.clock import to_ms
+from taskqueue.store.many import Kept
 from taskqueue.task import Status
 
 log = logging.getLogger("taskqueue.worker")
@@ -33,10 +34,11 @@ class Retention:
         ):
             if keep and (count := await self._store.prune("tasks", before=now - to_ms(keep), status=status)):
                 log.info("pruned %d %s tasks", count, status)
-        for what, keep in (
+        others: tuple[tuple[Kept, float], ...] = (
             ("events", settings.keep_events),
             ("idempotency_keys", settings.idempotency_keep),
             ("minute_counts", _KEEP_MINUTES),
             ("minute_times", _KEEP_MINUTES),
-        ):
+        )
+        for what, keep in others:
             await self._store.prune(what, before=now - to_ms(keep))

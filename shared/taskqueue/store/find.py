@@ -2,7 +2,8 @@
 
 A page is found by keys (`seq < the last one's`), never by an offset, so its cost doesn't grow with its depth. Each
 filter is answered from an index in which the rows stand in the order of `seq`: where a filter names several
-statuses there is one such range for each, and their heads are merged.
+statuses there is one such range for each, and their heads are merged. Times only narrow the range (see
+`created_ranges` in the schema). What a tag is combined with is looked up for each of the tag's tasks.
 """
 
 from dataclasses import dataclass, replace
@@ -46,36 +47,56 @@ def narrow(filter: Filter, statuses: frozenset[Status]) -> Filter | None:
 
 def page_query(filter: Filter, cursor: Cursor, limit: int) -> tuple[str, dict[str, Any]]:
     """The statement, with its values, that yields the `seq` of a page's tasks, newest first."""
-    values: dict[str, Any] = {
-        "before": cursor.before,
-        "floor": cursor.floor,
-        "limit": limit,
-        "action": filter.action,
-        "tag": filter.tag,
-        "created_after": filter.created_after,
-        "created_before": filter.created_before,
-    }
-    statuses = sorted(filter.statuses or Status) if filter.statuses or filter.action else []
-    values |= {f"status{number}": status for number, status in enumerate(statuses)}
+    ranges, values = _ranges(filter, cursor)
+    heads = [f"SELECT seq FROM {rows} ORDER BY {key} DESC LIMIT :limit" for key, rows in ranges]  # noqa: S608  # no value is in the text
+    if len(heads) > 1:
+        merged = " UNION ALL ".join(f"SELECT seq FROM ({head})" for head in heads)  # noqa: S608  # as above
+        heads = [f"{merged} ORDER BY seq DESC LIMIT :limit"]
+    return heads[0], values | {"limit": limit}
+
+
+def count_query(filter: Filter, cursor: Cursor) -> tuple[str, dict[str, Any]]:
+    """The statement, with its values, that counts the tasks from a cursor on."""
+    ranges, values = _ranges(filter, cursor)
+    counts = " UNION ALL ".join(f"SELECT count(*) AS tasks FROM {rows}" for _, rows in ranges)  # noqa: S608  # as above
+    return f"SELECT sum(tasks) AS tasks FROM ({counts})", values  # noqa: S608  # as above
+
+
+def _ranges(filter: Filter, cursor: Cursor) -> tuple[list[tuple[str, str]], dict[str, Any]]:
+    """The ranges that the tasks stand in, each with the column of its order, and the values of them all.
+
+    Each names its index: the planner would at times rather sort, or walk a longer range.
+    """
+    values: dict[str, Any] = {"before": cursor.before, "floor": cursor.floor}
     others = []
-    if filter.created_after is not None:
-        others.append("created_at >= :created_after")
-    if filter.created_before is not None:
-        others.append("created_at < :created_before")
+    for name, condition in (
+        ("created_after", "created_at >= :created_after"),
+        ("created_before", "created_at < :created_before"),
+        ("action", "action = :action"),
+        ("tag", "tag = :tag"),
+    ):
+        if (value := getattr(filter, name)) is not None:
+            values[name] = value
+            others.append(condition)
     if filter.tag is not None:
-        # By tag alone: the index of tags leads, and the rest is looked up.
-        if filter.action is not None:
-            others.append("action = :action")
-        if filter.statuses:
-            others.append(f"status IN ({', '.join(f':status{number}' for number in range(len(statuses)))})")
-        ranges = [["tag = :tag"]]
-        source, key = "task_tags CROSS JOIN tasks ON seq = task_seq", "task_seq"
+        # By tag alone: the rest is looked up, row by row.
+        source, key = "task_tags CROSS JOIN tasks NOT INDEXED ON seq = task_seq", "task_seq"
+        statuses = [sorted(filter.statuses)]
+    elif filter.action is not None:
+        source, key = "tasks INDEXED BY tasks_by_action", "seq"
+        statuses = [[status] for status in sorted(filter.statuses or Status)]
+    elif filter.statuses:
+        source, key = "tasks INDEXED BY tasks_by_status", "seq"
+        statuses = [[status] for status in sorted(filter.statuses)]
     else:
-        by_action = ["action = :action"] if filter.action is not None else []
-        ranges = [[*by_action, f"status = :status{number}"] for number in range(len(statuses))] or [[]]
-        source, key = "tasks", "seq"
-    heads = []
-    for conditions in ranges:
-        where = " AND ".join([*conditions, f"{key} < :before", f"{key} >= :floor", *others])
-        heads.append(f"SELECT * FROM (SELECT seq FROM {source} WHERE {where} ORDER BY {key} DESC LIMIT :limit)")  # noqa: S608  # no value is in the text
-    return " UNION ALL ".join(heads) + " ORDER BY seq DESC LIMIT :limit", values
+        source, key = "tasks NOT INDEXED", "seq"
+        statuses = [[]]
+    ranges = []
+    for alternatives in statuses:
+        conditions = [*others, f"{key} < :before", f"{key} >= :floor"]
+        if alternatives:
+            names = [f"status_{status}" for status in alternatives]
+            values |= dict(zip(names, alternatives, strict=True))
+            conditions.append(f"status IN ({', '.join(f':{name}' for name in names)})")
+        ranges.append((key, f"{source} WHERE {' AND '.join(conditions)}"))
+    return ranges, values

@@ -24,6 +24,10 @@ APPLIES_TO: dict[Verb, frozenset[Status]] = {
 }
 
 
+#: What is pruned by its age.
+Kept = Literal["tasks", "events", "idempotency_keys", "minute_counts", "minute_times"]
+
+
 class ManyTasks:
     """Verbs over many tasks. They raise as those of `TaskStore` do; slices committed before that stay."""
 
@@ -66,12 +70,11 @@ class ManyTasks:
             cursor = Cursor(last, cursor.floor)
         return count
 
-    async def prune(self, what: str, *, before: int, status: Status | None = None) -> int:
+    async def prune(self, what: Kept, *, before: int, status: Status | None = None) -> int:
         """Delete what is older than `before` (Unix milliseconds), and return how much that was.
 
         Args:
-            what: `tasks` (final ones, with this status), `events`, `idempotency_keys`, `minute_counts` or
-                `minute_times`.
+            status: of the tasks, a final one.
         """
         count = 0
         while True:
@@ -106,7 +109,7 @@ def _requeue_slice(after: int, before: int, now: int, db: Connection) -> list[in
     return transitions.requeue(db, after, before, _SLICE, now)
 
 
-def _prune_slice(what: str, before: int, status: Status | None, db: Connection) -> int:
+def _prune_slice(what: Kept, before: int, status: Status | None, db: Connection) -> int:
     return transitions.prune(db, what, before, _SLICE, status)
 
 

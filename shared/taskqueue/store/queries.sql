@@ -1,5 +1,5 @@
--- Every statement on the tasks, attempts and workers tables. Each `-- name:` is used by one function of
--- `transitions.py` or `reads.py`. An UPDATE that changes a status names the statuses that it may leave:
+-- Every statement on the tables but those of pages, which `find.py` makes. Each `-- name:` is used by one
+-- function of `transitions.py`, `many.py` or `reader.py`. An UPDATE that changes a status names the statuses that it may leave:
 -- no row changed means that somebody else was first.
 
 -- name: submit
@@ -171,11 +171,11 @@ SELECT id FROM tasks WHERE seq = :seq;
 SELECT number, worker_id AS worker, started_at, ended_at, outcome, error
 FROM attempts WHERE task_seq = (SELECT seq FROM tasks WHERE id = :id) ORDER BY number;
 
--- name: first_created_since
-SELECT min(seq) AS seq FROM tasks WHERE created_at >= :at;
+-- name: none_created_since_below
+SELECT min(range) * 1000 AS seq FROM created_ranges WHERE last >= :at;
 
--- name: last_created_before
-SELECT max(seq) AS seq FROM tasks WHERE created_at < :at;
+-- name: none_created_before_from
+SELECT (max(range) + 1) * 1000 AS seq FROM created_ranges WHERE first < :at;
 
 -- name: events_after
 SELECT seq, at, task_id, action, tags, status, attempt, progress

@@ -9,7 +9,7 @@ from typing import Any
 
 import aiosqlite
 
-from taskqueue.store.find import EVERYTHING, Cursor, Filter, narrow, page_query
+from taskqueue.store.find import EVERYTHING, Cursor, Filter, count_query, narrow, page_query
 from taskqueue.store.queries import QUERIES
 from taskqueue.store.sqlite import Row, translated_errors
 from taskqueue.task import Attempt, Event, Outcome, Status, Task
@@ -112,8 +112,7 @@ class Reader:
         narrowed = narrow(filter, statuses)
         if narrowed is None:
             return 0
-        sql, values = page_query(narrowed, await self.first_page(narrowed), -1)
-        [row] = await self._fetch(f"SELECT count(*) AS tasks FROM ({sql})", values)  # noqa: S608  # no value is in the text
+        [row] = await self._fetch(*count_query(narrowed, await self.first_page(narrowed)))
         return int(row["tasks"])
 
     async def events_after(self, seq: int, *, limit: int) -> list[Event]:
@@ -181,11 +180,11 @@ class Reader:
         """The cursor of the newest page: it knows the range that the filter's times lead to."""
         before, floor = Cursor().before, 0
         if filter.created_after is not None:
-            [row] = await self._read("first_created_since", at=filter.created_after)
+            [row] = await self._read("none_created_since_below", at=filter.created_after)
             floor = before if row["seq"] is None else row["seq"]
         if filter.created_before is not None:
-            [row] = await self._read("last_created_before", at=filter.created_before)
-            before = 0 if row["seq"] is None else row["seq"] + 1
+            [row] = await self._read("none_created_before_from", at=filter.created_before)
+            before = row["seq"] or 0
         return Cursor(before, floor)
 
     async def _read(self, query: str, **values: Any) -> list[Row]:

@@ -7,8 +7,23 @@ ALTER TABLE tasks ADD COLUMN progress TEXT;
 ALTER TABLE workers ADD COLUMN actions TEXT NOT NULL DEFAULT '[]';
 
 CREATE INDEX tasks_by_action ON tasks (action, status, seq);
-CREATE INDEX tasks_by_created ON tasks (created_at, seq);
 CREATE INDEX tasks_by_end ON tasks (status, processed_at) WHERE processed_at IS NOT NULL;
+
+-- Between which times each thousand of tasks was accepted: where to look for those of a given time. An index
+-- on created_at would not tell the first by seq, since clocks differ and are set back.
+CREATE TABLE created_ranges (
+    -- seq / 1000
+    range INTEGER PRIMARY KEY,
+    first INTEGER NOT NULL,
+    last  INTEGER NOT NULL
+) STRICT;
+INSERT INTO created_ranges SELECT seq / 1000, min(created_at), max(created_at) FROM tasks GROUP BY seq / 1000;
+
+CREATE TRIGGER range_of_new_task AFTER INSERT ON tasks BEGIN
+    INSERT INTO created_ranges VALUES (NEW.seq / 1000, NEW.created_at, NEW.created_at)
+    ON CONFLICT DO UPDATE SET first = min(first, excluded.first), last = max(last, excluded.last)
+    WHERE excluded.first < first OR excluded.last > last;
+END;
 
 CREATE TABLE task_tags (
     tag      TEXT    NOT NULL,
