@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from tests.integration.store.given import NOON, Clock, beat, claimed, new_task, stored
 
-from taskqueue.store import Refusal, StoreUnavailableError, TaskStore
+from taskqueue.store import Filter, Refusal, StoreUnavailableError, TaskStore
+from taskqueue.store.schema import SCHEMA_VERSION
 from taskqueue.task import Attempt, Claim, Outcome, Status, Task
 
 ERROR = '{"type":"ValueError"}'
@@ -62,6 +63,8 @@ async def test_a_submitted_task_is_pending_and_complete(store: TaskStore) -> Non
         max_attempts=7,
         timeout=1500,
         cancel_requested=False,
+        tags=(),
+        progress=None,
     )
     assert await store.attempts_of("t") == []
 
@@ -239,11 +242,11 @@ async def test_tasks_queued_before_the_clock_was_set_back_become_pending(
 
 
 async def test_any_number_of_tasks_becomes_pending(store: TaskStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("taskqueue.store.store._SLICE", 3)
+    monkeypatch.setattr("taskqueue.store.many._SLICE", 3)
     for n in range(10):
         await queued(store, str(n))
     assert await store.requeue() == 10
-    assert {task.status for task in await store.newest(limit=100)} == {Status.PENDING}
+    assert {task.status for task in (await store.find(limit=100)).tasks} == {Status.PENDING}
 
 
 async def test_only_queued_tasks_become_pending(store: TaskStore, unchanged: Callable[[], object]) -> None:
@@ -542,6 +545,7 @@ async def test_each_beat_raises_the_workers_counter(store: TaskStore, database: 
         "started_at": NOON,
         "last_seen": NOON + 5,
         "beat": 1,
+        "actions": "[]",
     }
 
 
@@ -619,8 +623,8 @@ async def test_a_retired_workers_tasks_are_released_and_it_is_forgotten(store: T
 async def test_the_newest_tasks_come_newest_first(store: TaskStore) -> None:
     for n in range(5):
         await store.submit(new_task(str(n), created_at=NOON - n))
-    assert [task.id for task in await store.newest(limit=3)] == ["4", "3", "2"]
-    assert [task.id for task in await store.newest(limit=99)] == ["4", "3", "2", "1", "0"]
+    assert [task.id for task in (await store.find(limit=3)).tasks] == ["4", "3", "2"]
+    assert [task.id for task in (await store.find(limit=99)).tasks] == ["4", "3", "2", "1", "0"]
 
 
 @pytest.mark.parametrize("status", Status)
@@ -632,7 +636,8 @@ async def test_the_newest_tasks_of_a_status_are_told(store: TaskStore, status: S
     await store.fail(await running(store, "failed"), Outcome.ERROR, ERROR)
     await store.submit(new_task("cancelled"))
     await store.cancel("cancelled")
-    assert [task.id for task in await store.newest(limit=10, status=status)] == [status]
+    page = await store.find(Filter(statuses=frozenset({status})), limit=10)
+    assert [task.id for task in page.tasks] == [status]
 
 
 async def test_a_read_sees_what_was_written_before(store: TaskStore) -> None:
@@ -642,4 +647,4 @@ async def test_a_read_sees_what_was_written_before(store: TaskStore) -> None:
 
 
 async def test_the_schemas_version_can_be_read(store: TaskStore) -> None:
-    assert await store.schema_version() == 1
+    assert await store.schema_version() == SCHEMA_VERSION
