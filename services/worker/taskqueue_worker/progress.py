@@ -19,6 +19,7 @@ class Progress:
         self._loop = asyncio.get_running_loop()
         self._latest: str | None = None
         self._writing: asyncio.Task[None] | None = None
+        self._ended = asyncio.Event()
 
     def tell(self, progress: str) -> None:
         """Take note of it, as JSON text; called from any thread."""
@@ -27,25 +28,24 @@ class Progress:
             self._loop.call_soon_threadsafe(self._note, progress)
 
     async def flush(self) -> None:
-        """Store what has been told last, if that isn't done."""
+        """The handler has ended: store what it told last, if that isn't done. What comes later is nobody's."""
+        self._ended.set()
         if self._writing:
-            self._writing.cancel()
-            await asyncio.wait({self._writing})
-            await self._write()
+            await self._writing
 
     def _note(self, progress: str) -> None:
+        if self._ended.is_set():  # by a thread that was abandoned
+            return
         self._latest = progress
         if self._writing is None or self._writing.done():
             self._writing = asyncio.create_task(self._write_for_a_while())
 
     async def _write_for_a_while(self) -> None:
         while self._latest is not None:
-            await self._write()
-            await asyncio.sleep(_PAUSE)
-
-    async def _write(self) -> None:
-        latest, self._latest = self._latest, None
-        if latest is not None:
+            latest, self._latest = self._latest, None
             # The next one, or the outcome, tells more.
             with contextlib.suppress(StoreUnavailableError):
                 await self._store.tell_progress(self._claim, latest)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_PAUSE):
+                    await self._ended.wait()
