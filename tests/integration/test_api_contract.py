@@ -97,6 +97,11 @@ async def test_what_a_submission_says_is_kept(system: System) -> None:
     assert said.items() <= task.items()
 
 
+async def test_an_integer_may_be_written_with_a_fraction_of_zero(system: System) -> None:
+    answer = await system.post("/tasks", data=b'{"action": "x", "max_attempts": 7.0}')
+    assert (await system.task(answer.body["id"]))["max_attempts"] == 7
+
+
 async def test_a_delay_counts_from_the_submission(system: System) -> None:
     task = await system.task(await system.submit("anything", delay=1000))
     assert task["run_at"] == pytest.approx(task["created_at"] + 1000, abs=0.001)

@@ -32,6 +32,7 @@ _PAGE = """<!DOCTYPE html>
 _START = """SwaggerUIBundle({
   url: "openapi.json",
   dom_id: "#page",
+  deepLinking: true,
   validatorUrl: null,
   defaultModelsExpandDepth: 0,
   displayRequestDuration: true,
@@ -40,9 +41,17 @@ _START = """SwaggerUIBundle({
 
 _SCRIPT = "text/javascript; charset=utf-8"
 
-#: Scripts of ours only; the styles and the small pictures that Swagger UI writes into the page itself.
+#: What the page loads, by name.
+FILES = {
+    "swagger-ui-bundle.js": _SCRIPT,
+    "start.js": _SCRIPT,
+    "swagger-ui.css": "text/css; charset=utf-8",
+    "favicon-32x32.png": "image/png",
+}
+
+#: Nothing but what this host serves, and the small pictures inside its style sheet.
 _POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 
@@ -70,13 +79,9 @@ class Docs:
     def __init__(self, document: dict[str, Any]) -> None:
         self.document = File(json.dumps(document, ensure_ascii=False).encode(), "application/json")
         self.page = File(_PAGE.encode(), "text/html; charset=utf-8", **{"Content-Security-Policy": _POLICY})
-        self.files = {"start.js": File(_START.encode(), _SCRIPT)} | {
-            name: File(_shipped(name), content_type)
-            for name, content_type in (
-                ("swagger-ui-bundle.js", _SCRIPT),
-                ("swagger-ui.css", "text/css; charset=utf-8"),
-                ("favicon-32x32.png", "image/png"),
-            )
+        self.files = {
+            name: File(_START.encode() if name == "start.js" else _shipped(name), content_type)
+            for name, content_type in FILES.items()
         }
 
 

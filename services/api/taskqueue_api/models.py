@@ -6,7 +6,15 @@ Times are in Unix seconds, spans in seconds.
 import re
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    model_validator,
+)
 from pydantic.config import JsonDict
 from pydantic_core import PydanticCustomError
 
@@ -34,6 +42,11 @@ def _distinct(tags: list[str]) -> list[str]:
     return tags
 
 
+def _integral(value: object) -> object:
+    """In JSON, 3.0 is an integer, too."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 #: What the validators check is told to the schema beside them, so that it refuses what they refuse.
 _SCHEMA_OF_ONE_LINE = Field(json_schema_extra={"pattern": _ONE_LINE.pattern})
 _SCHEMA_OF_DISTINCT = Field(json_schema_extra={"uniqueItems": True})
@@ -45,6 +58,7 @@ Tag = Annotated[
     str, StringConstraints(min_length=1, max_length=64), AfterValidator(_one_line), _SCHEMA_OF_ONE_LINE
 ]
 Time = Annotated[float, Field(ge=0, le=_LATEST)]
+Integer = Annotated[int, BeforeValidator(_integral)]
 
 
 _TELL_ONE_TIME: JsonDict = {
@@ -65,7 +79,7 @@ class SubmitBody(BaseModel):
     run_at: Time | None = Field(None, description="Not to be started before this time.")
     delay: Time | None = Field(None, description="Not to be started within this span from now.")
     priority: Literal["high", "normal", "low"] = Field("normal", description="Which of the waiting go first.")
-    max_attempts: int | None = Field(None, ge=1, le=100, description="Attempts until the task has failed.")
+    max_attempts: Integer | None = Field(None, ge=1, le=100, description="Attempts until the task has failed.")
     timeout: float | None = Field(None, ge=0.001, le=MAX_TIMEOUT, description="How long an attempt may take.")
     tags: Annotated[list[Tag], AfterValidator(_distinct), _SCHEMA_OF_DISTINCT] = Field(
         default_factory=list, max_length=10, description="To find it by."

@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from taskqueue_api.docs import FILES
 from taskqueue_api.models import BatchBody
 from taskqueue_api.operations import JSON, NDJSON, SSE, Answer, Content, Header, Operation
 
@@ -30,7 +31,7 @@ _GROUPS = {
 
 _PATH_PARAMETERS: dict[str, dict[str, Any]] = {
     "id": {"description": "The task's id.", "schema": {"type": "string", "format": "uuid"}},
-    "file": {"description": "A file of the page.", "schema": {"type": "string"}},
+    "file": {"description": "A file of the page.", "schema": {"type": "string", "enum": list(FILES)}},
 }
 
 
