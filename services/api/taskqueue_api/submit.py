@@ -63,7 +63,8 @@ async def submit_batch(request: web.Request) -> web.StreamResponse:
         body = parse(raw)
         if not isinstance(body, dict):
             raise bad_request("the body must be a JSON object")
-    tasks = [_new_task(item, settings) for item in validate(BatchBody, body, "member").tasks]
+    items = validate(BatchBody, body, "member").tasks
+    tasks = [_new_task(item, settings, index) for index, item in enumerate(items)]
     accepted = await _accept(request, raw, tasks, batch=True)
     if isinstance(accepted, _Replayed):
         return _marked(web.json_response(accepted.answer, status=202), replayed=True, wait=None)
@@ -86,12 +87,16 @@ def _marked(response: web.Response, *, replayed: bool, wait: float | None) -> we
     return response
 
 
-def _new_task(body: SubmitBody, settings: Settings) -> NewTask:
+def _new_task(body: SubmitBody, settings: Settings, index: int | None = None) -> NewTask:
     id, now = str(uuid7()), now_ms()
     try:
         payload = encode(Message(id, body.action, body.data, now / 1000))
     except ValueError as error:
-        raise bad_request(f"data: {error}") from error
+        if index is None:
+            raise bad_request(f"data: {error}") from error
+        path = f"tasks.{index}.data"
+        detail: dict[str, str | int] = {"path": path, "error": f"{path}: {error}", "index": index}
+        raise bad_request(f"{path}: {error}", [detail]) from error
     return NewTask(
         id=id,
         action=body.action,
