@@ -1,4 +1,4 @@
-"""`taskqueue-migrate`: bring the schema up to date; `... backup PATH`: copy the database; `... shrink`: cut the file.
+"""`taskqueue-migrate`: bring the schema up to date; `... backup PATH`: copy the database; `... shrink`: cut it.
 
 Says what was done and exits 0; on failure says why and exits 1.
 """
