@@ -58,7 +58,7 @@ Tag = Annotated[
     str, StringConstraints(min_length=1, max_length=64), AfterValidator(_one_line), _SCHEMA_OF_ONE_LINE
 ]
 Time = Annotated[float, Field(ge=0, le=_LATEST)]
-Integer = Annotated[int, BeforeValidator(_integral)]
+Attempts = Annotated[int, Field(ge=1, le=100), BeforeValidator(_integral)]
 
 
 _TELL_ONE_TIME: JsonDict = {
@@ -79,7 +79,7 @@ class SubmitBody(BaseModel):
     run_at: Time | None = Field(None, description="Not to be started before this time.")
     delay: Time | None = Field(None, description="Not to be started within this span from now.")
     priority: Literal["high", "normal", "low"] = Field("normal", description="Which of the waiting go first.")
-    max_attempts: Integer | None = Field(None, ge=1, le=100, description="Attempts until the task has failed.")
+    max_attempts: Attempts | None = Field(None, description="Attempts until the task has failed.")
     timeout: float | None = Field(None, ge=0.001, le=MAX_TIMEOUT, description="How long an attempt may take.")
     tags: Annotated[list[Tag], AfterValidator(_distinct), _SCHEMA_OF_DISTINCT] = Field(
         default_factory=list, max_length=10, description="To find it by."

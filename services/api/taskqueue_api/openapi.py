@@ -142,7 +142,7 @@ def _contents(contents: Iterable[Content], schemas: dict[str, Any]) -> dict[str,
 
 def _schema_of(content: Content, schemas: dict[str, Any]) -> dict[str, Any]:
     if content.model is None:
-        return {"type": "string"}
+        return {"type": "object" if content.media_type == JSON else "string"}
     reference = {"$ref": f"#/components/schemas/{content.model.__name__}"}
     match content.media_type:
         case media_type if media_type == JSON:
@@ -151,14 +151,29 @@ def _schema_of(content: Content, schemas: dict[str, Any]) -> dict[str, Any]:
             lines: dict[str, Any] = schemas[BatchBody.__name__]["properties"]["tasks"]
             return lines | {"description": "One JSON object a line."}
         case media_type if media_type == SSE:
-            return {
-                "type": "string",
-                "contentMediaType": SSE,
-                "contentSchema": reference,
-                "description": "Server-sent events; the schema is that of each one's `data`.",
-            }
+            return _event(reference)
         case media_type:
             raise ValueError(f"nothing says how a model describes {media_type}")
+
+
+def _event(data: dict[str, Any]) -> dict[str, Any]:
+    """One event of a stream; OpenAPI 3.2 would call it the item's schema."""
+    nothing = {"type": "object", "maxProperties": 0}
+    return {
+        "type": "object",
+        "description": "One of the events.",
+        "properties": {
+            "event": {"type": "string", "enum": ["status", "progress", "reset"]},
+            "id": {"type": "string", "pattern": "^[0-9]+$"},
+            "data": {
+                "type": "string",
+                "contentMediaType": JSON,
+                "contentSchema": {"anyOf": [data, nothing]},
+                "description": "JSON; {} of a `reset`.",
+            },
+        },
+        "required": ["event", "id", "data"],
+    }
 
 
 def _untitled(schema: Any) -> Any:

@@ -26,7 +26,7 @@ class Header:
 class Content:
     """A body in one media type."""
 
-    #: What JSON is; of NDJSON, the whole of its lines; of an event stream, the data of an event.
+    #: What JSON is; of NDJSON, the whole of its lines; of a stream, the data of an event.
     model: type[BaseModel] | None
     #: By what each one shows; as text where the media type is not JSON.
     examples: Mapping[str, Any] = field(default_factory=dict)
