@@ -293,3 +293,27 @@ async def test_a_bad_query_is_refused_with_what_is_wrong(system: System, query: 
     assert answer.status == 400
     assert re.fullmatch(error, answer.body["error"])
     await assert_harmless(system)
+
+
+async def test_a_flood_of_errors_in_a_batch_or_a_filter_is_answered_shortly(system: System) -> None:
+    flood = {f"m{number}": 0 for number in range(100)}
+    many: list[tuple[str, dict[str, Any]]] = [
+        ("/tasks/batch", {"tasks": [flood] * 9}),
+        ("/tasks/batch", {"tasks": [{"action": "x", "tags": [0] * 50}] * 9}),
+        ("/tasks/delete", {"status": [""] * 2000}),
+    ]
+    for path, body in many:
+        answer = await system.post(path, json=body)
+        assert answer.status == 400
+        assert len(json.dumps(answer.body)) < 30_000
+        assert len(answer.body.get("details", [])) <= 100
+    await assert_harmless(system)
+
+
+async def test_a_batch_of_lines_without_end_is_read_no_further_than_its_limit(tmp_path: Path) -> None:
+    async with System.open(quick_settings(tmp_path)) as system:
+        lines = b'{"action": "x"}\n' * 1001 + b"{" * 100_000
+        answer = await system.post("/tasks/batch", data=lines, headers={"Content-Type": "application/x-ndjson"})
+        assert answer.status == 400
+        assert "1000 items" in answer.body["error"]
+        await assert_harmless(system)

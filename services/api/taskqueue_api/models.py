@@ -92,12 +92,16 @@ class SubmitBody(BaseModel):
         return self
 
 
+#: Tasks in a batch at most.
+BATCH_LIMIT = 1000
+
+
 class BatchBody(BaseModel):
     """Tasks to be accepted together, all or none."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    tasks: list[SubmitBody] = Field(min_length=1, max_length=1000, description="At most 1,000.")
+    tasks: list[SubmitBody] = Field(min_length=1, max_length=BATCH_LIMIT, description="At most 1,000.")
 
 
 class EventFilter(BaseModel):
@@ -107,7 +111,7 @@ class EventFilter(BaseModel):
 
     # Strictly, a status would have to be one of Python's: no JSON is.
     status: list[Annotated[Status, Field(strict=False)]] = Field(
-        default_factory=list, description="With one of these statuses."
+        default_factory=list, max_length=len(Status), description="With one of these statuses."
     )
     action: ActionName | None = Field(None, description="With this action.")
     tag: Tag | None = Field(None, description="With this tag.")

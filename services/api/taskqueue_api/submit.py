@@ -21,7 +21,7 @@ from taskqueue.task import Dispatch, NewTask, Status
 from taskqueue_api.bodies import parse, read_json, read_lines, validate
 from taskqueue_api.errors import bad_request, unavailable, unprocessable
 from taskqueue_api.keys import BROKER, MARKS, SETTINGS, STORE
-from taskqueue_api.models import BatchBody, SubmitBody
+from taskqueue_api.models import BATCH_LIMIT, BatchBody, SubmitBody
 from taskqueue_api.wait import preferred_wait, wait_for
 
 log = logging.getLogger("taskqueue.api")
@@ -58,7 +58,7 @@ async def submit_batch(request: web.Request) -> web.StreamResponse:
     settings = request.app[SETTINGS]
     raw = await request.clone(client_max_size=settings.max_batch_bytes).read()
     if request.content_type in {"application/x-ndjson", "application/ndjson", "application/jsonl"}:
-        body: Any = {"tasks": read_lines(raw)}
+        body: Any = {"tasks": read_lines(raw, BATCH_LIMIT + 1)}
     else:
         body = parse(raw)
         if not isinstance(body, dict):
