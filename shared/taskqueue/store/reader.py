@@ -88,7 +88,7 @@ class Reader:
         Args:
             limit: tasks at most.
             cursor: where the page before said that this one begins.
-            max_bytes: payloads and results at most; at least one task is told.
+            max_bytes: payloads, results and errors at most; at least one task is told.
         """
         cursor = cursor or await self.first_page(filter)
         sql, values = page_query(filter, cursor, limit + 1)
@@ -100,7 +100,9 @@ class Reader:
             for row in await self._read("page", seqs=json.dumps(chunk)):
                 columns = dict(row)
                 seq = columns.pop("seq")
-                size += len(columns["payload"]) + len(columns["result"] or "")
+                if filter.statuses and columns["status"] not in filter.statuses:
+                    continue  # it has changed since it was found
+                size += sum(len((columns[name] or "").encode()) for name in ("payload", "result", "error"))
                 if max_bytes is not None and size > max_bytes and tasks:
                     return Page(tasks, Cursor(seq + 1, cursor.floor))
                 tasks.append(_task(columns))
