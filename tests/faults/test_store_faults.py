@@ -122,6 +122,16 @@ async def test_a_process_stopped_inside_a_write_transaction_costs_503s_until_it_
     assert cluster.outcomes(id) == ["ok"]
 
 
+async def test_an_api_killed_inside_the_transaction_of_a_post_stores_nothing_of_that_one(cluster: Cluster) -> None:
+    await cluster.start_worker()
+    api = await cluster.start_api(crash_at="after transitions.submit", crash_after=5)
+    await cluster.echo(6, concurrency=1)
+    assert await api.ended() == -signal.SIGKILL
+    assert len(cluster.accepted) == 5
+    assert values(cluster) == {0, 1, 2, 3, 4}
+    await cluster.keeps_the_promise()
+
+
 @pytest.mark.parametrize("point", ["before transitions.complete", "after transitions.complete"])
 async def test_a_worker_killed_inside_the_transaction_of_a_completion_has_the_task_completed_once(
     cluster: Cluster, point: str
