@@ -70,7 +70,12 @@ def _read_settings() -> Settings:
     try:
         return Settings()
     except ValidationError as error:
-        _exit_config("; ".join(f"{PREFIX}{str(e['loc'][0]).upper()}: {e['msg'].removeprefix('Value error, ')}" for e in error.errors()))
+        _exit_config(
+            "; ".join(
+                f"{PREFIX}{str(e['loc'][0]).upper()}: {e['msg'].removeprefix('Value error, ')}"
+                for e in error.errors()
+            )
+        )
 
 
 def _exit_config(text: str) -> NoReturn:
