@@ -10,6 +10,7 @@ import struct
 import subprocess
 import time
 from collections.abc import AsyncIterator, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,14 @@ def nobody_was_taken_for_lost(cluster: Cluster) -> bool:
     return not cluster.rows("SELECT 1 FROM attempts WHERE outcome = 'worker_lost'")
 
 
+def beats(cluster: Cluster) -> dict[str, int]:
+    return {row["id"]: row["beat"] for row in cluster.rows("SELECT id, beat FROM workers")}
+
+
+def have_all_beaten(cluster: Cluster, before: dict[str, int]) -> bool:
+    return all(beat > before.get(worker, -1) for worker, beat in beats(cluster).items())
+
+
 # Locks
 
 
@@ -98,6 +107,24 @@ async def test_a_write_lock_held_for_30_s_costs_503s_and_no_result_and_no_worker
     assert not values(cluster) & set(refused), "refused with 503, and stored"
     assert cluster.outcomes(held) == ["ok"]
     assert nobody_was_taken_for_lost(cluster)
+
+
+async def test_workers_that_can_not_beat_for_a_lease_do_not_take_each_other_for_lost(cluster: Cluster) -> None:
+    """Once the lock is free a rescue and the other's beat would race: several times, since either may win."""
+    await cluster.start_api()
+    workers = await asyncio.gather(*(cluster.start_worker(consumers=1) for _ in range(3)))
+    held = [await hold(cluster) for _ in workers]
+    with contextlib.closing(cluster.connect()) as intruder:
+        for _ in range(4):
+            intruder.execute("BEGIN IMMEDIATE")
+            before = beats(cluster)
+            await asyncio.sleep(1.5 * LEASE)
+            assert beats(cluster) == before
+            intruder.execute("ROLLBACK")
+            await until(partial(have_all_beaten, cluster, before), "all to beat again")
+    (cluster.folder / "go").touch()
+    await cluster.keeps_the_promise()
+    assert [cluster.outcomes(id) for id in held] == [["ok"]] * 3
 
 
 @pytest.mark.parametrize("then", ["continued", "killed"])
