@@ -3,8 +3,6 @@
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator, Iterator
-from uuid import uuid4
 
 import aiohttp
 import pytest
@@ -143,22 +141,6 @@ async def test_an_api_told_to_stop_finishes_the_requests_that_it_has(
 
 
 # With RabbitMQ
-
-
-@pytest.fixture(scope="module")
-def rabbit() -> Iterator[RabbitServer]:
-    server = RabbitServer("4.3")
-    server.start()
-    try:
-        server.wait_ready()
-        yield server
-    finally:
-        server.remove()
-
-
-@pytest.fixture
-async def queue() -> AsyncIterator[str]:
-    yield f"test-{uuid4().hex[:12]}"
 
 
 @pytest.mark.docker

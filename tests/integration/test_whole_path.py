@@ -4,13 +4,16 @@ import asyncio
 import json
 import re
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.conformance.server import RabbitServer
 from tests.conformance.waiting import eventually
 from tests.integration import actions
-from tests.integration.system import System
+from tests.integration.system import System, quick_settings
 
+from taskqueue.broker import open_broker
 from taskqueue.broker.memory import DeadLetter, MemoryBroker
 from taskqueue.task import Status
 
@@ -360,16 +363,32 @@ async def test_a_final_task_cannot_be_cancelled(system: System, action: str, sta
 # Several workers
 
 
-async def test_messages_behind_a_long_task_are_given_to_an_idle_worker(system: System) -> None:
-    async with system.worker(consumers=1, prefetch=5, give_back_after=0.2):
+@pytest.mark.docker
+async def test_messages_behind_a_long_task_are_given_to_an_idle_worker(
+    tmp_path: Path, rabbit: RabbitServer, queue: str
+) -> None:
+    """With RabbitMQ: the memory broker hands nothing out ahead of time."""
+    settings = quick_settings(tmp_path, consumers=1, give_back_after=0.5)
+    async with System.open(settings, open_broker(rabbit.url, queue)) as system, system.worker():
         await system.submit("hold", {"name": "long"})
         await actions.started("long")
         waiting = [await system.submit("note", {"text": "x"}) for _ in range(4)]
-        async with system.worker(consumers=1):
+
+        async def all_are_handed_out() -> bool:
+            return await system.broker.ready_count() == 0
+
+        await eventually(all_are_handed_out)
+        async with system.worker():
             for id in waiting:
                 await system.until(id)
         assert (await system.get("/tasks?status=running")).body["count"] == 1
-        # Once the long one has ended, its consumer takes messages again.
+
+
+async def test_a_consumer_takes_messages_again_after_a_long_task(system: System) -> None:
+    async with system.worker(consumers=1, give_back_after=0.05):
+        await system.submit("hold", {"name": "long"})
+        await actions.started("long")
+        await asyncio.sleep(0.2)
         actions.let_go("long")
         await system.until(await system.submit("uppercase", {"text": "x"}))
 
