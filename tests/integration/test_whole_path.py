@@ -133,17 +133,18 @@ async def test_a_worker_runs_as_many_tasks_at_a_time_as_it_has_consumers(system:
         await system.until(third)
 
 
-@pytest.mark.parametrize("action", ["uppercase", "thread_name"])
-async def test_simulated_work_takes_its_time_and_does_not_block_others(system: System, action: str) -> None:
-    async with system.worker(simulated_work=0.3, consumers=5):
-        started = time.monotonic()
-        data = {"text": "x"} if action == "uppercase" else {}
-        ids = [await system.submit(action, data) for _ in range(5)]
-        for id in ids:
-            task = await system.until(id)
-            assert task["status"] == "completed"
-            assert task["processed_at"] - task["attempts"][0]["started_at"] >= 0.29
-        assert time.monotonic() - started < 5 * 0.3
+@pytest.mark.parametrize(("action", "data"), [("uppercase", {"text": "x"}), ("thread_name", {})])
+async def test_simulated_work_takes_its_time_and_does_not_block_others(
+    system: System, action: str, data: dict[str, Any]
+) -> None:
+    ids = [await system.submit(action, data) for _ in range(2)]
+    async with system.worker(simulated_work=0.5, consumers=2):
+        tasks = [await system.until(id) for id in ids]
+    starts = [task["attempts"][0]["started_at"] for task in tasks]
+    ends = [task["processed_at"] for task in tasks]
+    for start, end in zip(starts, ends, strict=True):
+        assert end - start >= 0.49
+    assert max(starts) < min(ends), "they did not wait for one another"
 
 
 # Retries
@@ -179,7 +180,7 @@ async def test_a_handler_says_when_it_wants_to_be_tried_again(system: System) ->
     first, second = task["attempts"]
     assert first["outcome"] == "error"
     assert first["error"]["message"] == "not there yet"
-    assert 0.3 <= second["started_at"] - first["ended_at"] < 0.3 + 1
+    assert 0.3 <= second["started_at"] - first["ended_at"] < 0.3 + 5
 
 
 async def test_while_it_waits_for_the_next_attempt_a_task_is_pending(system: System) -> None:
@@ -209,7 +210,7 @@ async def test_a_coroutine_past_its_timeout_is_cancelled_and_tried_again(system:
     assert task["error"] == {"type": "Timeout", "message": "ran longer than 0.1 s", "traceback": None}
     assert actions.notes == ["cleaning", "clean"] * 2
     for attempt in task["attempts"]:
-        assert 0.09 <= attempt["ended_at"] - attempt["started_at"] < 1
+        assert 0.09 <= attempt["ended_at"] - attempt["started_at"] < 5
 
 
 async def test_a_function_past_its_timeout_is_told_and_not_waited_for(system: System) -> None:
@@ -243,7 +244,7 @@ async def test_a_task_runs_at_its_time_not_earlier_and_not_much_later(system: Sy
         for id in (timed, delayed):
             task = await system.until(id)
             late = task["attempts"][0]["started_at"] - task["run_at"]
-            assert 0 <= late < 1.5, "an interval of the relay's at most, and some slack"
+            assert 0 <= late < 2, "an interval of the relay's at most, and some slack"
     assert sorted(actions.notes) == ["delayed", "timed"]
 
 
