@@ -1,6 +1,5 @@
 """TaskStore: what the other processes do with tasks, one verb a transition. SQLite holds the truth."""
 
-import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
@@ -218,15 +217,9 @@ class TaskStore:
 
     async def _read(self, query: str, **values: Any) -> list[Row]:
         with translated_errors(self._path):
-            # Shielded: a cancelled caller would leave its statement running on the shared connection.
-            rows: Iterable[Row] = await asyncio.shield(
-                asyncio.ensure_future(_fetch(self._reader, QUERIES[query], values))
-            )
+            # One call on the connection's thread: nothing of it outlives a caller that is cancelled.
+            rows: Iterable[Row] = await self._reader.execute_fetchall(QUERIES[query], values)
             return list(rows)
-
-
-async def _fetch(reader: aiosqlite.Connection, sql: str, values: dict[str, Any]) -> Iterable[Row]:
-    return await reader.execute_fetchall(sql, values)
 
 
 def _requeue_slice(after: int, before: int, now: int, db: Connection) -> list[int]:
