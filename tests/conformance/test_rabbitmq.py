@@ -170,6 +170,29 @@ async def test_a_queue_with_other_arguments_is_told_and_tried_again(
         await publish(broker)
 
 
+# Consumers that share a connection
+
+
+async def test_consumers_that_leave_under_load_do_not_disturb_the_others(
+    broker: Broker, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def consume_and_leave() -> None:
+        async with broker.consume(500) as leaver:
+            deliveries = await take(leaver, 10)  # while more are arriving
+            ending = [asyncio.create_task(delivery.ack()) for delivery in deliveries]
+        await asyncio.gather(*ending, *(delivery.requeue() for delivery in deliveries))
+
+    await asyncio.gather(*(publish(broker) for _ in range(1000)))
+    async with broker.consume(1) as steady:
+        delivery = await take_one(steady)
+        for _ in range(10):
+            await asyncio.gather(*(consume_and_leave() for _ in range(3)))
+        await delivery.ack()
+        await take_one(steady)
+    # Neither connection was lost.
+    assert not [record.message for record in caplog.records if record.levelno >= logging.WARNING]
+
+
 # Rejecting
 
 
