@@ -113,9 +113,9 @@ async def test_a_clock_that_is_set_back_hides_no_lost_worker_and_takes_none_for_
 
     await doomed.kill()
     await beat_on(cluster, 3, *workers)  # so that they have seen its last beat
+    await cluster.echo(40, seconds=0.1)
     clock.set(-3600)
     assert await lateness(cluster, 1) >= 0
-    await cluster.echo(40, seconds=0.1)
     await beat_on(cluster, 15, *workers)
     for id, folder in ((lost, "lost"), (kept, "kept")):
         (cluster.folder / folder / "go").touch()

@@ -45,14 +45,15 @@ async def work(settings: Settings, store: TaskStore, broker: Broker, stop: async
         started_at=now_ms(),
     )
     runs: Runs = {}
+    slots: list[Slot] = []
     async with contextlib.AsyncExitStack() as stack:
         heartbeat = await stack.enter_async_context(
-            Heartbeat.beating(settings, me, runs, lambda: broker.state is not BrokerState.DISCONNECTED)
+            Heartbeat.beating(settings, me, runs, lambda: _healthy(broker, slots))
         )
         consumers = [
             await stack.enter_async_context(broker.consume(settings.prefetch)) for _ in range(settings.consumers)
         ]
-        slots = [Slot(me.id, consumer, store, settings, runs) for consumer in consumers]
+        slots += [Slot(me.id, consumer, store, settings, runs) for consumer in consumers]
         working = [asyncio.create_task(slot.work()) for slot in slots]
         sweeping = [
             asyncio.create_task(repeat(settings.relay_interval, Relay(settings, store, broker).relay)),
@@ -94,6 +95,10 @@ async def _drain(settings: Settings, slots: list[Slot], working: list[asyncio.Ta
         task.cancel()
     if unfinished:
         await asyncio.wait(unfinished)
+
+
+def _healthy(broker: Broker, slots: list[Slot]) -> bool:
+    return broker.state is not BrokerState.DISCONNECTED and not any(slot.detached for slot in slots)
 
 
 async def _watch_slots(slots: list[Slot]) -> None:

@@ -110,7 +110,7 @@ class ModelTask:
 
 #: What can happen, and how.
 STEPS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
-    "clock_moves": {"milliseconds": st.integers(0, 3 * LEASE) | st.integers(-2 * LEASE, 0)},
+    "clock_moves": {"milliseconds": st.sampled_from([1, 900, LEASE, 3 * LEASE, -1, -900, -2 * LEASE])},
     "submits": {
         "priority": st.sampled_from(PRIORITIES),
         "delay": st.sampled_from([0, 0, 0, 1_000, 8_000]),
@@ -124,7 +124,7 @@ STEPS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
     "is_claimed_as_it_should": {"back": BACK, "worker": BACK},
     "ends": {"back": BACK, "verb": ENDINGS, "delay": DELAY},
     "ends_as_it_should": {"back": BACK, "verb": ENDINGS, "delay": DELAY, "cancel": st.booleans()},
-    "ends_during_a_later_attempt": {"back": BACK, "verb": ENDINGS, "delay": DELAY},
+    "ends_during_a_later_attempt": {"back": BACK, "verb": ENDINGS, "delay": DELAY, "cancel": st.booleans()},
     "is_cancelled": {"back": BACK},
     "is_rescued_as_it_should": {"back": BACK, "cancel": st.booleans()},
     "worker_beats_or_goes": {
@@ -202,7 +202,7 @@ class Lifecycle(RuleBasedStateMachine):
     def possible_steps(self) -> list[str]:
         """The likelier ones more than once."""
         open_tasks = self.open_tasks()
-        steps = ["clock_moves", "leases", "worker_beats_or_goes"]
+        steps = ["clock_moves", "leases", "leases", "worker_beats_or_goes"]
         if len(open_tasks) < 3:  # a few at a time, so that the verbs meet
             steps += ["submits", "submits_to_publish"]
         if self.publishes:
@@ -218,7 +218,7 @@ class Lifecycle(RuleBasedStateMachine):
         if self.held():
             steps += ["ends_as_it_should"] * 3 + ["is_rescued_as_it_should"]
         if self.zombies():
-            steps += ["ends_during_a_later_attempt"] * 2
+            steps += ["ends_during_a_later_attempt"] * 3
         return steps
 
     def clock_moves(self, milliseconds: int) -> None:
@@ -303,14 +303,18 @@ class Lifecycle(RuleBasedStateMachine):
             self.cancel(claim.id)
         self.end(claim, verb, delay)
 
-    def ends_during_a_later_attempt(self, back: int, verb: str, delay: int) -> None:
-        self.end(latest(self.zombies(), back), verb, delay)
+    def ends_during_a_later_attempt(self, back: int, verb: str, delay: int, cancel: bool) -> None:
+        claim = latest(self.zombies(), back)
+        if cancel:
+            self.cancel(claim.id)
+        self.end(claim, verb, delay)
 
     def zombies(self) -> list[Claim]:
-        """The old claims of tasks that run again."""
+        """The old claims of tasks that run again; those of the same worker last, which are met most."""
         held = self.held()
         ids = {claim.id for claim in held}
-        return [claim for claim in self.claims if claim.id in ids and claim not in held]
+        old = [claim for claim in self.claims if claim.id in ids and claim not in held]
+        return sorted(old, key=lambda claim: self.model[claim.id].worker == claim.worker)
 
     def held(self) -> list[Claim]:
         return [claim for claim in self.claims if self.model[claim.id].held_by(claim)]
@@ -417,6 +421,7 @@ class Lifecycle(RuleBasedStateMachine):
         assert len(changed) == min(limit, len(stale))
         for task in stale[:limit]:  # the oldest first
             task.move("pending", self.now)
+            task.run_at = min(task.run_at, self.now)
 
     @invariant()
     def the_store_is_as_the_model(self) -> None:
