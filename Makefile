@@ -13,7 +13,7 @@ export TESTCONTAINERS_HOST_OVERRIDE := 127.0.0.1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run up down test check format images lock clean
+.PHONY: help run up down test storm mutants check format images lock clean
 # A failed recipe must not leave a half-made stamp.
 .DELETE_ON_ERROR:
 
@@ -40,6 +40,12 @@ else
 	@echo "No Docker engine answers: the tests that need one can't run."
 endif
 	$(BIN)/pytest $(ARGS)
+
+storm: $(VENV)/project.stamp ## 20,000 tasks while something random breaks; STORM_SEED=N repeats one
+	STORM_TASKS=20000 STORM_KILLS=30 $(BIN)/pytest -s tests/faults/test_storm.py
+
+mutants: $(VENV)/project.stamp ## take safeguards away, one by one, and see the fault suite notice
+	$(BIN)/python tests/faults/mutants.py
 
 check: $(VENV)/project.stamp ## formatting, lint, types, import boundaries
 	$(BIN)/ruff format --check

@@ -15,6 +15,8 @@ def set_up_logging(settings: Settings) -> None:
     as_text = settings.log_format == "text" or (settings.log_format == "auto" and sys.stderr.isatty())
     handler.setFormatter(_TextFormatter() if as_text else _json_formatter())
     logging.basicConfig(level=settings.log_level, handlers=[handler], force=True)
+    # Python's own warnings too: a program that reads JSON lines can't read them otherwise.
+    logging.captureWarnings(capture=True)
     # They report each reconnect themselves, with tracebacks; taskqueue.broker says it once.
     logging.getLogger("aio_pika").setLevel(logging.CRITICAL)
     logging.getLogger("aiormq").setLevel(logging.CRITICAL)

@@ -159,9 +159,11 @@ class Settings(BaseSettings):
     @classmethod
     def _readable_url(cls, url: SecretStr) -> SecretStr:
         try:
-            URL(url.get_secret_value())
+            parsed = URL(url.get_secret_value())
         except ValueError:
             raise ValueError("not a URL (is its password percent-encoded?)") from None
+        if parsed.scheme not in {"amqp", "amqps"} or not parsed.host:
+            raise ValueError("begins with amqp:// or amqps:// and names a host")
         return url
 
     @property

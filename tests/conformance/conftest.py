@@ -7,8 +7,9 @@ from uuid import uuid4
 import aio_pika
 import pytest
 from aio_pika.abc import AbstractChannel
-from tests.conformance.server import RabbitServer
-from tests.conformance.waiting import PATIENCE, dead_letter
+from tests.conformance.proxy import Proxy
+from tests.conformance.server import RabbitServer, free_port
+from tests.conformance.waiting import PATIENCE, dead_letter, eventually, is_up
 
 from taskqueue.broker import Broker, open_broker
 from taskqueue.broker.memory import MemoryBroker
@@ -86,3 +87,21 @@ async def subject(request: pytest.FixtureRequest, queue: str) -> AsyncIterator[S
 
     async with open_broker(server.url, queue) as broker:
         yield Subject(broker, request.param != "4.0", rabbit_dead_letter)
+
+
+@pytest.fixture
+async def broker(server: RabbitServer, queue: str) -> AsyncIterator[Broker]:
+    async with open_broker(server.url, queue) as broker:
+        await eventually(lambda: is_up(broker))
+        yield broker
+
+
+@pytest.fixture
+async def proxy(server: RabbitServer) -> AsyncIterator[Proxy]:
+    async with Proxy(free_port(), server.port) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def proxied_url(server: RabbitServer, proxy: Proxy) -> str:
+    return server.url.replace(str(server.port), str(proxy.port))

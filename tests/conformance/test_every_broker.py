@@ -25,7 +25,7 @@ async def test_a_confirmed_message_arrives_with_its_bytes(subject: Subject) -> N
 async def test_many_concurrent_publishes_all_arrive(subject: Subject) -> None:
     bodies = [b"%d" % number for number in range(1000)]
     await asyncio.gather(*map(subject.publish, bodies))
-    arrived = []
+    arrived: list[bytes] = []
     async with subject.broker.consume(50) as consumer, asyncio.timeout(PATIENCE):
         async for delivery in consumer:
             arrived.append(delivery.body)
@@ -141,7 +141,7 @@ async def test_a_resumed_consumer_takes_again(subject: Subject) -> None:
 
 async def test_quick_pauses_and_resumes_lose_nothing(subject: Subject) -> None:
     bodies = [b"%d" % number for number in range(200)]
-    arrived = []
+    arrived: list[bytes] = []
 
     async def consume_all() -> None:
         async for delivery in consumer:
@@ -184,7 +184,7 @@ async def test_making_the_queue_is_counted(subject: Subject) -> None:
 
 async def test_closing_ends_the_iteration_and_refuses_to_publish(subject: Subject) -> None:
     async with subject.broker.consume(1) as consumer:
-        waiting = asyncio.create_task(anext(aiter(consumer), None))  # type: ignore[arg-type]
+        waiting = asyncio.create_task(anext(aiter(consumer), None))
         await eventually(lambda: consumer.attached)
         await subject.broker.__aexit__(None, None, None)
         assert await asyncio.wait_for(waiting, PATIENCE) is None

@@ -1,12 +1,15 @@
 """Waiting for what a broker should do. Every wait has an end."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from uuid import uuid4
 
 import aio_pika
 from aio_pika.abc import AbstractIncomingMessage
 
-from taskqueue.broker import Consumer, Delivery
+from taskqueue.broker import Broker, BrokerState, Consumer, Delivery
 
 #: Seconds after which a test gives up waiting for something that should happen.
 PATIENCE = 20
@@ -52,3 +55,18 @@ async def nothing_arrives(consumer: Consumer) -> bool:
     except TimeoutError:
         return True
     return False
+
+
+async def publish(broker: Broker, body: bytes = b"{}", timeout: float = PATIENCE) -> None:
+    await broker.publish(body, message_id=uuid4().hex, priority=4, timeout=timeout)
+
+
+def is_up(broker: Broker) -> bool:
+    return broker.state is BrokerState.CONNECTED
+
+
+@contextmanager
+def at_most(seconds: float) -> Iterator[None]:
+    started = time.monotonic()
+    yield
+    assert time.monotonic() - started < seconds

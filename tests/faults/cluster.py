@@ -146,7 +146,7 @@ class Cluster:
             "TASKQUEUE_BROKER_URL": self.url,
             "TASKQUEUE_QUEUE": self.queue,
             "TASKQUEUE_PORT": str(self.port),
-            "PYTHONPATH": str(ROOT),
+            "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
         }
         env |= {f"TASKQUEUE_{name.upper()}": str(value) for name, value in settings.items()}
         command = ["-m", module]

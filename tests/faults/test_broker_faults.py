@@ -94,7 +94,7 @@ async def test_a_broker_killed_with_a_backlog_loses_none_of_it_and_health_tells_
     cluster: Cluster,
 ) -> None:
     api, worker, health_file = await start_both(cluster)
-    await cluster.echo(100, seconds=0.1)
+    await cluster.echo(60, seconds=0.2)
     async with killed(cluster.server):
         await cluster.until_ready(api, broker="disconnected")
         assert cluster.rows("SELECT id FROM tasks WHERE status = 'queued'"), "no backlog is left"

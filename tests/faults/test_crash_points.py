@@ -40,10 +40,11 @@ async def test_a_worker_killed_at_any_point_of_a_task_has_it_completed_once(
     cluster: Cluster, point: str, attempts: list[str]
 ) -> None:
     await cluster.start_api()
-    doomed = await cluster.start_worker(crash_at=point, consumers=1)
+    # Without reconciling: the message itself must come back.
+    doomed = await cluster.start_worker(crash_at=point, consumers=1, reconcile_after=3600)
     id = await cluster.must_submit(data={"value": 7}, expect=7)
     assert await doomed.ended() == -9
     await cluster.echo(20, concurrency=4)
-    await cluster.start_worker()
+    await cluster.start_worker(reconcile_after=3600)
     await cluster.keeps_the_promise()
     assert cluster.outcomes(id) == attempts

@@ -246,6 +246,7 @@ async def test_a_thread_that_hangs_delays_neither_the_stop_nor_the_task(cluster:
     await cluster.start_worker()
     await cluster.keeps_the_promise()
     assert cluster.outcomes(id) == ["shutdown", "ok"]
+    assert cluster.row(id)["failures"] == 0
 
 
 # Handlers that harm their worker

@@ -67,10 +67,11 @@ async def post(system: System, body: bytes) -> tuple[int, dict[str, Any] | None]
     return answer.status, None
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(value=BODIES)
 def test_any_json_is_accepted_and_reads_back_or_is_refused(caller: Caller, value: Any) -> None:
-    body = json.dumps(value).encode()
+    # What Python calls Infinity can also be written as JSON, in digits.
+    body = json.dumps(value).replace("Infinity", "1e999").encode()
     status, task = caller.run(post(caller.system, body))
     if task is None:
         assert 400 <= status < 500
@@ -81,11 +82,11 @@ def test_any_json_is_accepted_and_reads_back_or_is_refused(caller: Caller, value
         assert json.dumps(task["payload"]["data"]) == json.dumps(sent.get("data", {})), "types are kept, too"
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(data=OBJECTS)
 def test_data_that_json_can_hold_is_accepted(caller: Caller, data: dict[str, Any]) -> None:
-    body = json.dumps({"action": "x", "data": data})
-    status, task = caller.run(post(caller.system, body.encode()))
+    body = json.dumps({"action": "x", "data": data}).replace("Infinity", "1e999").encode()
+    status, task = caller.run(post(caller.system, body))
     try:
         json.dumps(data, allow_nan=False, ensure_ascii=False).encode()
     except ValueError:

@@ -234,7 +234,7 @@ async def test_a_compressed_body_is_measured_unpacked(system: System, encoding: 
     started = time.monotonic()
     answer = await post(system, bomb, Content_Encoding=encoding)
     assert answer.status == 413
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 5
     await assert_harmless(system)
 
 

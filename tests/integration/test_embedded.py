@@ -40,7 +40,8 @@ async def test_killed_in_the_middle_it_finishes_everything_when_started_again(
     await eventually(lambda: len(program.logged("processing task")) > len(program.logged("task completed")))
     await program.kill()
 
-    program = await programs.start(PROGRAM)
+    # It doesn't wait for the dead one's lease.
+    program = await programs.start(PROGRAM, lease=1000)
     url = await program.url()
     tasks = await client.until_final(url, *ids, delayed)
     assert [task["result"] for task in tasks] == [{"output": text.upper()} for text in [*texts, "delayed"]]

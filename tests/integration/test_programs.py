@@ -3,8 +3,6 @@
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator, Iterator
-from uuid import uuid4
 
 import aiohttp
 import pytest
@@ -58,13 +56,19 @@ async def test_on_a_database_without_the_schema_they_say_what_to_run(programs: P
 
 @BOTH
 @pytest.mark.parametrize(
-    ("url", "code"), [(f"http://taskqueue:{PASSWORD}@host/", 1), (f"amqp://taskqueue:{PASSWORD}@host:port/", 78)]
+    "url",
+    [
+        f"http://taskqueue:{PASSWORD}@host/",
+        f"amqp://taskqueue:{PASSWORD}@host:port/",
+        f"amqp://taskqueue:{PASSWORD}@/",
+        "memory://",
+    ],
 )
 async def test_a_broker_url_that_cannot_be_used_is_told_without_its_password(
-    migrated: Programs, name: str, url: str, code: int
+    migrated: Programs, name: str, url: str
 ) -> None:
     program = await migrated.start(name, broker_url=url)
-    assert await program.ended() == code
+    assert await program.ended() == 78
     [line] = [line for line in program.errors.splitlines() if "INFO" not in line]
     assert "URL" in line
     assert PASSWORD not in line
@@ -143,22 +147,6 @@ async def test_an_api_told_to_stop_finishes_the_requests_that_it_has(
 
 
 # With RabbitMQ
-
-
-@pytest.fixture(scope="module")
-def rabbit() -> Iterator[RabbitServer]:
-    server = RabbitServer("4.3")
-    server.start()
-    try:
-        server.wait_ready()
-        yield server
-    finally:
-        server.remove()
-
-
-@pytest.fixture
-async def queue() -> AsyncIterator[str]:
-    yield f"test-{uuid4().hex[:12]}"
 
 
 @pytest.mark.docker

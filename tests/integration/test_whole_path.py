@@ -4,13 +4,16 @@ import asyncio
 import json
 import re
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.conformance.server import RabbitServer
 from tests.conformance.waiting import eventually
 from tests.integration import actions
-from tests.integration.system import System
+from tests.integration.system import System, quick_settings
 
+from taskqueue.broker import open_broker
 from taskqueue.broker.memory import DeadLetter, MemoryBroker
 from taskqueue.task import Status
 
@@ -130,17 +133,18 @@ async def test_a_worker_runs_as_many_tasks_at_a_time_as_it_has_consumers(system:
         await system.until(third)
 
 
-@pytest.mark.parametrize("action", ["uppercase", "thread_name"])
-async def test_simulated_work_takes_its_time_and_does_not_block_others(system: System, action: str) -> None:
-    async with system.worker(simulated_work=0.3, consumers=5):
-        started = time.monotonic()
-        data = {"text": "x"} if action == "uppercase" else {}
-        ids = [await system.submit(action, data) for _ in range(5)]
-        for id in ids:
-            task = await system.until(id)
-            assert task["status"] == "completed"
-            assert task["processed_at"] - task["attempts"][0]["started_at"] >= 0.29
-        assert time.monotonic() - started < 5 * 0.3
+@pytest.mark.parametrize(("action", "data"), [("uppercase", {"text": "x"}), ("thread_name", {})])
+async def test_simulated_work_takes_its_time_and_does_not_block_others(
+    system: System, action: str, data: dict[str, Any]
+) -> None:
+    ids = [await system.submit(action, data) for _ in range(2)]
+    async with system.worker(simulated_work=0.5, consumers=2):
+        tasks = [await system.until(id) for id in ids]
+    starts = [task["attempts"][0]["started_at"] for task in tasks]
+    ends = [task["processed_at"] for task in tasks]
+    for start, end in zip(starts, ends, strict=True):
+        assert end - start >= 0.49
+    assert max(starts) < min(ends), "they did not wait for one another"
 
 
 # Retries
@@ -176,7 +180,7 @@ async def test_a_handler_says_when_it_wants_to_be_tried_again(system: System) ->
     first, second = task["attempts"]
     assert first["outcome"] == "error"
     assert first["error"]["message"] == "not there yet"
-    assert 0.3 <= second["started_at"] - first["ended_at"] < 0.3 + 1
+    assert 0.3 <= second["started_at"] - first["ended_at"] < 0.3 + 5
 
 
 async def test_while_it_waits_for_the_next_attempt_a_task_is_pending(system: System) -> None:
@@ -206,7 +210,7 @@ async def test_a_coroutine_past_its_timeout_is_cancelled_and_tried_again(system:
     assert task["error"] == {"type": "Timeout", "message": "ran longer than 0.1 s", "traceback": None}
     assert actions.notes == ["cleaning", "clean"] * 2
     for attempt in task["attempts"]:
-        assert 0.09 <= attempt["ended_at"] - attempt["started_at"] < 1
+        assert 0.09 <= attempt["ended_at"] - attempt["started_at"] < 5
 
 
 async def test_a_function_past_its_timeout_is_told_and_not_waited_for(system: System) -> None:
@@ -240,7 +244,7 @@ async def test_a_task_runs_at_its_time_not_earlier_and_not_much_later(system: Sy
         for id in (timed, delayed):
             task = await system.until(id)
             late = task["attempts"][0]["started_at"] - task["run_at"]
-            assert 0 <= late < 1.5, "an interval of the relay's at most, and some slack"
+            assert 0 <= late < 2, "an interval of the relay's at most, and some slack"
     assert sorted(actions.notes) == ["delayed", "timed"]
 
 
@@ -360,16 +364,32 @@ async def test_a_final_task_cannot_be_cancelled(system: System, action: str, sta
 # Several workers
 
 
-async def test_messages_behind_a_long_task_are_given_to_an_idle_worker(system: System) -> None:
-    async with system.worker(consumers=1, prefetch=5, give_back_after=0.2):
+@pytest.mark.docker
+async def test_messages_behind_a_long_task_are_given_to_an_idle_worker(
+    tmp_path: Path, rabbit: RabbitServer, queue: str
+) -> None:
+    """With RabbitMQ: the memory broker hands nothing out ahead of time."""
+    settings = quick_settings(tmp_path, consumers=1, give_back_after=0.5)
+    async with System.open(settings, open_broker(rabbit.url, queue)) as system, system.worker():
         await system.submit("hold", {"name": "long"})
         await actions.started("long")
         waiting = [await system.submit("note", {"text": "x"}) for _ in range(4)]
-        async with system.worker(consumers=1):
+
+        async def all_are_handed_out() -> bool:
+            return await system.broker.ready_count() == 0
+
+        await eventually(all_are_handed_out)
+        async with system.worker():
             for id in waiting:
                 await system.until(id)
         assert (await system.get("/tasks?status=running")).body["count"] == 1
-        # Once the long one has ended, its consumer takes messages again.
+
+
+async def test_a_consumer_takes_messages_again_after_a_long_task(system: System) -> None:
+    async with system.worker(consumers=1, give_back_after=0.05):
+        await system.submit("hold", {"name": "long"})
+        await actions.started("long")
+        await asyncio.sleep(0.2)
         actions.let_go("long")
         await system.until(await system.submit("uppercase", {"text": "x"}))
 

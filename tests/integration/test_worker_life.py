@@ -145,3 +145,24 @@ async def test_a_worker_that_is_lost_is_rescued_by_another_and_its_late_result_r
         assert [attempt["outcome"] for attempt in task["attempts"]] == ["worker_lost"]
         other = await system.submit("uppercase", {"text": "x"})
         assert (await system.until(other))["status"] == "completed", "it goes on with its next beat"
+
+
+async def test_a_worker_whose_consumer_does_not_come_back_ends_although_the_broker_is_there(
+    system: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with system.worker(consumers=2, lease=0.2) as worker:
+        await system.until(await system.submit("note", {"text": "ran"}))
+        assert isinstance(system.broker, MemoryBroker)
+        monkeypatch.setattr(type(next(iter(system.broker._consumers))), "attached", False)
+        with pytest.raises(FatalError, match="a consumer could not be restored"):
+            await worker.running
+
+
+async def test_a_consumer_that_is_paused_behind_a_long_task_does_not_end_its_worker(system: System) -> None:
+    async with system.worker(consumers=1, lease=0.1, give_back_after=0.01) as worker:
+        long = await system.submit("hold", {"name": "long"})
+        await actions.started("long")
+        ended, _ = await asyncio.wait({worker.running}, timeout=1)
+        assert not ended
+        actions.let_go("long")
+        assert (await system.until(long))["status"] == "completed"

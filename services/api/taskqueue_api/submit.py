@@ -45,10 +45,13 @@ async def submit(request: web.Request) -> web.StreamResponse:
     accepted = await _accept(request, raw, [task], batch=False)
     replayed = isinstance(accepted, _Replayed)
     answer = accepted.answer if isinstance(accepted, _Replayed) else _told(task, accepted[task.id])
-    if wait is not None and (final := await wait_for(request.app, answer["id"], wait)):
-        response = web.json_response(final)
-    else:
-        response = web.json_response(answer, status=202)
+    final = None
+    if wait is not None:
+        try:
+            final = await wait_for(request.app, answer["id"], wait)
+        except StoreError as error:  # the task is stored, and must not be answered as if it were not
+            log.warning("a task can't be waited for: %s", error, extra={"task_id": answer["id"]})
+    response = web.json_response(final or answer, status=200 if final else 202)
     response.headers["Location"] = f"/tasks/{answer['id']}"
     return _marked(response, replayed=replayed, wait=wait)
 

@@ -51,6 +51,11 @@ class Slot:
         #: Set while a thread that ignores its timeout holds this slot.
         self.stuck = asyncio.Event()
 
+    @property
+    def detached(self) -> bool:
+        """Whether the broker doesn't know its consumer, though it should."""
+        return self._pausing is None and not self._stopping and not self._consumer.attached
+
     async def work(self) -> None:
         """Take and run tasks until told to stop."""
         async for delivery in self._consumer:

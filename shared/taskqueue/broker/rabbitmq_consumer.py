@@ -4,10 +4,10 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from uuid import uuid4
 
 from aio_pika.abc import AbstractConnection, AbstractIncomingMessage, AbstractQueue
-from aio_pika.exceptions import ChannelInvalidStateError
 
 from .protocol import BrokerError
 from .rabbitmq_connection import STEP_TIMEOUT, Supervisor, bounded, describe, log, opened, underlay
@@ -18,10 +18,15 @@ Bury = Callable[[AbstractIncomingMessage, str], Awaitable[None]]
 
 
 class RabbitDelivery:
-    """A `Delivery`."""
+    """A `Delivery`. It is over once `lost`, the end of its session, is done.
 
-    def __init__(self, message: AbstractIncomingMessage, bury: Bury) -> None:
+    After that nothing may be sent on its channel: RabbitMQ answers a frame that follows the closing of its
+    channel by closing the connection, with all its other consumers.
+    """
+
+    def __init__(self, message: AbstractIncomingMessage, lost: asyncio.Future[str], bury: Bury) -> None:
         self._message = message
+        self._lost = lost
         self._bury = bury
 
     @property
@@ -39,9 +44,7 @@ class RabbitDelivery:
         await self._end(self._message.nack)
 
     async def reject(self, reason: str) -> None:
-        try:
-            _ = self._message.channel
-        except ChannelInvalidStateError:
+        if self._lost.done():
             return  # It will be delivered again, and rejected then: don't bury it twice.
         try:
             await self._bury(self._message, reason)
@@ -52,6 +55,8 @@ class RabbitDelivery:
             await self._end(self._message.ack)
 
     async def _end(self, verb: Callable[[], Awaitable[None]]) -> None:
+        if self._lost.done():
+            return
         try:
             async with bounded(STEP_TIMEOUT):
                 await verb()
@@ -135,12 +140,14 @@ class RabbitConsumer:
     async def _apply(self) -> None:
         """Make the subscription what `_paused` asks for."""
         async with self._changing:
-            if self._queue is None or self._paused == (self._tag is None):
+            if self._queue is None or self._lost is None or self._paused == (self._tag is None):
                 return
             async with bounded(STEP_TIMEOUT):
                 if self._tag is None:
                     self._flowing = uuid4().hex
-                    self._tag = await self._queue.consume(self._on_message, consumer_tag=self._flowing)
+                    self._tag = await self._queue.consume(
+                        partial(self._on_message, self._lost), consumer_tag=self._flowing
+                    )
                 else:
                     tag, self._tag = self._tag, None
                     await self._queue.cancel(tag)
@@ -148,9 +155,9 @@ class RabbitConsumer:
                     while self._buffer:
                         await self._buffer.popleft().requeue()
 
-    async def _on_message(self, message: AbstractIncomingMessage) -> None:
+    async def _on_message(self, lost: asyncio.Future[str], message: AbstractIncomingMessage) -> None:
         # Runs in a task of aio-pika's that dies with the channel: it only hands over.
-        delivery = RabbitDelivery(message, self._bury)
+        delivery = RabbitDelivery(message, lost, self._bury)
         if message.consumer_tag == self._flowing:
             self._buffer.append(delivery)
             self._news.set()
@@ -191,6 +198,7 @@ class RabbitConsumer:
                 await self._apply()
                 yield watch()
             finally:
+                end("the session is over")
                 self._lost_at = asyncio.get_running_loop().time()
                 self._queue = self._tag = self._flowing = None
                 self._buffer.clear()

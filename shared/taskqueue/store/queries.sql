@@ -81,8 +81,9 @@ UPDATE tasks SET status = 'pending', run_at = :now, worker_id = NULL
 WHERE id = :id AND status = 'running' AND attempt = :attempt AND worker_id = :worker;
 
 -- name: requeue
--- Those queued later than now were so before the clock was set back: nobody knows how long ago.
-UPDATE tasks SET status = 'pending', queued_at = NULL
+-- Those queued later than now were so before the clock was set back: nobody knows how long ago. What was queued
+-- was due, so it is due now, whatever the clock says.
+UPDATE tasks SET status = 'pending', queued_at = NULL, run_at = min(run_at, :now)
 WHERE seq IN (
     SELECT seq FROM tasks WHERE status = 'queued' AND seq > :after AND (queued_at <= :queued_before OR queued_at > :now)
     ORDER BY seq LIMIT :limit

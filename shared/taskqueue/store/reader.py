@@ -1,8 +1,6 @@
 """What can be read of the store, on a connection that never writes."""
 
-import asyncio
 import json
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -194,13 +192,8 @@ class Reader:
 
     async def _fetch(self, sql: str, values: dict[str, Any]) -> list[Row]:
         with translated_errors(self._path):
-            # Shielded: a cancelled caller would leave its statement running on the shared connection.
-            fetching = asyncio.ensure_future(_fetch_all(self._connection, sql, values))
-            return list(await asyncio.shield(fetching))
-
-
-async def _fetch_all(connection: aiosqlite.Connection, sql: str, values: dict[str, Any]) -> Iterable[Row]:
-    return await connection.execute_fetchall(sql, values)
+            # One call on the connection's thread: nothing of it outlives a caller that is cancelled.
+            return list(await self._connection.execute_fetchall(sql, values))
 
 
 def _task(columns: dict[str, Any]) -> Task:

@@ -274,35 +274,24 @@ async def test_a_write_that_cannot_have_the_lock_is_refused_at_its_deadline(
 
 
 @locks
-async def test_a_write_with_time_left_outlives_an_older_ones_deadline(
-    hasty: Writer, notes: Path, locked: Callable[..., Any]
+async def test_writes_with_time_left_outlive_older_ones_of_their_batch_in_their_order(
+    notes: Path, locked: Callable[..., Any]
 ) -> None:
-    with locked(notes) as let_go:
-        old = asyncio.create_task(hasty.write(note("old")))
-        await asyncio.sleep(SHORT / 2)
-        young = asyncio.create_task(hasty.write(note("young")))
-        with pytest.raises(StoreBusyError):
-            await old
-        assert not young.done()
-        let_go()
-        assert await young == "young"
-    assert texts(notes) == ["young"]
-
-
-@locks
-async def test_writes_put_off_keep_their_order(hasty: Writer, notes: Path, locked: Callable[..., Any]) -> None:
-    with locked(notes) as let_go:
-        old = asyncio.create_task(hasty.write(note("old")))
-        await asyncio.sleep(SHORT / 2)
-        # Some go with the next batch, and some come while that one waits.
-        young = [asyncio.create_task(hasty.write(note(str(n)))) for n in range(5)]
-        with pytest.raises(StoreBusyError):
-            await old
-        await begun(5)
-        younger = [asyncio.create_task(hasty.write(note(str(n)))) for n in range(5, 10)]
-        await begun()
-        let_go()
-        await asyncio.gather(*young, *younger)
+    async with Writer.open(notes, timeout=1) as writer:
+        with locked(notes) as let_go:
+            first = asyncio.create_task(writer.write(note("first")))
+            await asyncio.sleep(0.4)  # while that one waits, the next batch gathers
+            old = asyncio.create_task(writer.write(note("old")))
+            await asyncio.sleep(0.4)
+            young = [asyncio.create_task(writer.write(note(str(n)))) for n in range(5)]
+            for refused in (first, old):
+                with pytest.raises(StoreBusyError):
+                    await refused
+            assert not any(write.done() for write in young)
+            younger = [asyncio.create_task(writer.write(note(str(n)))) for n in range(5, 10)]
+            await begun()
+            let_go()
+            await asyncio.gather(*young, *younger)
     assert texts(notes) == [str(n) for n in range(10)]
 
 

@@ -1,0 +1,202 @@
+"""What the RabbitMQ broker does when there is no connection, or no longer."""
+
+import asyncio
+import logging
+
+import pytest
+from tests.conformance.proxy import Proxy
+from tests.conformance.server import PASSWORD, RabbitServer
+from tests.conformance.waiting import (
+    at_most,
+    eventually,
+    is_up,
+    nothing_arrives,
+    publish,
+    take,
+    take_one,
+)
+
+from taskqueue.broker import (
+    Broker,
+    BrokerError,
+    BrokerState,
+    PublishError,
+    open_broker,
+    rabbitmq_connection,
+)
+
+pytestmark = pytest.mark.docker
+#: For what is the client's doing, whatever RabbitMQ it talks to.
+once = pytest.mark.parametrize("server", ["4.3"], indirect=True)
+
+
+# Entering
+
+
+@once
+async def test_wrong_credentials_are_told_promptly_and_without_the_password(
+    server: RabbitServer, queue: str
+) -> None:
+    wrong = server.url.replace(PASSWORD, "wr0ng")
+    with at_most(5), pytest.raises(BrokerError, match="refused") as raised:
+        async with open_broker(wrong, queue):
+            pass
+    assert "\n" not in str(raised.value)
+    assert "wr0ng" not in str(raised.value)
+
+
+@once
+async def test_a_broker_that_appears_later_is_found(
+    server: RabbitServer, proxy: Proxy, proxied_url: str, queue: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with at_most(2):
+        broker = await open_broker(proxied_url, queue).__aenter__()
+    async with broker.consume(5) as consumer:
+        assert broker.state is BrokerState.DISCONNECTED
+        assert not consumer.attached
+        with at_most(0.2), pytest.raises(PublishError):
+            await publish(broker)
+        with at_most(0.2), pytest.raises(BrokerError):
+            await broker.ready_count()
+        await asyncio.sleep(1)  # for some attempts
+        lines = [record for record in caplog.records if record.levelno >= logging.WARNING]
+        assert len(lines) == 2, "one for each connection"
+        assert PASSWORD not in caplog.text
+        await proxy.open()
+        await eventually(lambda: is_up(broker))
+        await publish(broker, b"at last")
+        assert (await take_one(consumer)).body == b"at last"
+    await broker.__aexit__(None, None, None)
+
+
+async def test_a_host_that_has_no_name_yet_is_waited_for(queue: str) -> None:
+    with at_most(6):
+        async with open_broker("amqp://user:password@no-such-host.invalid/", queue) as broker:
+            assert broker.state is BrokerState.DISCONNECTED
+            with at_most(0.2), pytest.raises(PublishError):
+                await publish(broker)
+
+
+# Consumers that share a connection
+
+
+async def test_consumers_that_leave_under_load_do_not_disturb_the_others(
+    broker: Broker, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def consume_and_leave() -> None:
+        async with broker.consume(500) as leaver:
+            deliveries = await take(leaver, 10)  # while more are arriving
+            ending = [asyncio.create_task(delivery.ack()) for delivery in deliveries]
+        await asyncio.gather(*ending, *(delivery.requeue() for delivery in deliveries))
+
+    await asyncio.gather(*(publish(broker) for _ in range(1000)))
+    async with broker.consume(1) as steady:
+        delivery = await take_one(steady)
+        for _ in range(10):
+            await asyncio.gather(*(consume_and_leave() for _ in range(3)))
+        await delivery.ack()
+        await take_one(steady)
+    # Neither connection was lost.
+    assert not [record.message for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+# Losing the connection
+
+
+async def test_a_closed_connection_is_made_again_and_unended_deliveries_come_back(
+    server: RabbitServer, broker: Broker
+) -> None:
+    async with broker.consume(2) as consumer:
+        for body in (b"1", b"2", b"3"):
+            await publish(broker, body)
+        yielded = await take_one(consumer)  # The second waits in the consumer, the third in RabbitMQ.
+        await asyncio.to_thread(server.ctl, "close_all_connections", "by a test")
+        await yielded.ack()
+        again = await take(consumer, 2)
+        assert {(delivery.body, delivery.redelivered) for delivery in again} == {(b"1", True), (b"2", True)}
+        for delivery in again:
+            await delivery.ack()
+        assert (await take_one(consumer)).body == b"3"
+        await eventually(lambda: is_up(broker))
+        await publish(broker)
+
+
+@once
+async def test_a_pause_outlasts_the_connection(proxy: Proxy, proxied_url: str, queue: str) -> None:
+    await proxy.open()
+    async with open_broker(proxied_url, queue) as broker, broker.consume(5) as consumer:
+        await eventually(lambda: consumer.attached)
+        await consumer.pause()
+        proxy.cut()
+        await eventually(lambda: not is_up(broker))
+        await eventually(lambda: is_up(broker))
+        await publish(broker, b"1")
+        assert await nothing_arrives(consumer)
+        assert not consumer.attached
+        await consumer.resume()
+        assert (await take_one(consumer)).body == b"1"
+
+
+@once
+async def test_a_consumer_can_be_paused_and_resumed_while_there_is_no_connection(
+    proxy: Proxy, proxied_url: str, queue: str
+) -> None:
+    await proxy.open()
+    async with open_broker(proxied_url, queue) as broker, broker.consume(5) as consumer:
+        await eventually(lambda: consumer.attached)
+        await proxy.shut()
+        await eventually(lambda: not consumer.attached)
+        with at_most(1):
+            await consumer.pause()
+            await consumer.resume()
+        await proxy.open()
+        await eventually(lambda: is_up(broker))
+        await publish(broker, b"1")
+        assert (await take_one(consumer)).body == b"1"
+
+
+@once
+async def test_dropped_packets_are_noticed(
+    proxy: Proxy, proxied_url: str, queue: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert 3 * (rabbitmq_connection.HEARTBEAT + 1) + rabbitmq_connection.HEARTBEAT / 2 < 40
+    monkeypatch.setattr(rabbitmq_connection, "HEARTBEAT", 1)
+    await proxy.open()
+    async with open_broker(proxied_url, queue) as broker, broker.consume(5) as consumer:
+        await eventually(lambda: consumer.attached)
+        proxy.drop()
+        # Both wait when the connection is given up. That is the end of the connection, not of their tasks.
+        waiting = asyncio.create_task(publish(broker))
+        with at_most(10):
+            with pytest.raises(PublishError):
+                await waiting
+            await eventually(lambda: not is_up(broker) and not consumer.attached)
+
+
+async def test_everything_works_again_after_a_killed_rabbitmq(
+    server: RabbitServer, broker: Broker, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with broker.consume(1) as one, broker.consume(1) as other:
+        await publish(broker, b"1")
+        await publish(broker, b"2")
+        for delivery in await asyncio.gather(take_one(one), take_one(other)):
+            assert not delivery.redelivered
+        # RabbitMQ 4.0 to 4.3 forgets a quorum queue's messages, confirmed ones too, when it is killed within
+        # half a second after the queue was made.
+        await asyncio.sleep(1.5)
+        await asyncio.to_thread(server.kill)
+        await eventually(lambda: not is_up(broker) and not one.attached and not other.attached)
+        with at_most(0.2), pytest.raises(PublishError):
+            await publish(broker)
+        await asyncio.to_thread(server.start_again)
+        await asyncio.to_thread(server.wait_ready)
+        again = await asyncio.gather(take_one(one), take_one(other))
+        assert {delivery.body for delivery in again} == {b"1", b"2"}
+        await eventually(lambda: is_up(broker))
+        for delivery in again:
+            await delivery.ack()
+        await publish(broker, b"3")
+        assert broker.queues_created == 1
+    lines = [record.message for record in caplog.records if record.levelno >= logging.WARNING]
+    assert sum("publishing" in line for line in lines) == 1
+    assert sum("consuming" in line for line in lines) == 1
