@@ -10,7 +10,7 @@ from taskqueue.store.find import Cursor, Filter, narrow, page_query
 from taskqueue.store.queries import QUERIES
 from taskqueue.store.sqlite import Connection
 from taskqueue.store.writer import Writer
-from taskqueue.task import FINAL, Status
+from taskqueue.task import FINAL, Claim, Status
 
 #: Rows changed in one transaction: about 50 ms of work at most.
 _SLICE = 500
@@ -85,7 +85,7 @@ class ManyTasks:
 
     async def rescue(
         self, worker: str, beat: int, *, error: str, backoff: Callable[[int], float]
-    ) -> list[tuple[str, Status]] | None:
+    ) -> list[tuple[Claim, Status]] | None:
         """`running` → `pending` or `failed` for the tasks of a lost worker, and forget it.
 
         Args:
@@ -94,7 +94,7 @@ class ManyTasks:
             backoff: seconds to wait after that many failures.
         """
 
-        def write(db: Connection) -> list[tuple[str, Status]] | None:
+        def write(db: Connection) -> list[tuple[Claim, Status]] | None:
             now = self._now()
             return transitions.rescue(db, worker, beat, error, lambda n: now + to_ms(backoff(n)), now)
 

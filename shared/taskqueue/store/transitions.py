@@ -198,11 +198,11 @@ def rescue(
     error: str,
     retry_at: Callable[[int], int],
     now: int,
-) -> list[tuple[str, Status]] | None:
+) -> list[tuple[Claim, Status]] | None:
     row = db.execute(QUERIES["worker_beat"], {"worker": worker}).fetchone()
     if row is None or row["beat"] != beat:
         return None
-    rescued: list[tuple[str, Status]] = []
+    rescued: list[tuple[Claim, Status]] = []
     for columns in db.execute(QUERIES["claims_of"], {"worker": worker}).fetchall():
         lost = Claim(**columns)
         failures = lost.failures + 1
@@ -212,7 +212,7 @@ def rescue(
             status = fail(db, lost, Outcome.WORKER_LOST, error, now)
         if status is None:
             raise AssertionError("a claim read in this transaction is still its worker's")
-        rescued.append((lost.id, status))
+        rescued.append((lost, status))
     db.execute(QUERIES["forget_worker"], {"worker": worker})
     return rescued
 

@@ -470,7 +470,10 @@ class Lifecycle(RuleBasedStateMachine):
                         task.run_at = self.now + 1_000 * task.failures
                     expected.append((task.id, status))
             del self.workers[worker]
-        assert rescued == expected or sorted(rescued) == sorted(expected or [])
+        if expected is None:
+            assert rescued is None
+        else:
+            assert sorted((claim.id, status) for claim, status in rescued) == sorted(expected)
 
     def retire(self, worker: str) -> None:
         count = self.run("retire_worker", worker, self.now, edge="release")

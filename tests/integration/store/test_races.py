@@ -116,7 +116,7 @@ async def test_a_rescue_that_races_a_completion_ends_in_one_of_them(
             both.reverse()
         answers = await asyncio.gather(*both)
         completed, rescued = reversed(answers) if n % 2 else answers
-        assert (completed, rescued) in ((True, []), (False, [(id, Status.FAILED)]))
+        assert (completed, rescued) in ((True, []), (False, [(claim, Status.FAILED)]))
         assert recordings(database)[id] == ("completed" if completed else "failed")
         winners[completed] += 1
         await beat(worker, "w")
