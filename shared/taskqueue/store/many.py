@@ -1,5 +1,6 @@
 """The verbs that change many tasks: in slices, so that other writers are never held up for long."""
 
+import asyncio
 from collections.abc import Callable
 from functools import partial
 from typing import Literal
@@ -14,6 +15,8 @@ from taskqueue.task import FINAL, Claim, Status
 
 #: Rows changed in one transaction: about 50 ms of work at most.
 _SLICE = 500
+#: Seconds between two slices: other processes look for the write lock every half millisecond.
+_PAUSE = 0.005
 
 #: A bulk verb, and the statuses that it applies to.
 Verb = Literal["cancel", "retry", "delete"]
@@ -50,6 +53,7 @@ class ManyTasks:
             if len(changed) < _SLICE:
                 return count
             after = max(changed)
+            await asyncio.sleep(_PAUSE)
 
     async def apply_to_all(self, verb: Verb, filter: Filter, cursor: Cursor) -> int:
         """Cancel, rerun or delete the tasks that fit a filter and that the verb applies to.
@@ -68,6 +72,7 @@ class ManyTasks:
             if last is None:
                 break
             cursor = Cursor(last, cursor.floor)
+            await asyncio.sleep(_PAUSE)
         return count
 
     async def prune(self, what: Kept, *, before: int, status: Status | None = None) -> int:
@@ -82,6 +87,7 @@ class ManyTasks:
             count += deleted
             if deleted < _SLICE:
                 return count
+            await asyncio.sleep(_PAUSE)
 
     async def rescue(
         self, worker: str, beat: int, *, error: str, backoff: Callable[[int], float]

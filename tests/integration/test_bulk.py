@@ -1,0 +1,261 @@
+"""Acting on all tasks that fit a filter, in slices between which others write."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from tests.integration import actions
+from tests.integration.store.given import stored
+from tests.integration.system import System
+
+from taskqueue.store import Cursor, Filter, StoreBusyError, TaskStore, many
+from taskqueue.task import FINAL, Status
+
+
+async def act(system: System, verb: str, **members: Any) -> int:
+    answer = await system.post(f"/tasks/{verb}", json=members)
+    assert answer.status == 200, answer
+    assert answer.body == {"count": answer.body["count"], "dry_run": members.get("dry_run", False)}
+    return int(answer.body["count"])
+
+
+async def each_status(system: System) -> dict[str, str]:
+    """A task of each status; the running one is held at the gate `g`, by a worker of the test's."""
+    tasks = {}
+    for status, action, data in (("completed", "uppercase", {"text": "x"}), ("failed", "refuse", {})):
+        tasks[status] = await system.submit(action, data, tags=["t"])
+        await system.until(tasks[status])
+    tasks["running"] = await system.submit("hold", {"name": "g"}, tags=["t"])
+    await actions.started("g")
+    tasks["cancelled"] = await system.submit("x", delay=1000, tags=["t"])
+    await system.post(f"/tasks/{tasks['cancelled']}/cancel")
+    tasks["pending"] = await system.submit("x", delay=1000, tags=["t"])
+    tasks["queued"] = await system.submit("x", tags=["t"])
+    await system.submit("other", delay=1000)
+    return tasks
+
+
+@pytest.fixture
+async def tasks(system: System) -> AsyncIterator[dict[str, str]]:
+    async with system.worker(consumers=1, give_back_after=60):
+        yield await each_status(system)
+        actions.let_go("g")
+
+
+async def statuses(system: System) -> dict[str, str]:
+    return {task["id"]: task["status"] for task in (await system.get("/tasks?limit=1000")).body["tasks"]}
+
+
+@pytest.mark.parametrize(
+    ("verb", "applies"),
+    [("cancel", {"pending", "queued", "running"}), ("retry", {"failed", "cancelled"}), ("delete", {*FINAL})],
+)
+async def test_a_verb_acts_on_what_it_applies_to_and_a_dry_run_tells_how_many_there_are(
+    system: System, tasks: dict[str, str], verb: str, applies: set[str]
+) -> None:
+    before = await statuses(system)
+    assert await act(system, verb, tag="t", dry_run=True) == len(applies)
+    assert await statuses(system) == before
+    assert await act(system, verb, tag="t") == len(applies)
+    after = await statuses(system)
+    for status, id in tasks.items():
+        if status not in applies:
+            assert after[id] == before[id]
+        elif verb == "delete":
+            assert id not in after
+        elif verb == "retry":
+            assert after[id] in {"pending", "queued"}
+        elif status == "running":
+            task = await system.until(id)
+            assert (task["status"], task["attempts"][0]["outcome"]) == ("cancelled", "cancelled")
+        else:
+            assert after[id] == "cancelled"
+    others = [id for id in before if id not in tasks.values()]
+    assert [after[id] for id in others] == ["pending"]
+
+
+async def test_a_verb_stays_within_all_that_the_filter_names(system: System, tasks: dict[str, str]) -> None:
+    assert await act(system, "cancel", status=["completed"]) == 0, "no verb acts on what it doesn't apply to"
+    assert await act(system, "cancel", status=["pending"], tag="t") == 1
+    assert await act(system, "cancel", action="x", tag="t") == 1, "the queued one"
+    assert await act(system, "delete", action="refuse", status=["failed", "running"]) == 1
+    assert await act(system, "retry", tag="t", created_before=1) == 0
+    assert await act(system, "retry", created_after=(await system.task(tasks["cancelled"]))["created_at"]) == 3
+    left = await statuses(system)
+    assert tasks["failed"] not in left
+    assert Counter(left.values())["completed"] == 1
+
+
+async def test_what_is_deleted_leaves_no_attempts_and_no_tags(system: System, tasks: dict[str, str]) -> None:
+    await act(system, "delete", tag="t")
+    database = system.settings.database
+    kept = {row["seq"] for row in stored(database)}
+    for table in ("attempts", "task_tags"):
+        assert {row["task_seq"] for row in stored(database, f"SELECT task_seq FROM {table}")} <= kept
+    for status in FINAL:
+        assert (await system.get(f"/tasks/{tasks[status]}")).status == 404
+
+
+async def test_a_retried_task_keeps_its_attempts_and_has_all_of_its_tries_again(system: System) -> None:
+    async with system.worker():
+        id = await system.submit("fail", {"until_attempt": 4}, max_attempts=2)
+        assert (await system.until(id))["status"] == "failed"
+        assert await act(system, "retry", action="fail") == 1
+        task = await system.until(id)
+    assert (task["status"], task["attempt"], task["failures"]) == ("completed", 4, 1)
+    assert [attempt["outcome"] for attempt in task["attempts"]] == ["error", "error", "error", "ok"]
+    assert task["error"] is None
+
+
+# One task
+
+
+@pytest.mark.parametrize("status", Status)
+async def test_a_task_is_retried_where_it_failed_or_was_cancelled_only(
+    system: System, tasks: dict[str, str], status: str
+) -> None:
+    answer = await system.post(f"/tasks/{tasks[status]}/retry")
+    if status in {"failed", "cancelled"}:
+        assert (answer.status, answer.body) == (202, {"id": tasks[status], "status": "pending"})
+        task = await system.task(tasks[status])
+        assert (task["processed_at"], task["error"], task["cancel_requested"]) == (None, None, False)
+        assert len(task["attempts"]) == (1 if status == "failed" else 0)
+    else:
+        assert (answer.status, answer.body["status"]) == (409, status)
+        assert status in answer.body["error"]
+        assert (await system.task(tasks[status]))["status"] == status
+
+
+@pytest.mark.parametrize("status", Status)
+async def test_a_task_is_deleted_where_it_is_final_only(
+    system: System, tasks: dict[str, str], status: str
+) -> None:
+    async with system.client.delete(f"/tasks/{tasks[status]}") as response:
+        if status in FINAL:
+            assert (response.status, await response.read()) == (204, b"")
+            assert (await system.get(f"/tasks/{tasks[status]}")).status == 404
+        else:
+            assert response.status == 409
+            assert (await response.json())["status"] == status
+            assert (await system.task(tasks[status]))["status"] == status
+
+
+@pytest.mark.parametrize(
+    ("method", "path"), [("POST", "/tasks/x/retry"), ("DELETE", "/tasks/x"), ("POST", "/tasks/x/cancel")]
+)
+async def test_what_there_is_not_can_not_be_acted_on(system: System, method: str, path: str) -> None:
+    assert (await system.request(method, path)).status == 404
+
+
+# Slices
+
+
+@pytest.fixture
+def slices(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The size of each slice that was done; 100 at most."""
+    done: list[int] = []
+    real = many._apply_slice
+
+    def noted(*arguments: Any) -> tuple[int, int | None]:
+        changed, last = real(*arguments)
+        done.append(changed)
+        return changed, last
+
+    monkeypatch.setattr(many, "_SLICE", 100)
+    monkeypatch.setattr(many, "_apply_slice", noted)
+    return done
+
+
+async def fill(system: System, count: int, **members: Any) -> None:
+    tasks = [{"action": "x", "delay": 1000} | members] * 1000
+    for start in range(0, count, 1000):
+        answer = await system.post("/tasks/batch", json={"tasks": tasks[: count - start]})
+        assert answer.status == 202
+
+
+async def test_other_writes_come_in_between_the_slices(system: System, slices: list[int]) -> None:
+    """Counted, not timed: no write of this process or another waits for more than a few slices."""
+    await fill(system, 5_000)
+    waited: list[int] = []
+    async with System.open(system.settings) as other:
+        cancelling = asyncio.create_task(act(system, "cancel", action="x"))
+
+        async def write(through: System) -> None:
+            while not cancelling.done():
+                before = len(slices)
+                await through.submit("y", delay=1000)
+                waited.append(len(slices) - before)
+
+        await asyncio.gather(write(system), write(other))
+        assert await cancelling == 5_000
+    assert slices == [100] * 50 + [0]
+    assert len(waited) > 25
+    assert max(waited[:-2]) <= 5, waited
+
+
+@pytest.mark.parametrize("verb", ["cancel", "retry", "delete"])
+async def test_tasks_that_are_accepted_meanwhile_are_left_alone(
+    system: System, monkeypatch: pytest.MonkeyPatch, slices: list[int], verb: str
+) -> None:
+    await fill(system, 1_000)
+    if verb != "cancel":
+        await act(system, "cancel", action="x")
+    slices.clear()
+    newer: list[str] = []
+    write = system.store._write
+
+    async def write_and_accept(function: Any) -> Any:
+        result = await write(function)
+        if getattr(function, "func", None) is many._apply_slice and len(newer) < 5:
+            monkeypatch.setattr(system.store, "_write", write)
+            newer.append(await system.submit("x", delay=1000))
+            if verb != "cancel":
+                await system.store.cancel(newer[-1])
+            monkeypatch.setattr(system.store, "_write", write_and_accept)
+        return result
+
+    monkeypatch.setattr(system.store, "_write", write_and_accept)
+    assert await act(system, verb, action="x") == 1_000
+    assert len(newer) == 5
+    expected = "pending" if verb == "cancel" else "cancelled"
+    for id in newer:
+        assert (await system.task(id))["status"] == expected
+
+
+async def test_a_bulk_verb_that_the_store_interrupts_is_answered_503_and_may_be_sent_again(
+    system: System, monkeypatch: pytest.MonkeyPatch, slices: list[int]
+) -> None:
+    await fill(system, 1_000)
+    write = system.store._write
+
+    async def fail_after_three(function: Any) -> Any:
+        if len(slices) == 3:
+            raise StoreBusyError("on purpose")
+        return await write(function)
+
+    monkeypatch.setattr(system.store, "_write", fail_after_three)
+    answer = await system.post("/tasks/cancel", json={"action": "x"})
+    assert (answer.status, answer.body) == (503, {"error": "database unavailable"})
+    monkeypatch.undo()
+    assert await act(system, "cancel", action="x", dry_run=True) == 700
+    assert await act(system, "cancel", action="x") == 700
+
+
+async def test_tasks_that_change_under_a_bulk_verb_are_counted_by_what_was_done(
+    system: System, slices: list[int]
+) -> None:
+    """Two at once share them."""
+    await fill(system, 2_000)
+    counts = await asyncio.gather(*(act(system, "cancel", action="x") for _ in range(3)))
+    assert sum(counts) == 2_000
+    [row] = stored(system.settings.database, "SELECT count(*) AS n FROM events WHERE status = 'cancelled'")
+    assert row["n"] == 2_000
+
+
+async def test_a_bulk_verb_over_nothing_does_nothing(system: System, slices: list[int]) -> None:
+    assert [await act(system, verb, tag="none") for verb in ("cancel", "retry", "delete")] == [0, 0, 0]
+    store: TaskStore = system.store
+    assert await store.apply_to_all("cancel", Filter(statuses=frozenset({Status.FAILED})), Cursor()) == 0
+    assert slices == [0, 0, 0]
