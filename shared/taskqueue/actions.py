@@ -11,6 +11,7 @@ The members of a task's `data` are the function's keyword arguments, checked aga
 
 import importlib
 import inspect
+import json
 import pkgutil
 import threading
 from collections.abc import Awaitable, Callable
@@ -64,12 +65,31 @@ class TaskContext:
     #: 1 for the first attempt.
     attempt: int
     _cancelled: threading.Event = field(default_factory=threading.Event)
+    _tell_progress: Callable[[str], None] = lambda progress: None
 
     @property
     def cancelled(self) -> bool:
         """Whether a plain `def` handler should stop: a client asked to cancel, it is out of time, or the
         worker is stopping. An `async def` handler is cancelled instead."""
         return self._cancelled.is_set()
+
+    def progress(self, fraction: float, message: str | None = None) -> None:
+        """Tell how far the task has come: it stands in the task and in the event stream.
+
+        It returns at once, on the loop and in a thread; of many calls in a moment the last one counts.
+
+        Args:
+            fraction: between 0 and 1.
+            message: a few words, 500 characters at most.
+
+        Raises:
+            ValueError: `fraction` or `message` is out of its range.
+        """
+        if not 0 <= fraction <= 1:
+            raise ValueError("progress is a fraction between 0 and 1")
+        if message is not None and len(message) > 500:
+            raise ValueError("a progress message has 500 characters at most")
+        self._tell_progress(json.dumps({"fraction": fraction, "message": message}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +148,18 @@ def action(name: str | Handler) -> Callable[[Handler], Handler] | Handler:
 def find_action(name: str) -> Action | None:
     """The handler of an action: its own, else the fallback, else None."""
     return _registry.get(name) or _registry.get(FALLBACK)
+
+
+def describe_actions() -> list[dict[str, Any]]:
+    """The registered actions, each with its `name` and the JSON Schema of its `arguments`."""
+    return [{"name": name, "arguments": _schema(_registry[name])} for name in sorted(_registry)]
+
+
+def _schema(action: Action) -> dict[str, Any]:
+    try:
+        return action.arguments.json_schema()
+    except PydanticUserError:  # a type that validates by a function of its own
+        return {}
 
 
 def load_handlers(modules: str) -> list[str]:

@@ -49,6 +49,25 @@ class Settings(BaseSettings):
     max_body_bytes: int = Field(
         1024 * 1024, ge=1, description="Largest request body, in bytes; a larger one is answered 413."
     )
+    max_batch_bytes: int = Field(
+        16 * 1024 * 1024, ge=1, description="Largest body of `POST /tasks/batch`, in bytes."
+    )
+    max_wait: float = Field(
+        60, ge=0, le=3600, description="Seconds that a request may wait for a task with `Prefer: wait`."
+    )
+    idempotency_keep: float = Field(86400, gt=0, description="Seconds for which an Idempotency-Key is remembered.")
+    keep_completed: float = Field(
+        7 * 86400, ge=0, description="Seconds for which completed tasks are kept; 0 is for ever."
+    )
+    keep_failed: float = Field(
+        30 * 86400, ge=0, description="Seconds for which failed tasks are kept; 0 is for ever."
+    )
+    keep_cancelled: float = Field(
+        30 * 86400, ge=0, description="Seconds for which cancelled tasks are kept; 0 is for ever."
+    )
+    keep_events: float = Field(
+        6 * 3600, gt=0, description="Seconds for which events are kept: a stream can be resumed that long."
+    )
     publish_timeout: float = Field(
         1.5,
         gt=0,

@@ -47,8 +47,9 @@ class Outcome(StrEnum):
 class Edge(NamedTuple):
     """One way from a status to another, and the verb of `TaskStore` that takes it."""
 
+    #: None: there is no such task before (or, as the target, after).
     source: Status | None
-    target: Status
+    target: Status | None
     verb: str
 
 
@@ -71,6 +72,11 @@ TRANSITIONS = (
     Edge(Status.RUNNING, Status.CANCELLED, "fail"),
     Edge(Status.RUNNING, Status.CANCELLED, "release"),
     Edge(Status.RUNNING, Status.CANCELLED, "rescue"),
+    Edge(Status.FAILED, Status.PENDING, "rerun"),
+    Edge(Status.CANCELLED, Status.PENDING, "rerun"),
+    Edge(Status.COMPLETED, None, "delete"),
+    Edge(Status.FAILED, None, "delete"),
+    Edge(Status.CANCELLED, None, "delete"),
 )
 
 
@@ -90,6 +96,7 @@ class NewTask:
     priority: int
     max_attempts: int
     timeout: int | None
+    tags: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +118,9 @@ class Task:
     max_attempts: int
     timeout: int | None
     cancel_requested: bool
+    tags: tuple[str, ...]
+    #: JSON text, `{"fraction", "message"}`.
+    progress: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +133,22 @@ class Attempt:
     ended_at: int | None
     outcome: Outcome | None
     error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A change of a task that a client can watch. `at` is in Unix milliseconds; `progress` is JSON text."""
+
+    #: Rises in the order of the changes, over all tasks.
+    seq: int
+    at: int
+    task_id: str
+    action: str
+    tags: tuple[str, ...]
+    status: Status
+    attempt: int
+    #: Set where the handler told its progress; else the status has changed.
+    progress: str | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,7 +61,7 @@ MUTANTS = (
         "        while self._broker.state is BrokerState.CONNECTED:\n            due",
         "        while False:\n            due",
         "tests/faults/test_crash_points.py::test_an_api_killed_on_the_way_into_the_queue_loses_nothing"
-        "[after store.submit]",
+        "[after store.submit_all]",
     ),
 )
 

@@ -9,7 +9,7 @@ pytestmark = pytest.mark.docker
 @pytest.mark.parametrize(
     "point",
     [
-        "after store.submit",  # between the commit and the publish
+        "after store.submit_all",  # between the commit and the publish
         "after broker.publish",  # between the confirm and the mark
         "before store.mark_queued",
     ],

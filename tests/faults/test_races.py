@@ -138,7 +138,7 @@ async def test_a_rescue_that_races_a_completion_ends_in_exactly_one_of_the_two(a
         rescued, completed = await race(
             lambda: arena.rescue(rescuer, claim.worker), lambda: runner.complete(claim, '{"output":1}')
         )
-        assert rescued == ([] if completed else [(claim.id, Status.FAILED)])
+        assert rescued == ([] if completed else [(claim, Status.FAILED)])
         assert not await runner.complete(claim, '{"output":2}'), "a second result was taken"
         assert await runner.fail(claim, Outcome.ERROR, ERROR) is None
 

@@ -138,3 +138,32 @@ async def give(value: Any) -> Any:
 @action
 async def describe(task: TaskContext) -> dict[str, Any]:
     return {"id": task.id, "action": task.action, "attempt": task.attempt}
+
+
+@action
+async def report(name: str, fractions: list[float], task: TaskContext) -> dict[str, Any]:
+    """Tells its progress, then waits for its gate, where it has a name."""
+    for fraction in fractions:
+        task.progress(fraction, f"at {fraction}")
+    if name:
+        await hold(name)
+    return {}
+
+
+@action
+def report_in_thread(name: str, fractions: list[float], task: TaskContext) -> dict[str, Any]:
+    for fraction in fractions:
+        task.progress(fraction)
+    if name:
+        hold_thread(name)
+    return {}
+
+
+@action
+def report_too_late(name: str, task: TaskContext) -> dict[str, Any]:
+    """Tells its progress after its attempt has been abandoned."""
+    gates[name].arrivals += 1
+    gates[name].open.wait()
+    task.progress(0.9, "too late")
+    notes.append("told")
+    return {}

@@ -8,6 +8,7 @@ from tests.integration.system import System
 from yarl import URL
 
 from taskqueue.message import decode
+from taskqueue.store.schema import SCHEMA_VERSION
 from taskqueue.task import Status
 
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -94,6 +95,11 @@ async def test_what_a_submission_says_is_kept(system: System) -> None:
     assert task["status"] == "pending"
     said = {"priority": "high", "max_attempts": 7, "timeout": 1.5, "run_at": later}
     assert said.items() <= task.items()
+
+
+async def test_an_integer_may_be_written_with_a_fraction_of_zero(system: System) -> None:
+    answer = await system.post("/tasks", data=b'{"action": "x", "max_attempts": 7.0}')
+    assert (await system.task(answer.body["id"]))["max_attempts"] == 7
 
 
 async def test_a_delay_counts_from_the_submission(system: System) -> None:
@@ -202,7 +208,7 @@ async def test_an_unknown_path_is_answered_404(system: System, path: str) -> Non
     ("method", "path", "allowed"),
     [
         ("DELETE", "/tasks", {"GET", "HEAD", "POST"}),
-        ("PUT", "/tasks/x", {"GET", "HEAD"}),
+        ("PUT", "/tasks/x", {"DELETE", "GET", "HEAD"}),
         ("GET", "/tasks/x/cancel", {"POST"}),
         ("POST", "/livez", {"GET", "HEAD"}),
         ("PURGE", "/tasks", {"GET", "HEAD", "POST"}),
@@ -228,4 +234,4 @@ async def test_a_live_process_says_so(system: System) -> None:
 async def test_readiness_tells_the_schema_and_the_broker(system: System) -> None:
     answer = await system.get("/readyz")
     assert answer.status == 200
-    assert answer.body == {"status": "ready", "schema": 1, "broker": "connected"}
+    assert answer.body == {"status": "ready", "schema": SCHEMA_VERSION, "broker": "connected"}

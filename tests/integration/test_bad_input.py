@@ -134,6 +134,12 @@ NO_TASKS = {
     "max_attempts a fraction": (with_member("max_attempts", "1.5"), "max_attempts: .*integer"),
     "max_attempts a string": (with_member("max_attempts", '"3"'), "max_attempts: .*integer"),
     "max_attempts true": (with_member("max_attempts", "true"), "max_attempts: .*integer"),
+    "tags a string": (with_member("tags", '"a"'), "tags: .*list"),
+    "an empty tag": (with_member("tags", '[""]'), "tags.0: must not be empty"),
+    "a tag twice": (with_member("tags", '["a", "a"]'), "tags: must not name a tag twice"),
+    "a tag of 65 characters": (with_member("tags", f'["{"x" * 65}"]'), "tags.0: .*64 characters"),
+    "11 tags": (with_member("tags", str(list("abcdefghijk")).replace("'", '"')), "tags: .*10 items"),
+    "a line separator in a tag": (with_member("tags", r'["\u2028"]'), "tags.0: .*control characters"),
 }
 
 
@@ -259,7 +265,11 @@ BAD_QUERIES = {
     "status=": "unknown status ''; known: .*",
     "status=Completed": "unknown status 'Completed'; known: .*",
     "status=%00": r"unknown status '\\x00'; known: .*",
-    "status=completed,failed": "unknown status 'completed,failed'; known: .*",
+    "status=completed,done": "unknown status 'done'; known: .*",
+    "status=completed,": "unknown status ''; known: .*",
+    "tag=": "tag: must not be empty",
+    "created_after=nan": "created_after: .*253402300799",
+    "created_before=-1": "created_before: .*0",
     f"status={'x' * 7000}": "unknown status 'x{100}'; known: .*",
     "limit=0": "limit: .*1",
     "limit=-1": "limit: .*1",
@@ -272,7 +282,7 @@ BAD_QUERIES = {
     "stauts=failed": "unknown query parameter 'stauts'",
     "%ff=1": "unknown query parameter .*",
     "limit=1&limit=2": "limit is given more than once",
-    "status=failed&status=failed": "status is given more than once",
+    "tag=a&tag=b": "tag is given more than once",
     "status=x&limit=0": "unknown status 'x'.*; limit: .*1",
 }
 
@@ -283,3 +293,27 @@ async def test_a_bad_query_is_refused_with_what_is_wrong(system: System, query: 
     assert answer.status == 400
     assert re.fullmatch(error, answer.body["error"])
     await assert_harmless(system)
+
+
+async def test_a_flood_of_errors_in_a_batch_or_a_filter_is_answered_shortly(system: System) -> None:
+    flood = {f"m{number}": 0 for number in range(100)}
+    many: list[tuple[str, dict[str, Any]]] = [
+        ("/tasks/batch", {"tasks": [flood] * 9}),
+        ("/tasks/batch", {"tasks": [{"action": "x", "tags": [0] * 50}] * 9}),
+        ("/tasks/delete", {"status": [""] * 2000}),
+    ]
+    for path, body in many:
+        answer = await system.post(path, json=body)
+        assert answer.status == 400
+        assert len(json.dumps(answer.body)) < 30_000
+        assert len(answer.body.get("details", [])) <= 100
+    await assert_harmless(system)
+
+
+async def test_a_batch_of_lines_without_end_is_read_no_further_than_its_limit(tmp_path: Path) -> None:
+    async with System.open(quick_settings(tmp_path)) as system:
+        lines = b'{"action": "x"}\n' * 1001 + b"{" * 100_000
+        answer = await system.post("/tasks/batch", data=lines, headers={"Content-Type": "application/x-ndjson"})
+        assert answer.status == 400
+        assert "1000 items" in answer.body["error"]
+        await assert_harmless(system)

@@ -13,6 +13,7 @@ from tests.conformance.waiting import eventually
 from tests.integration import actions
 from tests.integration.system import System, quick_settings
 
+from taskqueue.store.schema import SCHEMA_VERSION
 from taskqueue.store.sqlite import connect
 from taskqueue.task import Status
 from taskqueue_worker import heartbeat
@@ -148,10 +149,10 @@ async def test_a_store_that_cannot_be_read_is_told_and_nothing_is_accepted(
 
 async def test_a_store_that_another_version_has_migrated_is_not_ready(system: System) -> None:
     with contextlib.closing(connect(system.settings.database, busy_timeout=5)) as connection:
-        connection.execute("INSERT INTO schema_migrations VALUES (2, 'later', '', 0)")
+        connection.execute("INSERT INTO schema_migrations VALUES (?, 'later', '', 0)", (SCHEMA_VERSION + 1,))
     answer = await system.get("/readyz")
     assert answer.status == 503
-    assert answer.body["error"] == "schema 2, needed is 1"
+    assert answer.body["error"] == f"schema {SCHEMA_VERSION + 1}, needed is {SCHEMA_VERSION}"
 
 
 async def test_a_worker_whose_store_is_damaged_ends_and_says_why(system: System) -> None:

@@ -10,7 +10,7 @@ import pytest
 from pydantic import BaseModel, Field, ValidationError
 
 from taskqueue import Reject, Retry, TaskContext, action, actions
-from taskqueue.actions import HandlersError, find_action, load_handlers
+from taskqueue.actions import HandlersError, describe_actions, find_action, load_handlers
 
 CONTEXT = TaskContext("1", "act", 2)
 
@@ -282,6 +282,34 @@ def test_handlers_that_cannot_be_imported_are_told_with_the_cause(
 def test_a_missing_module_is_told_by_name() -> None:
     with pytest.raises(HandlersError, match="handlers 'no_such_handlers' can't be imported"):
         load_handlers("no_such_handlers")
+
+
+# What is told of the actions
+
+
+def test_the_actions_are_described_by_what_they_take() -> None:
+    @action
+    def greet(name: str, times: Annotated[int, Field(le=9)] = 1) -> dict[str, Any]:
+        return {}
+
+    @action("*")
+    def others(**data: Any) -> dict[str, Any]:
+        return {}
+
+    fallback, described = describe_actions()
+    assert (fallback["name"], described["name"]) == ("*", "greet")
+    assert described["arguments"]["required"] == ["name"]
+    assert described["arguments"]["properties"]["times"]["maximum"] == 9
+    assert described["arguments"]["additionalProperties"] is False
+
+
+def test_arguments_that_no_schema_describes_hinder_nobody() -> None:
+    @action
+    def odd(value: int, then: Callable[[], Any] = list) -> dict[str, Any]:
+        return {"output": value, "then": then()}
+
+    assert describe_actions() == [{"name": "odd", "arguments": {}}]
+    assert call("odd", '{"value": 1}') == {"output": 1, "then": []}
 
 
 # What a handler may raise

@@ -1,4 +1,4 @@
-"""The application: its routes, and what its handlers share."""
+"""The application, and what its handlers share."""
 
 import asyncio
 import contextlib
@@ -12,9 +12,12 @@ from taskqueue.dispatch import requeue_when_the_queue_was_lost
 from taskqueue.process import FatalError
 from taskqueue.settings import Settings
 from taskqueue.store import TaskStore
-from taskqueue_api import health, tasks
+from taskqueue_api.docs import DOCS, Docs
 from taskqueue_api.errors import json_errors
-from taskqueue_api.keys import BROKER, MARKS, SETTINGS, STORE
+from taskqueue_api.keys import BROKER, MARKS, SETTINGS, STORE, WATCHER
+from taskqueue_api.openapi import document
+from taskqueue_api.routes import OPERATIONS, routes
+from taskqueue_api.watch import Watcher
 
 
 def build_app(settings: Settings, store: TaskStore, broker: Broker) -> web.Application:
@@ -23,17 +26,12 @@ def build_app(settings: Settings, store: TaskStore, broker: Broker) -> web.Appli
     app[SETTINGS] = settings
     app[STORE] = store
     app[BROKER] = broker
-    app.cleanup_ctx.extend([_marks, _watch_queue])
-    app.add_routes(
-        [
-            web.post("/tasks", tasks.submit),
-            web.get("/tasks", tasks.newest),
-            web.get("/tasks/{id}", tasks.show),
-            web.post("/tasks/{id}/cancel", tasks.cancel),
-            web.get("/livez", health.livez),
-            web.get("/readyz", health.readyz),
-        ]
-    )
+    app[WATCHER] = Watcher(store)
+    app[DOCS] = Docs(document(OPERATIONS))
+    app.cleanup_ctx.extend([_marks, _watch_queue, _watch_events])
+    # Before the server waits for the open requests to end.
+    app.on_shutdown.append(_let_listeners_go)
+    app.add_routes(routes())
     return app
 
 
@@ -73,6 +71,15 @@ async def _marks(app: web.Application) -> AsyncIterator[None]:
 async def _watch_queue(app: web.Application) -> AsyncIterator[None]:
     async with _running(requeue_when_the_queue_was_lost(app[STORE], app[BROKER])):
         yield
+
+
+async def _watch_events(app: web.Application) -> AsyncIterator[None]:
+    async with _running(app[WATCHER].run()):
+        yield
+
+
+async def _let_listeners_go(app: web.Application) -> None:
+    app[WATCHER].close()
 
 
 @contextlib.asynccontextmanager

@@ -1,70 +1,21 @@
-"""What clients send: request bodies and query strings, validated, every error told at once."""
+"""Reads what clients send: every error is told, at once where there are several."""
 
+import io
 import itertools
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Any, TypeVar, get_args, get_origin
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    StringConstraints,
-    ValidationError,
-    model_validator,
-)
-from pydantic_core import ErrorDetails, PydanticCustomError, from_json
+from multidict import MultiMapping
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails, from_json
 
-from taskqueue.settings import MAX_TIMEOUT
-from taskqueue.task import Status
 from taskqueue_api.errors import bad_request
 
 M = TypeVar("M", bound=BaseModel)
 
 #: Of what we don't know, an answer names so many, and so many characters of each.
 _UNKNOWN_TOLD, _NAME_TOLD = 20, 100
-
-
-def _printable(text: str) -> str:
-    if not text.isprintable():
-        raise PydanticCustomError("printable", "must not contain control characters")
-    return text
-
-
-ActionName = Annotated[str, StringConstraints(min_length=1, max_length=200), AfterValidator(_printable)]
-
-
-#: The end of the year 9999, in Unix seconds.
-_LATEST = 253_402_300_799
-
-
-class SubmitBody(BaseModel):
-    """The body of `POST /tasks`. Times are in Unix seconds, spans in seconds."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-    action: ActionName = Field(description="Name of the action to run.")
-    data: dict[str, Any] = Field(default_factory=dict, description="The action's arguments.")
-    run_at: float | None = Field(None, ge=0, le=_LATEST, description="Not to be started before this time.")
-    delay: float | None = Field(None, ge=0, le=_LATEST, description="Not to be started within this span from now.")
-    priority: Literal["high", "normal", "low"] = Field("normal", description="Which of the waiting go first.")
-    max_attempts: int | None = Field(None, ge=1, le=100, description="Attempts until the task has failed.")
-    timeout: float | None = Field(None, ge=0.001, le=MAX_TIMEOUT, description="How long an attempt may take.")
-
-    @model_validator(mode="after")
-    def _one_time(self) -> Self:
-        if self.run_at is not None and self.delay is not None:
-            raise PydanticCustomError("one_time", "run_at and delay exclude each other")
-        return self
-
-
-class ListQuery(BaseModel):
-    """The query string of `GET /tasks`."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    status: Status | None = Field(None, description="Only tasks with this status.")
-    limit: int = Field(100, ge=1, le=1000, description="How many tasks at most.")
+#: Errors that an answer tells.
+_ERRORS_TOLD = 100
 
 
 def read_json(model: type[M], body: bytes) -> M:
@@ -73,40 +24,98 @@ def read_json(model: type[M], body: bytes) -> M:
     Raises:
         HTTPBadRequest: it isn't JSON, or doesn't fit the model.
     """
-    try:
-        value = from_json(body, allow_inf_nan=False)
-    except ValueError as error:
-        raise bad_request("JSON nested too deeply" if "recursion" in str(error) else "invalid JSON") from error
+    value = parse(body)
     if not isinstance(value, dict):
         raise bad_request("the body must be a JSON object")
-    return _validate(model, value, "member")
+    return validate(model, value, "member")
 
 
-def read_query(model: type[M], query: Mapping[str, str]) -> M:
-    """Validate a query string.
+def read_lines(body: bytes, limit: int) -> list[Any]:
+    """Parse NDJSON: a JSON value a line; empty lines don't count. What comes after `limit` values isn't read.
 
     Raises:
-        HTTPBadRequest: it doesn't fit the model, or names a parameter twice.
+        HTTPBadRequest: a line isn't JSON; it tells which.
     """
-    names = [name for name, _ in query.items()]  # a multi-mapping: one for each time that it is given
-    for name in model.model_fields:
-        if names.count(name) > 1:
+    values: list[Any] = []
+    for number, line in enumerate(io.BytesIO(body), start=1):
+        if len(values) == limit:
+            break
+        if line.strip():
+            try:
+                values.append(from_json(line, allow_inf_nan=False))
+            except ValueError as error:
+                raise bad_request(f"line {number}: {_not_json(error)}") from error
+    return values
+
+
+def read_query(model: type[M], query: MultiMapping[str]) -> M:
+    """Validate a query string. A list's values are given one by one, or separated by commas.
+
+    Raises:
+        HTTPBadRequest: it doesn't fit the model, or names a parameter twice that is not a list.
+    """
+    values: dict[str, Any] = {}
+    for name in query:
+        field = model.model_fields.get(name)
+        given = query.getall(name)
+        if field is not None and get_origin(field.annotation) is list:
+            values[name] = ",".join(given).split(",")
+        elif field is not None and len(given) > 1:
             raise bad_request(f"{name} is given more than once")
-    return _validate(model, dict(query), "query parameter")
+        else:
+            values[name] = given[0]
+    return validate(model, values, "query parameter")
 
 
-def _validate(model: type[M], value: dict[str, Any], kind: str) -> M:
-    known = {name: value[name] for name in model.model_fields if name in value}
-    unknown = itertools.islice((name for name in value if name not in known), _UNKNOWN_TOLD)
+def parse(body: bytes) -> Any:
+    """A JSON value.
+
+    Raises:
+        HTTPBadRequest: it isn't JSON.
+    """
     try:
-        return model.model_validate(known | dict.fromkeys(unknown))
+        return from_json(body, allow_inf_nan=False)
+    except ValueError as error:
+        raise bad_request(_not_json(error)) from error
+
+
+def validate(model: type[M], value: dict[str, Any], kind: str) -> M:
+    """Validate what was parsed; `kind` is what its parts are called.
+
+    Raises:
+        HTTPBadRequest: it doesn't fit the model.
+    """
+    value = _trimmed(model, value)
+    for name, field in model.model_fields.items():
+        match value.get(name), get_args(field.annotation):
+            case list(items), (type() as part,) if issubclass(part, BaseModel):
+                value[name] = [_trimmed(part, item) if isinstance(item, dict) else item for item in items]
+    try:
+        return model.model_validate(value)
     except ValidationError as error:
-        details = [
-            {"path": _path(item), "error": _explain(item, kind)} for item in error.errors(include_url=False)
-        ]
-        raise bad_request(
-            "; ".join(item["error"] for item in details), details if len(details) > 1 else None
-        ) from error
+        details = [_detail(item, kind) for item in error.errors(include_url=False)[:_ERRORS_TOLD]]
+        whole = "; ".join(str(item["error"]) for item in details)
+        raise bad_request(whole, details if len(details) > 1 or "index" in details[0] else None) from error
+
+
+def _trimmed(model: type[BaseModel], value: dict[str, Any]) -> dict[str, Any]:
+    """Without most of what is not known, where there is much: a million errors take seconds, and a gigabyte."""
+    if len(value) <= len(model.model_fields) + _UNKNOWN_TOLD:
+        return value
+    known = {name: value[name] for name in model.model_fields if name in value}
+    return known | dict.fromkeys(itertools.islice((name for name in value if name not in known), _UNKNOWN_TOLD))
+
+
+def _not_json(error: ValueError) -> str:
+    return "JSON nested too deeply" if "recursion" in str(error) else "invalid JSON"
+
+
+def _detail(item: ErrorDetails, kind: str) -> dict[str, str | int]:
+    detail: dict[str, str | int] = {"path": _path(item), "error": _explain(item, kind)}
+    match item["loc"]:
+        case ("tasks", int(index), *_):
+            detail["index"] = index
+    return detail
 
 
 def _path(item: ErrorDetails) -> str:
@@ -116,14 +125,17 @@ def _path(item: ErrorDetails) -> str:
 def _explain(item: ErrorDetails, kind: str) -> str:
     path = _path(item)
     match item["type"]:
-        case "missing" | "string_too_short":
+        case "missing":
             return f"{path} required"
+        case "string_too_short":
+            missing = kind == "member" and item["loc"][-1] == "action"
+            return f"{path} required" if missing else f"{path}: must not be empty"
         case "extra_forbidden":
             return f"unknown {kind} {path!r}"
-        case "dict_type":
+        case "dict_type" | "model_type":
             return f"{path}: must be a JSON object"
         case "enum":
             known = item["ctx"]["expected"].replace("'", "")
-            return f"unknown {path} {item['input'][:_NAME_TOLD]!r}; known: {known}"
+            return f"unknown {item['loc'][0]} {str(item['input'])[:_NAME_TOLD]!r}; known: {known}"
         case _:
             return f"{path}: {item['msg']}" if path else item["msg"]

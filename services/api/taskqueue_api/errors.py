@@ -14,7 +14,7 @@ log = logging.getLogger("taskqueue.api")
 RETRY_AFTER = "2"
 
 
-def bad_request(error: str, details: list[dict[str, str]] | None = None) -> web.HTTPBadRequest:
+def bad_request(error: str, details: list[dict[str, str | int]] | None = None) -> web.HTTPBadRequest:
     """A 400 to raise.
 
     Args:
@@ -23,6 +23,11 @@ def bad_request(error: str, details: list[dict[str, str]] | None = None) -> web.
     """
     body = {"error": error} | ({"details": details} if details else {})
     return web.HTTPBadRequest(text=json.dumps(body), content_type="application/json")
+
+
+def unprocessable(error: str) -> web.HTTPUnprocessableEntity:
+    """A 422 to raise."""
+    return web.HTTPUnprocessableEntity(text=json.dumps({"error": error}), content_type="application/json")
 
 
 def unavailable(error: str) -> web.HTTPServiceUnavailable:
@@ -68,6 +73,6 @@ def _text(error: web.HTTPException) -> str:
         case web.HTTPMethodNotAllowed():
             return f"method {error.method} not allowed; allowed: {', '.join(sorted(error.allowed_methods))}"
         case web.HTTPRequestEntityTooLarge():
-            return "request body too large; TASKQUEUE_MAX_BODY_BYTES is the limit"
+            return "request body too large; TASKQUEUE_MAX_BODY_BYTES (of a batch, _BATCH_BYTES) is the limit"
         case _:
             return error.reason

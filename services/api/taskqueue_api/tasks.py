@@ -1,140 +1,122 @@
-"""The resource `/tasks`."""
+"""The resource `/tasks`: finding tasks, and acting on one."""
 
-import asyncio
+import base64
+import hashlib
 import json
-import logging
-from typing import Any
+from dataclasses import astuple
 
 from aiohttp import web
-from uuid_utils import uuid7
 
-from taskqueue.broker import BrokerState
-from taskqueue.dispatch import mark, publish
-from taskqueue.logs import task_fields
-from taskqueue.message import Message, Priority, encode
-from taskqueue.store import StoreError, now_ms
-from taskqueue.task import FINAL, Attempt, Dispatch, NewTask, Status, Task
-from taskqueue_api.bodies import ListQuery, SubmitBody, read_json, read_query
-from taskqueue_api.errors import bad_request, unavailable
-from taskqueue_api.keys import BROKER, MARKS, SETTINGS, STORE
+from taskqueue.store import Cursor, Filter
+from taskqueue.task import FINAL, Status, Task
+from taskqueue_api.answers import attempt_json, task_json
+from taskqueue_api.bodies import read_query
+from taskqueue_api.errors import bad_request
+from taskqueue_api.keys import STORE
+from taskqueue_api.models import ListQuery
+from taskqueue_api.wait import preferred_wait, wait_for
 
-log = logging.getLogger("taskqueue.api")
+#: Bytes of payloads and results in one page: what comes beyond is the next page's.
+_PAGE_BYTES = 4 * 1024 * 1024
 
-
-async def submit(request: web.Request) -> web.Response:
-    """`POST /tasks`: make a task durable, then hand it to the broker."""
-    body = read_json(SubmitBody, await request.read())
-    task = _new_task(request, body)
-    status = await _accept(request.app, task)
-    log.info("task accepted", extra=task_fields(task.id, task.action, status=status))
-    return web.json_response(
-        {"id": task.id, "status": status}, status=202, headers={"Location": f"/tasks/{task.id}"}
-    )
+_NOT_A_CURSOR = "cursor: not the `next` of a page with this filter"
 
 
 async def newest(request: web.Request) -> web.Response:
-    """`GET /tasks`: the newest tasks, newest first."""
+    """`GET /tasks`: a page of the tasks that fit a filter, newest first."""
     query = read_query(ListQuery, request.query)
-    tasks = await request.app[STORE].newest(limit=query.limit, status=query.status)
-    return web.json_response({"tasks": [task_json(task) for task in tasks], "count": len(tasks)})
+    wanted = query.to_store()
+    page = await request.app[STORE].find(
+        wanted,
+        limit=query.limit,
+        cursor=None if query.cursor is None else _decode(query.cursor, wanted),
+        max_bytes=_PAGE_BYTES,
+    )
+    tasks = [task_json(task) for task in page.tasks]
+    answer = {"tasks": tasks, "count": len(tasks)}
+    if page.next is None:
+        return web.json_response(answer)
+    cursor = _encode(page.next, wanted)
+    url = request.rel_url.update_query(cursor=cursor)
+    return web.json_response(answer | {"next": cursor}, headers={"Link": f'<{url}>; rel="next"'})
 
 
 async def show(request: web.Request) -> web.Response:
-    """`GET /tasks/{id}`: one task, with its attempts."""
-    store, id = request.app[STORE], request.match_info["id"]
-    task = await store.get(id)
-    if task is None:
-        raise _unknown(id)
-    attempts = [_attempt_json(attempt) for attempt in await store.attempts_of(id)]
-    return web.json_response(task_json(task) | {"attempts": attempts})
+    """`GET /tasks/{id}`: one task, with its attempts; with `Prefer: wait`, once it is final."""
+    wait = preferred_wait(request)
+    task = await existing_task(request)
+    if wait is not None and task.status not in FINAL:
+        await wait_for(request.app, task.id, wait)
+        task = await existing_task(request)
+    attempts = [attempt_json(attempt) for attempt in await request.app[STORE].attempts_of(task.id)]
+    response = web.json_response(task_json(task) | {"attempts": attempts})
+    if wait is not None:
+        response.headers["Preference-Applied"] = f"wait={wait:g}"
+    return response
 
 
 async def cancel(request: web.Request) -> web.Response:
     """`POST /tasks/{id}/cancel`: at once where it waits; a running one is asked to stop."""
-    store, id = request.app[STORE], request.match_info["id"]
-    task = await store.get(id)
+    task = await existing_task(request)
+    # The verb can't tell a task that it cancelled from one that was cancelled long ago.
+    if task.status not in FINAL:
+        status = await request.app[STORE].cancel(task.id)
+        if status in {Status.CANCELLED, Status.RUNNING}:
+            return web.json_response({"id": task.id, "status": status, "cancel_requested": True}, status=202)
+        task = await existing_task(request)
+    return _conflict(f"the task is already {task.status}", task)
+
+
+async def retry(request: web.Request) -> web.Response:
+    """`POST /tasks/{id}/retry`: run a failed or cancelled task again; its attempts stay."""
+    id = request.match_info["id"]
+    if await request.app[STORE].rerun(id):
+        return web.json_response({"id": id, "status": Status.PENDING}, status=202)
+    task = await existing_task(request)
+    return _conflict(f"the task is {task.status}: only a failed or cancelled one is retried", task)
+
+
+async def delete(request: web.Request) -> web.Response:
+    """`DELETE /tasks/{id}`: forget a final task."""
+    if await request.app[STORE].delete(request.match_info["id"]):
+        return web.Response(status=204)
+    task = await existing_task(request)
+    return _conflict(f"the task is {task.status}: cancel it first", task)
+
+
+async def existing_task(request: web.Request) -> Task:
+    """The task that the path names.
+
+    Raises:
+        HTTPNotFound: there is none.
+    """
+    id = request.match_info["id"]
+    task = await request.app[STORE].get(id)
     if task is None:
-        raise _unknown(id)
-    # `CANCELLED` is also the answer for a task that was cancelled long ago.
-    status = task.status if task.status in FINAL else await store.cancel(id)
-    if task.status in FINAL or status not in {Status.CANCELLED, Status.RUNNING}:
-        return web.json_response({"error": f"the task is already {status}", "status": status}, status=409)
-    return web.json_response({"id": id, "status": status, "cancel_requested": True}, status=202)
-
-
-def task_json(task: Task) -> dict[str, Any]:
-    """The task as clients see it: times in Unix seconds."""
-    return {
-        "id": task.id,
-        "action": task.action,
-        "payload": json.loads(task.payload),
-        "status": task.status,
-        "result": task.result and json.loads(task.result),
-        "error": task.error and json.loads(task.error),
-        "created_at": task.created_at / 1000,
-        "run_at": task.run_at / 1000,
-        "processed_at": task.processed_at and task.processed_at / 1000,
-        "priority": Priority(task.priority).name.lower(),
-        "attempt": task.attempt,
-        "failures": task.failures,
-        "max_attempts": task.max_attempts,
-        "timeout": task.timeout and task.timeout / 1000,
-        "cancel_requested": task.cancel_requested,
-    }
-
-
-def _attempt_json(attempt: Attempt) -> dict[str, Any]:
-    return {
-        "number": attempt.number,
-        "worker": attempt.worker,
-        "started_at": attempt.started_at / 1000,
-        "ended_at": attempt.ended_at and attempt.ended_at / 1000,
-        "outcome": attempt.outcome,
-        "error": attempt.error and json.loads(attempt.error),
-    }
-
-
-def _new_task(request: web.Request, body: SubmitBody) -> NewTask:
-    id, now = str(uuid7()), now_ms()
-    settings = request.app[SETTINGS]
-    run_at = now + round((body.delay or 0) * 1000) if body.run_at is None else round(body.run_at * 1000)
-    try:
-        payload = encode(Message(id, body.action, body.data, now / 1000))
-    except ValueError as error:
-        raise bad_request(f"data: {error}") from error
-    return NewTask(
-        id=id,
-        action=body.action,
-        payload=payload,
-        created_at=now,
-        run_at=run_at,
-        priority=Priority[body.priority.upper()],
-        max_attempts=body.max_attempts or settings.max_attempts,
-        timeout=None if body.timeout is None else round(body.timeout * 1000),
-    )
-
-
-async def _accept(app: web.Application, task: NewTask) -> Status:
-    """Commit the task, then try to publish it: whatever the broker does, the task is safe."""
-    settings, store, broker = app[SETTINGS], app[STORE], app[BROKER]
-    dispatch = Dispatch(task.id, f"{task.id}.0", task.payload, task.priority)
-    publish_now = broker.state is BrokerState.CONNECTED and task.run_at <= task.created_at
-    try:
-        await store.submit(
-            task, dispatch_id=dispatch.dispatch_id if publish_now else None, lease=settings.dispatch_lease
+        raise web.HTTPNotFound(
+            text=json.dumps({"error": f"no task has the id {id[:100]!r}"}), content_type="application/json"
         )
-    except StoreError as error:
-        log.warning("task refused: %s", error)
-        raise unavailable("failed to queue task") from error
-    if not publish_now or not await publish(broker, dispatch, settings.publish_timeout):
-        return Status.PENDING
-    marking = asyncio.create_task(mark(store, dispatch))
-    app[MARKS].add(marking)
-    marking.add_done_callback(app[MARKS].discard)
-    return Status.QUEUED
+    return task
 
 
-def _unknown(id: str) -> web.HTTPNotFound:
-    return web.HTTPNotFound(
-        text=json.dumps({"error": f"no task has the id {id[:100]!r}"}), content_type="application/json"
-    )
+def _conflict(error: str, task: Task) -> web.Response:
+    return web.json_response({"error": error, "status": task.status}, status=409)
+
+
+def _encode(cursor: Cursor, filter: Filter) -> str:
+    """Where the next page begins, and a mark of the filter that it belongs to."""
+    place = f"{cursor.before}.{cursor.floor}"
+    filtered = json.dumps([sorted(filter.statuses), *astuple(filter)[1:]])
+    mark = hashlib.blake2b(f"{place} {filtered}".encode(), digest_size=6).hexdigest()
+    return base64.urlsafe_b64encode(f"{place}.{mark}".encode()).decode().rstrip("=")
+
+
+def _decode(text: str, filter: Filter) -> Cursor:
+    try:
+        before, floor, _ = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)).split(b".")
+        cursor = Cursor(int(before), int(floor))
+    except ValueError as error:
+        raise bad_request(_NOT_A_CURSOR) from error
+    if _encode(cursor, filter) != text:
+        raise bad_request(_NOT_A_CURSOR)
+    return cursor

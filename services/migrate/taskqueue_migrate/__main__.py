@@ -1,4 +1,4 @@
-"""`taskqueue-migrate`: bring the schema up to date; `taskqueue-migrate backup PATH`: copy the database.
+"""`taskqueue-migrate`: bring the schema up to date; `... backup PATH`: copy the database; `... shrink`: cut it.
 
 Says what was done and exits 0; on failure says why and exits 1.
 """
@@ -11,6 +11,7 @@ from taskqueue.process import run_command
 from taskqueue.settings import Settings
 from taskqueue_migrate.backup import backup
 from taskqueue_migrate.runner import migrate
+from taskqueue_migrate.shrink import shrink
 
 log = logging.getLogger("taskqueue.migrate")
 
@@ -25,15 +26,22 @@ def _backup(settings: Settings, copy: Path) -> None:
     log.info("copied %s to %s", settings.database, copy)
 
 
+def _shrink(settings: Settings) -> None:
+    log.info("gave %d bytes back to the disk", shrink(settings.database))
+
+
 def main() -> None:
     """Console entry point."""
     parser = argparse.ArgumentParser("taskqueue-migrate", description="Bring the database's schema up to date.")
     commands = parser.add_subparsers(dest="command")
     copying = commands.add_parser("backup", help="write a consistent copy of the database, while all runs")
     copying.add_argument("path", type=Path, help="the new file")
+    commands.add_parser("shrink", help="give the room that deleted tasks left back to the disk, while all runs")
     arguments = parser.parse_args()
     if arguments.command == "backup":
         run_command(lambda settings: _backup(settings, arguments.path))
+    elif arguments.command == "shrink":
+        run_command(_shrink)
     else:
         run_command(_migrate)
 

@@ -79,13 +79,15 @@ def migrate(database: Path, migrations: list[Migration] | None = None) -> list[M
     """
     migrations = shipped_migrations() if migrations is None else migrations
     with _writing(database) as (connection, lock):
-        applied = []
+        applied: list[Migration] = []
+        worth_a_copy = _has_tables(connection)
         for migration in migrations:
             deadline = time.monotonic() + _LOCK_TIMEOUT
             with lock.held(deadline):
                 if migration.version in _check_records(connection, migrations):
                     continue
-                _keep_copy(database, connection, migration)
+                if worth_a_copy and not applied:
+                    _keep_copy(database, connection, migration)
                 with transaction(connection, database, deadline):
                     _apply(connection, migration)
                 applied.append(migration)
@@ -144,11 +146,14 @@ def _check_records(connection: Connection, migrations: list[Migration]) -> set[i
     return versions
 
 
-def _keep_copy(database: Path, connection: Connection, migration: Migration) -> None:
-    """Keep a copy beside a database that already has a schema, be it ours or not."""
+def _has_tables(connection: Connection) -> bool:
+    """Whether there is anything in the database yet, be it ours or not."""
     tables = "SELECT 1 FROM sqlite_schema WHERE name <> 'schema_migrations' LIMIT 1"
-    if connection.execute(tables).fetchone() is None:
-        return
+    return connection.execute(tables).fetchone() is not None
+
+
+def _keep_copy(database: Path, connection: Connection, migration: Migration) -> None:
+    """Keep a copy beside the database."""
     copy = database.with_name(f"{database.name}.before-{migration.version:04d}-{int(time.time())}")
     copy_into(connection, copy)
     log.info("kept a copy of the database in %s", copy)

@@ -14,6 +14,7 @@ from taskqueue.settings import Settings
 from taskqueue.store import Refusal, StoreUnavailableError, TaskStore
 from taskqueue.task import Claim, Outcome, Status
 from taskqueue_worker.execute import Ending, Run, Runs
+from taskqueue_worker.progress import Progress
 
 log = logging.getLogger("taskqueue.worker")
 
@@ -98,13 +99,15 @@ class Slot:
 
     async def _process(self, claim: Claim) -> None:
         log.info("processing task", extra=task_fields(claim.id, claim.action, attempt=claim.attempt))
-        self.run = self._runs[claim.id, claim.attempt] = Run(claim, self._settings)
+        progress = Progress(claim, self._store)
+        self.run = self._runs[claim.id, claim.attempt] = Run(claim, self._settings, progress.tell)
         giving_back = asyncio.get_running_loop().call_later(self._settings.give_back_after, self._give_back)
         try:
             try:
                 ending = await self.run.ending()
             finally:
                 del self._runs[claim.id, claim.attempt]
+            await progress.flush()
             await until_stored(lambda: self._record(claim, ending), "an outcome")
         finally:
             giving_back.cancel()

@@ -46,13 +46,15 @@ class Run:
     or not.
     """
 
-    def __init__(self, claim: Claim, settings: Settings) -> None:
+    def __init__(
+        self, claim: Claim, settings: Settings, tell_progress: Callable[[str], None] = lambda progress: None
+    ) -> None:
         self.claim = claim
         self.timeout = settings.task_timeout if claim.timeout is None else claim.timeout / 1000
         #: On the monotonic clock.
         self.deadline = time.monotonic() + self.timeout
         self._settings = settings
-        self._context = TaskContext(claim.id, claim.action, claim.attempt)
+        self._context = TaskContext(claim.id, claim.action, claim.attempt, _tell_progress=tell_progress)
         self._interrupted: Outcome | None = None
         self._abandoned = asyncio.Event()
         self._handler: asyncio.Future[Any] | None = None

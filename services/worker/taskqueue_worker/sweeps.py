@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 
 from taskqueue.broker import Broker, BrokerError, BrokerState
 from taskqueue.dispatch import mark, publish
+from taskqueue.logs import task_fields
 from taskqueue.retry import backoff
 from taskqueue.settings import Settings
 from taskqueue.store import StoreUnavailableError, TaskStore
@@ -114,8 +115,8 @@ async def rescue_worker(settings: Settings, store: TaskStore, worker: str, beat:
         error=error_json("WorkerLost", f"worker lost: {worker} stopped beating"),
         backoff=lambda failures: backoff(failures, base=settings.retry_base, cap=settings.retry_cap),
     )
-    for id, status in rescued or ():
-        log.warning("task rescued", extra={"task_id": id, "status": status, "worker": worker})
+    for claim, status in rescued or ():
+        log.warning("task rescued", extra=task_fields(claim.id, claim.action, status=status, worker=worker))
     return len(rescued or ())
 
 

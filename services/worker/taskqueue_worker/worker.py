@@ -2,12 +2,13 @@
 
 import asyncio
 import contextlib
+import json
 import logging
 import os
 import socket
 import uuid
 
-from taskqueue.actions import HandlersError, load_handlers
+from taskqueue.actions import HandlersError, describe_actions, load_handlers
 from taskqueue.broker import Broker, BrokerState
 from taskqueue.dispatch import requeue_when_the_queue_was_lost
 from taskqueue.process import FatalError
@@ -17,6 +18,7 @@ from taskqueue.task import Outcome
 from taskqueue_worker.consume import Slot, until_stored
 from taskqueue_worker.execute import GRACE, Runs
 from taskqueue_worker.heartbeat import BEATS_PER_LEASE, Heartbeat
+from taskqueue_worker.retention import PRUNE_INTERVAL, Retention
 from taskqueue_worker.sweeps import Reconciler, Relay, Rescuer, beat_interval, repeat
 
 log = logging.getLogger("taskqueue.worker")
@@ -43,6 +45,7 @@ async def work(settings: Settings, store: TaskStore, broker: Broker, stop: async
         consumers=settings.consumers,
         prefetch=settings.prefetch,
         started_at=now_ms(),
+        actions=json.dumps(describe_actions()),
     )
     runs: Runs = {}
     slots: list[Slot] = []
@@ -62,6 +65,7 @@ async def work(settings: Settings, store: TaskStore, broker: Broker, stop: async
                 repeat(settings.reconcile_after / 4, Reconciler(settings, store, broker).reconcile)
             ),
             asyncio.create_task(requeue_when_the_queue_was_lost(store, broker)),
+            asyncio.create_task(repeat(PRUNE_INTERVAL, Retention(settings, store).prune)),
         ]
         log.info("worker started", extra={"worker": me.id, "actions": ",".join(actions)})
         stopping = asyncio.create_task(stop.wait())

@@ -1,10 +1,31 @@
--- Every statement on the tasks, attempts and workers tables. Each `-- name:` is used by one function of
--- `transitions.py` or `reads.py`. An UPDATE that changes a status names the statuses that it may leave:
+-- Every statement on the tables but those of pages, which `find.py` makes. Each `-- name:` is used by one
+-- function of `transitions.py`, `many.py` or `reader.py`. An UPDATE that changes a status names the statuses that it may leave:
 -- no row changed means that somebody else was first.
 
 -- name: submit
-INSERT INTO tasks (id, action, payload, created_at, run_at, priority, max_attempts, timeout, dispatch_id, dispatch_until)
-VALUES (:id, :action, :payload, :created_at, :run_at, :priority, :max_attempts, :timeout, :dispatch_id, :dispatch_until);
+INSERT INTO tasks (
+    id, action, payload, created_at, run_at, priority, max_attempts, timeout, tags, dispatch_id, dispatch_until
+)
+VALUES (
+    :id, :action, :payload, :created_at, :run_at, :priority, :max_attempts, :timeout, :tags,
+    :dispatch_id, :dispatch_until
+)
+RETURNING seq;
+
+-- name: tag
+INSERT INTO task_tags (tag, task_seq) VALUES (:tag, :seq);
+
+-- name: idempotent_answer
+SELECT fingerprint, answer FROM idempotency_keys WHERE key = :key AND created_at > :expired;
+
+-- name: keep_answer
+INSERT INTO idempotency_keys (key, fingerprint, answer, created_at)
+VALUES (:key, :fingerprint, :answer, :now)
+ON CONFLICT (key) DO UPDATE SET
+    fingerprint = excluded.fingerprint, answer = excluded.answer, created_at = excluded.created_at;
+
+-- name: amend_answer
+UPDATE idempotency_keys SET answer = :answer WHERE key = :key AND fingerprint = :fingerprint;
 
 -- name: mark_queued
 UPDATE tasks SET status = 'queued', queued_at = :now, dispatch_id = NULL, dispatch_until = NULL
@@ -26,7 +47,7 @@ RETURNING id, dispatch_id, payload, priority;
 -- A pending task with a dispatch id was due when it was published, whatever the clock says now.
 UPDATE tasks
 SET status = 'running', attempt = attempt + 1, worker_id = :worker,
-    queued_at = NULL, dispatch_id = NULL, dispatch_until = NULL
+    queued_at = NULL, dispatch_id = NULL, dispatch_until = NULL, progress = NULL
 WHERE id = :id AND (status = 'queued' OR (status = 'pending' AND (run_at <= :now OR dispatch_id IS NOT NULL)))
 RETURNING seq, attempt, action, payload, failures, max_attempts, timeout;
 
@@ -78,12 +99,43 @@ WHERE id = :id AND status IN ('pending', 'queued');
 -- name: ask_to_cancel
 UPDATE tasks SET cancel_requested = 1 WHERE id = :id AND status = 'running';
 
+-- name: rerun
+UPDATE tasks
+SET status = 'pending', run_at = :now, failures = 0, cancel_requested = 0, error = NULL, processed_at = NULL
+WHERE id = :id AND status IN ('failed', 'cancelled');
+
+-- name: delete
+DELETE FROM tasks WHERE id = :id AND status IN ('completed', 'failed', 'cancelled');
+
+-- name: tell_progress
+UPDATE tasks SET progress = :progress
+WHERE id = :id AND status = 'running' AND attempt = :attempt AND worker_id = :worker;
+
+-- name: prune_tasks
+DELETE FROM tasks WHERE seq IN (
+    SELECT seq FROM tasks WHERE status = :status AND processed_at < :before ORDER BY processed_at LIMIT :limit
+) AND status IN ('completed', 'failed', 'cancelled');
+
+-- name: prune_events
+DELETE FROM events WHERE seq IN (SELECT seq FROM events WHERE at < :before ORDER BY at LIMIT :limit);
+
+-- name: prune_idempotency_keys
+DELETE FROM idempotency_keys WHERE key IN (
+    SELECT key FROM idempotency_keys WHERE created_at < :before ORDER BY created_at LIMIT :limit
+);
+
+-- name: prune_minute_counts
+DELETE FROM minute_counts WHERE minute < :before / 60000;
+
+-- name: prune_minute_times
+DELETE FROM minute_times WHERE minute < :before / 60000;
+
 -- name: status
 SELECT status FROM tasks WHERE id = :id;
 
 -- name: beat
-INSERT INTO workers (id, host, pid, consumers, prefetch, started_at, last_seen)
-VALUES (:worker, :host, :pid, :consumers, :prefetch, :started_at, :now)
+INSERT INTO workers (id, host, pid, consumers, prefetch, actions, started_at, last_seen)
+VALUES (:worker, :host, :pid, :consumers, :prefetch, :actions, :started_at, :now)
 ON CONFLICT (id) DO UPDATE SET beat = beat + 1, last_seen = :now;
 
 -- name: cancels_asked
@@ -104,22 +156,72 @@ DELETE FROM workers WHERE id = :worker;
 
 -- name: get
 SELECT id, action, payload, status, result, error, created_at, run_at, processed_at,
-       priority, attempt, failures, max_attempts, timeout, cancel_requested
+       priority, attempt, failures, max_attempts, timeout, cancel_requested, tags, progress
 FROM tasks WHERE id = :id;
+
+-- name: page
+-- `:seqs` is a JSON array.
+SELECT seq, id, action, payload, status, result, error, created_at, run_at, processed_at,
+       priority, attempt, failures, max_attempts, timeout, cancel_requested, tags, progress
+FROM tasks WHERE seq IN (SELECT value FROM json_each(:seqs)) ORDER BY seq DESC;
+
+-- name: id_of
+SELECT id FROM tasks WHERE seq = :seq;
 
 -- name: attempts_of
 SELECT number, worker_id AS worker, started_at, ended_at, outcome, error
 FROM attempts WHERE task_seq = (SELECT seq FROM tasks WHERE id = :id) ORDER BY number;
 
--- name: newest
-SELECT id, action, payload, status, result, error, created_at, run_at, processed_at,
-       priority, attempt, failures, max_attempts, timeout, cancel_requested
-FROM tasks ORDER BY seq DESC LIMIT :limit;
+-- name: none_created_since_below
+SELECT min(range) * 1000 AS seq FROM created_ranges WHERE last >= :at;
 
--- name: newest_with_status
-SELECT id, action, payload, status, result, error, created_at, run_at, processed_at,
-       priority, attempt, failures, max_attempts, timeout, cancel_requested
-FROM tasks WHERE status = :status ORDER BY seq DESC LIMIT :limit;
+-- name: none_created_before_from
+SELECT (max(range) + 1) * 1000 AS seq FROM created_ranges WHERE first < :at;
+
+-- name: events_after
+SELECT seq, at, task_id, action, tags, status, attempt, progress
+FROM events WHERE seq > :after ORDER BY seq LIMIT :limit;
+
+-- name: end_event
+SELECT max(seq) AS seq FROM events
+WHERE task_id = :id AND status IN ('completed', 'failed', 'cancelled') AND progress IS NULL;
+
+-- name: first_event
+SELECT min(seq) AS seq FROM events;
+
+-- name: last_event
+SELECT seq FROM sqlite_sequence WHERE name = 'events';
+
+-- name: data_version
+PRAGMA data_version;
+
+-- name: status_counts
+SELECT status, tasks FROM status_counts;
+
+-- name: oldest_waiting
+-- `pending` and due, or `queued`; by the index of each.
+SELECT min(run_at) AS run_at FROM (
+    SELECT min(run_at) AS run_at FROM tasks WHERE status = 'pending' AND priority = 8 AND run_at <= :now
+    UNION ALL
+    SELECT min(run_at) FROM tasks WHERE status = 'pending' AND priority = 4 AND run_at <= :now
+    UNION ALL
+    SELECT min(run_at) FROM tasks WHERE status = 'pending' AND priority = 0 AND run_at <= :now
+    UNION ALL
+    SELECT run_at FROM (SELECT run_at FROM tasks WHERE status = 'queued' ORDER BY seq LIMIT 1)
+);
+
+-- name: minute_counts
+SELECT minute, action, what, tasks FROM minute_counts WHERE minute >= :since;
+
+-- name: minute_times
+SELECT action, what, bound, sum(attempts) AS attempts FROM minute_times
+WHERE minute >= :since GROUP BY action, what, bound ORDER BY action, what, bound;
+
+-- name: workers
+SELECT id, host, pid, consumers, prefetch, actions, started_at, last_seen FROM workers ORDER BY started_at;
+
+-- name: running
+SELECT id, action, attempt, worker_id AS worker FROM tasks WHERE worker_id IS NOT NULL;
 
 -- name: schema_version
 SELECT max(version) AS version FROM schema_migrations;

@@ -1,52 +1,39 @@
 """TaskStore: what the other processes do with tasks, one verb a transition. SQLite holds the truth."""
 
 import contextlib
-import time
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import aiosqlite
 
 from taskqueue.message import Priority
 from taskqueue.store import transitions
-from taskqueue.store.queries import QUERIES
+from taskqueue.store.clock import now_ms, to_ms
+from taskqueue.store.many import ManyTasks
+from taskqueue.store.reader import Reader
 from taskqueue.store.schema import check_schema
-from taskqueue.store.sqlite import (
-    Connection,
-    IntegrityError,
-    Row,
-    StoreUnavailableError,
-    connect,
-    translated_errors,
-)
-from taskqueue.store.transitions import Refusal
+from taskqueue.store.sqlite import Connection, IntegrityError, StoreUnavailableError, connect
+from taskqueue.store.transitions import IdempotentRequest, Refusal, Replay
 from taskqueue.store.writer import Writer
-from taskqueue.task import Attempt, Claim, Dispatch, NewTask, Outcome, Status, Task
+from taskqueue.task import Claim, Dispatch, NewTask, Outcome, Status
 
-#: Rows changed in one transaction by verbs over many: short enough that other writers don't notice.
-_SLICE = 500
 _PRIORITIES = tuple(sorted(Priority, reverse=True))
 
 
-def now_ms() -> int:
-    """Unix time in milliseconds."""
-    return time.time_ns() // 1_000_000
-
-
-class TaskStore:
-    """The tasks, in one SQLite file shared by all processes.
+class TaskStore(ManyTasks, Reader):
+    """The tasks, in one SQLite file shared by all processes: the verbs of one task, of many, and what can be read.
 
     Verbs raise StoreUnavailableError when the file can't be read or written now; nothing is then stored.
     A verb that finds its guard unmet changes nothing and says so in what it returns.
     """
 
-    def __init__(self, path: Path, writer: Writer, reader: aiosqlite.Connection, clock: Callable[[], int]) -> None:
-        self._path = path
-        self._write = writer.write
-        self._reader = reader
-        self._now = clock
+    def __init__(
+        self, path: Path, writer: Writer, connection: aiosqlite.Connection, clock: Callable[[], int]
+    ) -> None:
+        Reader.__init__(self, path, connection)
+        ManyTasks.__init__(self, writer, clock)
 
     @classmethod
     @contextlib.asynccontextmanager
@@ -83,8 +70,39 @@ class TaskStore:
             dispatch_id: where the caller publishes it itself, the id of that publish.
             lease: seconds during which no relay publishes it then.
         """
-        until = None if dispatch_id is None else self._now() + _ms(lease)
+        until = None if dispatch_id is None else self._now() + to_ms(lease)
         await self._write(lambda db: transitions.submit(db, task, dispatch_id, until))
+
+    async def submit_all(
+        self,
+        tasks: Sequence[tuple[NewTask, str | None]],
+        *,
+        lease: float,
+        request: IdempotentRequest | None = None,
+        answer: str = "",
+    ) -> Replay | None:
+        """Store new tasks as `pending`, all or none, each with the id of the publish that the caller will do.
+
+        Args:
+            lease: seconds during which no relay publishes those that have one.
+            request: stores nothing where its key was used before, and tells that; else keeps `answer` for it.
+        """
+
+        def write(db: Connection) -> Replay | None:
+            now = self._now()
+            if request:
+                if replay := transitions.find_answer(db, request):
+                    return replay
+                transitions.keep_answer(db, request, answer, now)
+            for task, dispatch_id in tasks:
+                transitions.submit(db, task, dispatch_id, None if dispatch_id is None else now + to_ms(lease))
+            return None
+
+        return await self._write(write)
+
+    async def amend_answer(self, request: IdempotentRequest, answer: str) -> None:
+        """Keep another answer for a request: what its client was really told."""
+        await self._write(lambda db: transitions.amend_answer(db, request, answer))
 
     async def mark_queued(self, id: str, dispatch_id: str) -> bool:
         """`pending` → `queued`: the broker has confirmed the publish `dispatch_id`."""
@@ -99,24 +117,8 @@ class TaskStore:
             token: new for each call; it becomes part of the dispatch ids.
         """
         return await self._write(
-            lambda db: transitions.lease_due(db, _PRIORITIES, limit, _ms(lease), token, self._now())
+            lambda db: transitions.lease_due(db, _PRIORITIES, limit, to_ms(lease), token, self._now())
         )
-
-    async def requeue(self, *, queued_for: float = 0) -> int:
-        """`queued` → `pending`, for tasks that have been queued for at least `queued_for` seconds.
-
-        Returns:
-            how many there were.
-        """
-        now = self._now()
-        before = now - _ms(queued_for)
-        count, after = 0, 0
-        while True:
-            changed = await self._write(partial(_requeue_slice, after, before, now))
-            count += len(changed)
-            if len(changed) < _SLICE:
-                return count
-            after = max(changed)
 
     # One attempt
 
@@ -143,7 +145,7 @@ class TaskStore:
 
         def write(db: Connection) -> Status | None:
             now = self._now()
-            return transitions.retry(db, claim, outcome, error, now + _ms(delay), now)
+            return transitions.retry(db, claim, outcome, error, now + to_ms(delay), now)
 
         return await self._write(write)
 
@@ -164,80 +166,14 @@ class TaskStore:
         """
         return await self._write(lambda db: transitions.cancel(db, id, self._now()))
 
-    # Workers
+    async def rerun(self, id: str) -> bool:
+        """`failed` or `cancelled` → `pending`: a new run, with all its attempts. False: it is neither."""
+        return await self._write(lambda db: transitions.rerun(db, id, self._now()))
 
-    async def rescue(
-        self, worker: str, beat: int, *, error: str, backoff: Callable[[int], float]
-    ) -> list[tuple[str, Status]] | None:
-        """`running` → `pending` or `failed` for the tasks of a lost worker, and forget it.
+    async def delete(self, id: str) -> bool:
+        """Delete a final task, with its attempts. False: it isn't final, or there is none."""
+        return await self._write(lambda db: transitions.delete(db, id))
 
-        Args:
-            beat: the counter that stood still; a worker that has beaten since is left alone (None).
-            error: JSON text for the attempts.
-            backoff: seconds to wait after that many failures.
-        """
-
-        def write(db: Connection) -> list[tuple[str, Status]] | None:
-            now = self._now()
-            return transitions.rescue(db, worker, beat, error, lambda n: now + _ms(backoff(n)), now)
-
-        return await self._write(write)
-
-    async def retire_worker(self, worker: str) -> int:
-        """Release what a worker that stops still has running, and forget it."""
-        return await self._write(lambda db: transitions.retire_worker(db, worker, self._now()))
-
-    async def worker_beats(self) -> dict[str, int]:
-        """Each known worker's beat counter."""
-        return {row["id"]: row["beat"] for row in await self._read("worker_beats")}
-
-    # Reading
-
-    async def get(self, id: str) -> Task | None:
-        """The task, if there is one."""
-        rows = await self._read("get", id=id)
-        return _task(rows[0]) if rows else None
-
-    async def attempts_of(self, id: str) -> list[Attempt]:
-        """The task's attempts, oldest first."""
-        return [_attempt(row) for row in await self._read("attempts_of", id=id)]
-
-    async def newest(self, *, limit: int, status: Status | None = None) -> list[Task]:
-        """The tasks accepted last, newest first."""
-        if status is None:
-            rows = await self._read("newest", limit=limit)
-        else:
-            rows = await self._read("newest_with_status", limit=limit, status=status)
-        return [_task(row) for row in rows]
-
-    async def schema_version(self) -> int:
-        """The schema's version; shows that the store can be read."""
-        [row] = await self._read("schema_version")
-        return int(row["version"] or 0)
-
-    async def _read(self, query: str, **values: Any) -> list[Row]:
-        with translated_errors(self._path):
-            # One call on the connection's thread: nothing of it outlives a caller that is cancelled.
-            rows: Iterable[Row] = await self._reader.execute_fetchall(QUERIES[query], values)
-            return list(rows)
-
-
-def _requeue_slice(after: int, before: int, now: int, db: Connection) -> list[int]:
-    return transitions.requeue(db, after, before, _SLICE, now)
-
-
-def _task(row: Row) -> Task:
-    columns = dict(row)
-    columns["status"] = Status(columns["status"])
-    columns["cancel_requested"] = bool(columns["cancel_requested"])
-    return Task(**columns)
-
-
-def _attempt(row: Row) -> Attempt:
-    columns = dict(row)
-    columns["outcome"] = columns["outcome"] and Outcome(columns["outcome"])
-    return Attempt(**columns)
-
-
-def _ms(seconds: float) -> int:
-    return round(seconds * 1000)
+    async def tell_progress(self, claim: Claim, progress: str) -> bool:
+        """Store how far a running task has come, as JSON text. False: the claim is no longer its worker's."""
+        return await self._write(lambda db: transitions.tell_progress(db, claim, progress))

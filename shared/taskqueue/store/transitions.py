@@ -4,6 +4,7 @@
 Times are Unix milliseconds.
 """
 
+import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from enum import Enum, auto
@@ -33,11 +34,52 @@ class WorkerInfo:
     consumers: int
     prefetch: int
     started_at: int
+    #: JSON text, `[{"name", "arguments"}]`: what it can run.
+    actions: str = "[]"
+
+
+@dataclass(frozen=True, slots=True)
+class IdempotentRequest:
+    """A request that may be sent again. `fingerprint` tells whether it is the same one."""
+
+    key: str
+    fingerprint: str
+    #: Unix milliseconds; a key kept before that is forgotten.
+    expired: int
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """What an idempotent request found: its key was used before. `answer` is JSON text."""
+
+    answer: str
+    same_request: bool
 
 
 def submit(db: Connection, task: NewTask, dispatch_id: str | None, dispatch_until: int | None) -> None:
-    lease = {"dispatch_id": dispatch_id, "dispatch_until": dispatch_until}
-    db.execute(QUERIES["submit"], asdict(task) | lease)
+    values = asdict(task) | {
+        "tags": json.dumps(task.tags),
+        "dispatch_id": dispatch_id,
+        "dispatch_until": dispatch_until,
+    }
+    seq = db.execute(QUERIES["submit"], values).fetchone()["seq"]
+    for tag in task.tags:
+        db.execute(QUERIES["tag"], {"tag": tag, "seq": seq})
+
+
+def find_answer(db: Connection, request: IdempotentRequest) -> Replay | None:
+    row = db.execute(QUERIES["idempotent_answer"], {"key": request.key, "expired": request.expired}).fetchone()
+    return row and Replay(row["answer"], row["fingerprint"] == request.fingerprint)
+
+
+def keep_answer(db: Connection, request: IdempotentRequest, answer: str, now: int) -> None:
+    values = {"key": request.key, "fingerprint": request.fingerprint, "answer": answer, "now": now}
+    db.execute(QUERIES["keep_answer"], values)
+
+
+def amend_answer(db: Connection, request: IdempotentRequest, answer: str) -> None:
+    values = {"key": request.key, "fingerprint": request.fingerprint, "answer": answer}
+    db.execute(QUERIES["amend_answer"], values)
 
 
 def mark_queued(db: Connection, id: str, dispatch_id: str, now: int) -> bool:
@@ -66,8 +108,7 @@ def lease_due(
 def claim(db: Connection, id: str, worker: str, now: int) -> Claim | Refusal:
     row = db.execute(QUERIES["claim"], {"id": id, "worker": worker, "now": now}).fetchone()
     if row is None:
-        known = db.execute(QUERIES["status"], {"id": id}).fetchone()
-        return Refusal.NOT_CLAIMABLE if known else Refusal.UNKNOWN
+        return Refusal.NOT_CLAIMABLE if status_of(db, id) else Refusal.UNKNOWN
     columns = dict(row)
     seq = columns.pop("seq")
     db.execute(QUERIES["start_attempt"], {"seq": seq, "attempt": columns["attempt"], "worker": worker, "now": now})
@@ -118,8 +159,29 @@ def cancel(db: Connection, id: str, now: int) -> Status | None:
     if _changed(db, "cancel_waiting", id=id, now=now):
         return Status.CANCELLED
     _changed(db, "ask_to_cancel", id=id)
+    return status_of(db, id)
+
+
+def rerun(db: Connection, id: str, now: int) -> bool:
+    return _changed(db, "rerun", id=id, now=now)
+
+
+def delete(db: Connection, id: str) -> bool:
+    return _changed(db, "delete", id=id)
+
+
+def tell_progress(db: Connection, claim: Claim, progress: str) -> bool:
+    return _changed(db, "tell_progress", **_fence(claim), progress=progress)
+
+
+def status_of(db: Connection, id: str) -> Status | None:
     row = db.execute(QUERIES["status"], {"id": id}).fetchone()
     return Status(row["status"]) if row else None
+
+
+def prune(db: Connection, what: str, before: int, limit: int, status: Status | None = None) -> int:
+    values = {"before": before, "limit": limit, "status": status}
+    return db.execute(QUERIES[f"prune_{what}"], values).rowcount
 
 
 def beat(db: Connection, worker: WorkerInfo, now: int) -> list[tuple[str, int]]:
@@ -136,11 +198,11 @@ def rescue(
     error: str,
     retry_at: Callable[[int], int],
     now: int,
-) -> list[tuple[str, Status]] | None:
+) -> list[tuple[Claim, Status]] | None:
     row = db.execute(QUERIES["worker_beat"], {"worker": worker}).fetchone()
     if row is None or row["beat"] != beat:
         return None
-    rescued: list[tuple[str, Status]] = []
+    rescued: list[tuple[Claim, Status]] = []
     for columns in db.execute(QUERIES["claims_of"], {"worker": worker}).fetchall():
         lost = Claim(**columns)
         failures = lost.failures + 1
@@ -150,7 +212,7 @@ def rescue(
             status = fail(db, lost, Outcome.WORKER_LOST, error, now)
         if status is None:
             raise AssertionError("a claim read in this transaction is still its worker's")
-        rescued.append((lost.id, status))
+        rescued.append((lost, status))
     db.execute(QUERIES["forget_worker"], {"worker": worker})
     return rescued
 

@@ -38,12 +38,22 @@ WORKERS = st.sampled_from(["a", "b"])
 PRIORITIES = (8, 4, 0)
 
 RECORD = """
-CREATE TABLE recordings (task TEXT, status TEXT);
+CREATE TABLE recordings (task TEXT, status TEXT, run INTEGER);
+CREATE TABLE runs (task TEXT PRIMARY KEY, run INTEGER);
 CREATE TABLE changes (task TEXT, source TEXT, target TEXT);
 CREATE TRIGGER record AFTER UPDATE OF status ON tasks
 WHEN NEW.status IN ('completed', 'failed', 'cancelled')
 BEGIN
-    INSERT INTO recordings VALUES (NEW.id, NEW.status);
+    INSERT INTO recordings VALUES (NEW.id, NEW.status, (SELECT run FROM runs WHERE task = NEW.id));
+END;
+CREATE TRIGGER note_run AFTER UPDATE OF status ON tasks
+WHEN OLD.status IN ('completed', 'failed', 'cancelled')
+BEGIN
+    UPDATE runs SET run = run + 1 WHERE task = NEW.id;
+END;
+CREATE TRIGGER note_delete AFTER DELETE ON tasks
+BEGIN
+    INSERT INTO changes VALUES (OLD.id, OLD.status, NULL);
 END;
 CREATE TRIGGER note_change AFTER UPDATE OF status ON tasks
 BEGIN
@@ -52,6 +62,7 @@ END;
 CREATE TRIGGER note_submit AFTER INSERT ON tasks
 BEGIN
     INSERT INTO changes VALUES (NEW.id, NULL, NEW.status);
+    INSERT INTO runs VALUES (NEW.id, 1);
 END;
 """
 
@@ -78,7 +89,11 @@ class ModelTask:
     queued_at: int | None = None
     processed_at: int | None = None
     cancel_requested: bool = False
+    progress: str | None = None
     attempts: list[ModelAttempt] = field(default_factory=list)
+    #: How each run of it ended: the last one is the present one's, if that has ended.
+    outcomes: list[str] = field(default_factory=list)
+    runs: int = 1
 
     def claimable(self, now: int) -> bool:
         published = self.dispatch_id is not None
@@ -97,6 +112,7 @@ class ModelTask:
         self.worker = self.dispatch_id = self.dispatch_until = self.queued_at = None
         if status in FINAL:
             self.processed_at = now
+            self.outcomes.append(status)
 
     def end(self, outcome: str, status: str, now: int, *, failed: bool = False) -> str:
         """End the attempt; a cancel that was asked wins over all but a result."""
@@ -126,6 +142,11 @@ STEPS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
     "ends_as_it_should": {"back": BACK, "verb": ENDINGS, "delay": DELAY, "cancel": st.booleans()},
     "ends_during_a_later_attempt": {"back": BACK, "verb": ENDINGS, "delay": DELAY, "cancel": st.booleans()},
     "is_cancelled": {"back": BACK},
+    "tells_its_progress": {"back": BACK, "fraction": st.integers(0, 9)},
+    "is_run_again": {"back": BACK},
+    "is_run_again_as_it_should": {"back": BACK},
+    "is_deleted": {"back": BACK},
+    "is_deleted_as_it_should": {"back": BACK, "status": st.sampled_from(sorted(FINAL))},
     "is_rescued_as_it_should": {"back": BACK, "cancel": st.booleans()},
     "worker_beats_or_goes": {
         "worker": WORKERS,
@@ -157,7 +178,8 @@ class Lifecycle(RuleBasedStateMachine):
         self.claims: list[Claim] = []
         self.publishes: list[tuple[str, str]] = []
         self.number = 0
-        self.recorded: dict[str, str] = {}
+        #: Tasks that were deleted, as they were.
+        self.gone: dict[str, ModelTask] = {}
         self.highest_attempt: Counter[str] = Counter()
 
     def teardown(self) -> None:
@@ -175,7 +197,7 @@ class Lifecycle(RuleBasedStateMachine):
         self.db.execute("DELETE FROM changes")
         self.db.execute("COMMIT")
         for source, target in changes:
-            taken = Edge(source and Status(source), Status(target), edge or verb)
+            taken = Edge(source and Status(source), target and Status(target), edge or verb)
             assert taken in TRANSITIONS, taken
             type(self).taken.add(taken)
         return result
@@ -210,11 +232,15 @@ class Lifecycle(RuleBasedStateMachine):
         if any(task.status == "queued" for task in open_tasks):
             steps += ["requeues", "is_cancelled"]
         if self.model:
-            steps += ["is_claimed", "is_cancelled"]
+            steps += ["is_claimed", "is_cancelled", "is_run_again", "is_deleted"]
+        if len(open_tasks) < 3 and self.final_tasks("failed", "cancelled"):
+            steps += ["is_run_again_as_it_should"]
+        if self.final_tasks(*FINAL):
+            steps += ["is_deleted_as_it_should"]
         if self.workers and any(task.claimable(self.now) for task in open_tasks):
             steps += ["is_claimed_as_it_should"] * 3
         if self.claims:
-            steps += ["ends"]
+            steps += ["ends", "tells_its_progress"]
         if self.held():
             steps += ["ends_as_it_should"] * 3 + ["is_rescued_as_it_should"]
         if self.zombies():
@@ -258,7 +284,7 @@ class Lifecycle(RuleBasedStateMachine):
     def confirms(self, back: int) -> None:
         """At once, late, or a second time."""
         id, dispatch_id = latest(self.publishes, back)
-        task = self.model[id]
+        task = self.known(id)
         right = task.status == "pending" and task.dispatch_id == dispatch_id
         assert self.run("mark_queued", id, dispatch_id, self.now) == right
         if right:
@@ -287,6 +313,7 @@ class Lifecycle(RuleBasedStateMachine):
         task.attempts.append(ModelAttempt(worker))
         task.move("running", self.now)
         task.worker = worker
+        task.progress = None
         expected = new_task(id)
         assert claim == Claim(
             id, len(task.attempts), worker, "act", expected.payload, task.failures, task.max_attempts, None
@@ -314,13 +341,17 @@ class Lifecycle(RuleBasedStateMachine):
         held = self.held()
         ids = {claim.id for claim in held}
         old = [claim for claim in self.claims if claim.id in ids and claim not in held]
-        return sorted(old, key=lambda claim: self.model[claim.id].worker == claim.worker)
+        return sorted(old, key=lambda claim: self.known(claim.id).worker == claim.worker)
 
     def held(self) -> list[Claim]:
-        return [claim for claim in self.claims if self.model[claim.id].held_by(claim)]
+        return [claim for claim in self.claims if self.known(claim.id).held_by(claim)]
+
+    def known(self, id: str) -> ModelTask:
+        """A task that there is, or was: its claims and publishes may come late."""
+        return self.model.get(id) or self.gone[id]
 
     def end(self, claim: Claim, verb: str, delay: int) -> None:
-        task = self.model[claim.id]
+        task = self.known(claim.id)
         held = task.held_by(claim)
         expected: str | None = None
         match verb:
@@ -344,6 +375,46 @@ class Lifecycle(RuleBasedStateMachine):
                     expected = task.end("shutdown", "pending", self.now)
                     task.run_at = self.now if expected == "pending" else task.run_at
         assert result == expected
+
+    def tells_its_progress(self, back: int, fraction: int) -> None:
+        claim = latest(self.claims, back)
+        task = self.known(claim.id)
+        held = task.held_by(claim)
+        progress = f'{{"fraction":0.{fraction}}}'
+        assert self.run("tell_progress", claim, progress) == held
+        if held:
+            task.progress = progress
+
+    def is_run_again(self, back: int) -> None:
+        self.rerun(latest(list(self.model), back))
+
+    def is_run_again_as_it_should(self, back: int) -> None:
+        self.rerun(latest(self.final_tasks("failed", "cancelled"), back))
+
+    def rerun(self, id: str) -> None:
+        task = self.model[id]
+        right = task.status in {"failed", "cancelled"}
+        assert self.run("rerun", id, self.now) == right
+        if right:
+            task.move("pending", self.now)
+            task.run_at, task.failures, task.processed_at, task.cancel_requested = self.now, 0, None, False
+            task.runs += 1
+
+    def is_deleted(self, back: int) -> None:
+        self.delete(latest(list(self.model), back))
+
+    def is_deleted_as_it_should(self, back: int, status: str) -> None:
+        if tasks := self.final_tasks(status):
+            self.delete(latest(tasks, back))
+
+    def delete(self, id: str) -> None:
+        right = self.model[id].status in FINAL
+        assert self.run("delete", id) == right
+        if right:
+            self.gone[id] = self.model.pop(id)
+
+    def final_tasks(self, *statuses: str) -> list[str]:
+        return [task.id for task in self.model.values() if task.status in statuses]
 
     def is_cancelled(self, back: int) -> None:
         self.cancel(latest(list(self.model), back))
@@ -399,7 +470,10 @@ class Lifecycle(RuleBasedStateMachine):
                         task.run_at = self.now + 1_000 * task.failures
                     expected.append((task.id, status))
             del self.workers[worker]
-        assert rescued == expected or sorted(rescued) == sorted(expected or [])
+        if expected is None:
+            assert rescued is None
+        else:
+            assert sorted((claim.id, status) for claim, status in rescued) == sorted(expected)
 
     def retire(self, worker: str) -> None:
         count = self.run("retire_worker", worker, self.now, edge="release")
@@ -445,12 +519,16 @@ class Lifecycle(RuleBasedStateMachine):
         assert dict(map(tuple, self.db.execute("SELECT id, beat FROM workers"))) == self.workers
 
     @invariant()
-    def each_final_status_is_recorded_once_and_never_changes(self) -> None:
-        recordings = [tuple(row) for row in self.db.execute("SELECT task, status FROM recordings")]
-        assert len(recordings) == len(dict(recordings))
-        assert dict(recordings) == {id: task.status for id, task in self.model.items() if task.status in FINAL}
-        assert dict(recordings) | self.recorded == dict(recordings)
-        self.recorded = dict(recordings)
+    def the_outcome_of_each_run_is_recorded_once_and_never_changes(self) -> None:
+        recordings = [tuple(row) for row in self.db.execute("SELECT task, run, status FROM recordings")]
+        runs = [(task, run) for task, run, _ in recordings]
+        assert len(runs) == len(set(runs))
+        tasks = self.model | self.gone
+        assert sorted(recordings) == sorted(
+            (task.id, run, outcome) for task in tasks.values() for run, outcome in enumerate(task.outcomes, 1)
+        )
+        for task in tasks.values():
+            assert len(task.outcomes) == task.runs - (task.status not in FINAL)
 
 
 def test_no_history_leaves_the_lifecycle_or_records_an_outcome_twice(tmp_path: Path) -> None:

@@ -240,7 +240,8 @@ def test_a_second_migrate_job_waits_for_the_first(fresh: Path, folder: Path) -> 
     applied = [int(process.communicate(timeout=60)[0]) for process in processes]
     assert sum(applied) == 2
     assert stored(fresh, "SELECT count(*) AS n FROM things") == [{"n": 300_000}]
-    assert len(copies(fresh)) == 1
+    # The one that saw a fresh file keeps none; another may apply the second migration, and keeps one.
+    assert len(copies(fresh)) <= 1
 
 
 # Files that are not what they should be
@@ -377,7 +378,7 @@ def test_a_damaged_database_exits_1_with_one_line(fresh: Path) -> None:
     connection = looking(fresh)
     connection.execute(
         "INSERT INTO workers WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 5000) "
-        "SELECT 'w' || i, 'h', 1, 1, 1, 1, 1, 0 FROM n"
+        "SELECT 'w' || i, 'h', 1, 1, 1, 1, 1, 0, '[]' FROM n"
     )
     connection.close()
     with fresh.open("r+b") as file:

@@ -42,7 +42,7 @@ def insert(connection: Connection, table: str, row: dict[str, Any]) -> None:
 
 @pytest.fixture
 def worker(connection: Connection) -> None:
-    connection.execute("INSERT INTO workers VALUES ('w', 'host', 1, 2, 5, 0, 0, 0)")
+    connection.execute("INSERT INTO workers VALUES ('w', 'host', 1, 2, 5, 0, 0, 0, '[]')")
 
 
 @pytest.mark.usefixtures("worker")
@@ -192,7 +192,9 @@ async def test_a_missing_file_is_refused_with_what_to_run(tmp_path: Path) -> Non
 
 async def test_an_empty_file_is_refused_with_what_to_run(tmp_path: Path) -> None:
     (tmp_path / "tasks.db").touch()
-    assert "schema missing, needed is 1: run taskqueue-migrate" in await refusal(tmp_path / "tasks.db")
+    assert f"schema missing, needed is {SCHEMA_VERSION}: run taskqueue-migrate" in await refusal(
+        tmp_path / "tasks.db"
+    )
 
 
 async def test_an_older_schema_is_refused_with_what_to_run(database: Path, connection: Connection) -> None:

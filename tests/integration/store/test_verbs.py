@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from tests.integration.store.given import NOON, Clock, beat, claimed, new_task, stored
 
-from taskqueue.store import Refusal, StoreUnavailableError, TaskStore
+from taskqueue.store import Filter, Refusal, StoreUnavailableError, TaskStore
+from taskqueue.store.schema import SCHEMA_VERSION
 from taskqueue.task import Attempt, Claim, Outcome, Status, Task
 
 ERROR = '{"type":"ValueError"}'
@@ -62,6 +63,8 @@ async def test_a_submitted_task_is_pending_and_complete(store: TaskStore) -> Non
         max_attempts=7,
         timeout=1500,
         cancel_requested=False,
+        tags=(),
+        progress=None,
     )
     assert await store.attempts_of("t") == []
 
@@ -239,11 +242,11 @@ async def test_tasks_queued_before_the_clock_was_set_back_become_pending(
 
 
 async def test_any_number_of_tasks_becomes_pending(store: TaskStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("taskqueue.store.store._SLICE", 3)
+    monkeypatch.setattr("taskqueue.store.many._SLICE", 3)
     for n in range(10):
         await queued(store, str(n))
     assert await store.requeue() == 10
-    assert {task.status for task in await store.newest(limit=100)} == {Status.PENDING}
+    assert {task.status for task in (await store.find(limit=100)).tasks} == {Status.PENDING}
 
 
 async def test_only_queued_tasks_become_pending(store: TaskStore, unchanged: Callable[[], object]) -> None:
@@ -542,6 +545,7 @@ async def test_each_beat_raises_the_workers_counter(store: TaskStore, database: 
         "started_at": NOON,
         "last_seen": NOON + 5,
         "beat": 1,
+        "actions": "[]",
     }
 
 
@@ -552,7 +556,10 @@ async def test_a_lost_workers_tasks_are_rescued_and_it_is_forgotten(store: TaskS
     clock.move(7)
     failures: list[int] = []
     rescued = await store.rescue("w", 0, error=ERROR, backoff=lambda n: failures.append(n) or 2.5)
-    assert sorted(rescued or []) == [("last", Status.FAILED), ("t", Status.PENDING)]
+    assert sorted((claim.id, status) for claim, status in rescued or []) == [
+        ("last", Status.FAILED),
+        ("t", Status.PENDING),
+    ]
     assert failures == [1]
     task, last = await task_of(store), await task_of(store, "last")
     assert (task.status, task.run_at, task.failures, task.error) == (Status.PENDING, NOON + 2507, 1, ERROR)
@@ -566,13 +573,15 @@ async def test_a_lost_workers_tasks_are_rescued_and_it_is_forgotten(store: TaskS
 async def test_a_rescue_counts_all_failures_so_far(store: TaskStore) -> None:
     await store.retry(await running(store, max_attempts=2), Outcome.ERROR, ERROR, delay=0)
     await claimed(store)
-    assert await store.rescue("w", 0, error=ERROR, backoff=lambda _: 0) == [("t", Status.FAILED)]
+    [(claim, status)] = await store.rescue("w", 0, error=ERROR, backoff=lambda _: 0) or []
+    assert (claim.id, status) == ("t", Status.FAILED)
 
 
 async def test_a_lost_workers_task_is_cancelled_where_that_was_asked(store: TaskStore) -> None:
     await running(store)
     await store.cancel("t")
-    assert await store.rescue("w", 0, error=ERROR, backoff=lambda _: 0) == [("t", Status.CANCELLED)]
+    [(claim, status)] = await store.rescue("w", 0, error=ERROR, backoff=lambda _: 0) or []
+    assert (claim.id, status) == ("t", Status.CANCELLED)
     assert (await store.attempts_of("t"))[0].outcome is Outcome.CANCELLED
 
 
@@ -590,7 +599,8 @@ async def test_a_worker_that_has_beaten_since_is_not_rescued(
 
 async def test_a_worker_is_rescued_once(store: TaskStore) -> None:
     await running(store)
-    assert await store.rescue("w", 0, error=ERROR, backoff=lambda _: 0) == [("t", Status.PENDING)]
+    [(claim, status)] = await store.rescue("w", 0, error=ERROR, backoff=lambda _: 0) or []
+    assert (claim.id, status) == ("t", Status.PENDING)
     assert await store.rescue("w", 0, error=ERROR, backoff=lambda _: 0) is None
 
 
@@ -619,8 +629,8 @@ async def test_a_retired_workers_tasks_are_released_and_it_is_forgotten(store: T
 async def test_the_newest_tasks_come_newest_first(store: TaskStore) -> None:
     for n in range(5):
         await store.submit(new_task(str(n), created_at=NOON - n))
-    assert [task.id for task in await store.newest(limit=3)] == ["4", "3", "2"]
-    assert [task.id for task in await store.newest(limit=99)] == ["4", "3", "2", "1", "0"]
+    assert [task.id for task in (await store.find(limit=3)).tasks] == ["4", "3", "2"]
+    assert [task.id for task in (await store.find(limit=99)).tasks] == ["4", "3", "2", "1", "0"]
 
 
 @pytest.mark.parametrize("status", Status)
@@ -632,7 +642,8 @@ async def test_the_newest_tasks_of_a_status_are_told(store: TaskStore, status: S
     await store.fail(await running(store, "failed"), Outcome.ERROR, ERROR)
     await store.submit(new_task("cancelled"))
     await store.cancel("cancelled")
-    assert [task.id for task in await store.newest(limit=10, status=status)] == [status]
+    page = await store.find(Filter(statuses=frozenset({status})), limit=10)
+    assert [task.id for task in page.tasks] == [status]
 
 
 async def test_a_read_sees_what_was_written_before(store: TaskStore) -> None:
@@ -642,4 +653,4 @@ async def test_a_read_sees_what_was_written_before(store: TaskStore) -> None:
 
 
 async def test_the_schemas_version_can_be_read(store: TaskStore) -> None:
-    assert await store.schema_version() == 1
+    assert await store.schema_version() == SCHEMA_VERSION

@@ -500,7 +500,7 @@ async def test_a_database_damaged_under_a_running_store_is_told_as_that(database
         file.write(b"\xa5" * (size // 2))
     async with TaskStore.open(database, write_timeout=5) as store:
         with pytest.raises(StoreError, match="restore a backup"):
-            await store.newest(limit=1000)
+            await store.find(limit=1000)
         with pytest.raises(StoreError, match="restore a backup"):
             await store._write(lambda db: db.execute("UPDATE tasks SET action = 'other'"))
     assert can_write_at_once(database)
@@ -513,10 +513,10 @@ async def test_a_cancelled_read_does_not_harm_the_next(store: TaskStore) -> None
     for n in range(300):
         await store.submit(new_task(str(n)))
     for _ in range(20):
-        reading = asyncio.create_task(store.newest(limit=300))
+        reading = asyncio.create_task(store.find(limit=300))
         await begun()
         reading.cancel()
-    assert len(await store.newest(limit=300)) == 300
+    assert len((await store.find(limit=300)).tasks) == 300
 
 
 async def test_reads_do_not_wait_for_a_writer(store: TaskStore, database: Path) -> None:

@@ -1,0 +1,33 @@
+"""`POST /tasks/cancel`, `/tasks/retry` and `/tasks/delete`: act on all tasks that fit a filter."""
+
+from aiohttp import web
+
+from taskqueue.store.many import APPLIES_TO, Verb
+from taskqueue_api.bodies import read_json
+from taskqueue_api.keys import STORE
+from taskqueue_api.models import BulkBody
+
+
+async def cancel_all(request: web.Request) -> web.Response:
+    """Cancel those that wait, and ask running ones to stop."""
+    return await _act(request, "cancel")
+
+
+async def retry_all(request: web.Request) -> web.Response:
+    """Run failed and cancelled ones again."""
+    return await _act(request, "retry")
+
+
+async def delete_all(request: web.Request) -> web.Response:
+    """Forget final ones."""
+    return await _act(request, "delete")
+
+
+async def _act(request: web.Request, verb: Verb) -> web.Response:
+    body = read_json(BulkBody, await request.read())
+    store, wanted = request.app[STORE], body.to_store()
+    if body.dry_run:
+        count = await store.count(wanted, APPLIES_TO[verb])
+    else:
+        count = await store.apply_to_all(verb, wanted, await store.first_page(wanted))
+    return web.json_response({"count": count, "dry_run": body.dry_run})

@@ -1,0 +1,112 @@
+"""`GET /openapi.json`, and `GET /docs`: a page to browse it, which asks no other host for anything."""
+
+import functools
+import hashlib
+import importlib.metadata
+import json
+from pathlib import Path
+from typing import Any
+
+from aiohttp import ETag, web
+
+#: Swagger UI's own files are served as they come in this package; its code is not imported.
+_PACKAGE, _FOLDER = "flask-swagger-ui", "flask_swagger_ui/dist"
+
+#: Its links are relative, so that they hold behind a proxy's prefix, too.
+_PAGE = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>taskqueue API</title>
+<link rel="icon" type="image/png" href="docs/favicon-32x32.png">
+<link rel="stylesheet" href="docs/swagger-ui.css">
+</head>
+<body>
+<div id="page"></div>
+<script src="docs/swagger-ui-bundle.js"></script>
+<script src="docs/start.js"></script>
+</body>
+</html>
+"""
+_START = """SwaggerUIBundle({
+  url: "openapi.json",
+  dom_id: "#page",
+  deepLinking: true,
+  validatorUrl: null,
+  defaultModelsExpandDepth: 0,
+  displayRequestDuration: true,
+});
+"""
+
+_SCRIPT = "text/javascript; charset=utf-8"
+
+#: What the page loads, by name.
+FILES = {
+    "swagger-ui-bundle.js": _SCRIPT,
+    "start.js": _SCRIPT,
+    "swagger-ui.css": "text/css; charset=utf-8",
+    "favicon-32x32.png": "image/png",
+}
+
+#: Nothing but what this host serves, and the small pictures inside its style sheet.
+_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+
+
+class File:
+    """What is served as it is, until the API is another version."""
+
+    def __init__(self, body: bytes, content_type: str, **headers: str) -> None:
+        self._body = body
+        self._headers = {"Content-Type": content_type, "X-Content-Type-Options": "nosniff"} | headers
+        self._tag = ETag(hashlib.blake2b(body, digest_size=12).hexdigest())
+
+    def answer(self, request: web.Request) -> web.Response:
+        """The file; 304 where the client has it already."""
+        known = any(tag.value in {self._tag.value, "*"} for tag in request.if_none_match or ())
+        answer = web.Response(status=304) if known else web.Response(body=self._body, headers=self._headers)
+        answer.etag = self._tag
+        answer.headers["Cache-Control"] = "no-cache"  # which means: ask whether it has changed
+        return answer
+
+
+class Docs:
+    """The document, the page and its files, read once."""
+
+    def __init__(self, document: dict[str, Any]) -> None:
+        self.document = File(json.dumps(document, ensure_ascii=False).encode(), "application/json")
+        self.page = File(_PAGE.encode(), "text/html; charset=utf-8", **{"Content-Security-Policy": _POLICY})
+        self.files = {
+            name: File(_START.encode() if name == "start.js" else _shipped(name), content_type)
+            for name, content_type in FILES.items()
+        }
+
+
+DOCS = web.AppKey("docs", Docs)
+
+
+async def openapi(request: web.Request) -> web.Response:
+    """`GET /openapi.json`: what this API can do, for programs."""
+    return request.app[DOCS].document.answer(request)
+
+
+async def page(request: web.Request) -> web.Response:
+    """`GET /docs`: the same for people."""
+    return request.app[DOCS].page.answer(request)
+
+
+async def file(request: web.Request) -> web.Response:
+    """`GET /docs/{file}`: what the page loads."""
+    found = request.app[DOCS].files.get(request.match_info["file"])
+    if found is None:
+        raise web.HTTPNotFound
+    return found.answer(request)
+
+
+@functools.cache
+def _shipped(name: str) -> bytes:
+    package = importlib.metadata.distribution(_PACKAGE)
+    return Path(str(package.locate_file(f"{_FOLDER}/{name}"))).read_bytes()

@@ -1,0 +1,172 @@
+"""`GET /events` and `GET /tasks/{id}/events`: server-sent events, as the HTML standard has them."""
+
+import asyncio
+import contextlib
+import json
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from taskqueue.store import StoreError
+from taskqueue.task import FINAL, Event, Task
+from taskqueue_api.bodies import read_query
+from taskqueue_api.errors import bad_request
+from taskqueue_api.keys import STORE, WATCHER
+from taskqueue_api.models import EventFilter
+from taskqueue_api.tasks import existing_task
+
+log = logging.getLogger("taskqueue.api")
+
+#: Seconds between two comments that keep an idle connection open.
+HEARTBEAT = 15
+#: Seconds that a reader has to take what was sent; a slower one is dropped, and may resume.
+SLOW = 10
+
+
+async def all_events(request: web.Request) -> web.StreamResponse:
+    """`GET /events`: every change of the tasks that fit a filter."""
+    query = read_query(EventFilter, request.query)
+
+    def wanted(event: Event) -> bool:
+        return (
+            (not query.status or event.status in query.status)
+            and (query.action is None or event.action == query.action)
+            and (query.tag is None or query.tag in event.tags)
+        )
+
+    start = await _start(request)
+    stream = await _open(request)
+    if start.lost and not await _send(request, stream, _format("reset", start.after, {})):
+        return stream
+    await _follow(request, stream, start.after, wanted)
+    return stream
+
+
+async def task_events(request: web.Request) -> web.StreamResponse:
+    """`GET /tasks/{id}/events`: where a task stands, and its changes until it is final."""
+    # In this order: what happens to the task once it was read is an event after the start.
+    start = await _start(request)
+    task = await existing_task(request)
+    if start.resumed and task.status in FINAL:
+        end = await request.app[STORE].end_event(task.id)
+        if end is None or end <= start.after:
+            return web.Response(status=204)  # tells an EventSource to stop
+    stream = await _open(request)
+    if not start.resumed:
+        text = _format("status", start.after, _state(task))
+        if start.lost:
+            text = _format("reset", start.after, {}) + text
+        if not await _send(request, stream, text) or task.status in FINAL:
+            return stream
+    await _follow(request, stream, start.after, lambda event: event.task_id == task.id, until_final=True)
+    return stream
+
+
+@dataclass(frozen=True, slots=True)
+class _Start:
+    """Where a stream starts: with the first event after this one."""
+
+    after: int
+    #: The client has seen everything up to here.
+    resumed: bool
+    #: The client named an event after which some are no longer kept, or that is none of ours.
+    lost: bool
+
+
+async def _start(request: web.Request) -> _Start:
+    named = _last_event_id(request)
+    first, last = await request.app[STORE].event_range()
+    if named is not None and first - 1 <= named <= last:
+        return _Start(named, resumed=True, lost=False)
+    return _Start(last, resumed=False, lost=named is not None)
+
+
+async def _follow(
+    request: web.Request,
+    stream: web.StreamResponse,
+    after: int,
+    wanted: Callable[[Event], bool],
+    *,
+    until_final: bool = False,
+) -> None:
+    clock = asyncio.get_running_loop().time
+    sent = clock()
+    try:
+        async with contextlib.aclosing(request.app[WATCHER].follow(after, HEARTBEAT)) as batches:
+            async for events in batches:
+                chosen = [event for event in events if wanted(event)]
+                text = "".join(_format(_kind(event), event.seq, _change(event)) for event in chosen)
+                # Also where there is much that this client doesn't want.
+                if not events or (not chosen and clock() - sent >= HEARTBEAT):
+                    text = ": heartbeat\n\n"
+                if text:
+                    sent = clock()
+                    if not await _send(request, stream, text):
+                        return
+                if until_final and any(event.status in FINAL for event in chosen):
+                    return
+    except StoreError as error:
+        # The answer has begun: all that can be done is to end it, so that the client resumes.
+        log.warning("a stream of events ends: %s", error)
+
+
+async def _open(request: web.Request) -> web.StreamResponse:
+    stream = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"})
+    await stream.prepare(request)
+    return stream
+
+
+async def _send(request: web.Request, stream: web.StreamResponse, text: str) -> bool:
+    """False: the reader has gone, or was too slow and is dropped."""
+    try:
+        async with asyncio.timeout(SLOW):
+            await stream.write(text.encode())
+    except (TimeoutError, ConnectionError):
+        # Without this, the end of the answer would wait for the reader, too.
+        if request.transport:
+            request.transport.abort()
+        return False
+    return True
+
+
+def _last_event_id(request: web.Request) -> int | None:
+    text = request.headers.get("Last-Event-ID")
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) < 19):
+        raise bad_request("Last-Event-ID: not one of ours")
+    return int(text)
+
+
+def _kind(event: Event) -> str:
+    return "status" if event.progress is None else "progress"
+
+
+def _change(event: Event) -> dict[str, object]:
+    return {
+        "id": event.task_id,
+        "action": event.action,
+        "tags": event.tags,
+        "status": event.status,
+        "attempt": event.attempt,
+        "at": event.at / 1000,
+        "progress": event.progress and json.loads(event.progress),
+    }
+
+
+def _state(task: Task) -> dict[str, object]:
+    return {
+        "id": task.id,
+        "action": task.action,
+        "tags": task.tags,
+        "status": task.status,
+        "attempt": task.attempt,
+        "at": (task.processed_at or task.created_at) / 1000,
+        "progress": task.progress and json.loads(task.progress),
+    }
+
+
+def _format(kind: str, seq: int, data: dict[str, object]) -> str:
+    return f"event: {kind}\nid: {seq}\ndata: {json.dumps(data)}\n\n"

@@ -1,0 +1,127 @@
+"""Examples for the OpenAPI document. Tests send those of requests, and hold answers against those of answers."""
+
+from typing import Any
+
+ID = "01a2043a-b7c0-71dd-b05f-f2d70b6d4bd4"
+OTHER_ID = "01a2043a-c2f8-7a3e-8d8c-5b0f4f0f7b11"
+WORKER = "6f1c2d0e9a4b4f6c8d7e5a3b1c0d9e8f"
+
+UPPERCASE = {"action": "uppercase", "data": {"text": "hello world"}}
+WITH_OPTIONS = {
+    "action": "resize",
+    "data": {"image": "/images/7.png", "width": 400},
+    "delay": 60,
+    "priority": "high",
+    "max_attempts": 5,
+    "timeout": 30,
+    "tags": ["images", "customer-7"],
+}
+BATCH = {"tasks": [UPPERCASE, {"action": "sum", "data": {"numbers": [1, 2, 3]}, "priority": "low"}]}
+LINES = '{"action": "uppercase", "data": {"text": "hello"}}\n{"action": "sum", "data": {"numbers": [1, 2]}}\n'
+
+ACCEPTED = {"id": ID, "status": "queued"}
+ACCEPTED_BATCH = {"tasks": [ACCEPTED, {"id": OTHER_ID, "status": "queued"}], "count": 2}
+
+TASK: dict[str, Any] = {
+    "id": ID,
+    "action": "uppercase",
+    "payload": {
+        "id": ID,
+        "action": "uppercase",
+        "data": {"text": "hello world"},
+        "created_at": 1795341600.123,
+    },
+    "status": "completed",
+    "result": {"output": "HELLO WORLD"},
+    "error": None,
+    "progress": None,
+    "tags": [],
+    "created_at": 1795341600.123,
+    "run_at": 1795341600.123,
+    "processed_at": 1795341600.157,
+    "priority": "normal",
+    "attempt": 1,
+    "failures": 0,
+    "max_attempts": 3,
+    "timeout": None,
+    "cancel_requested": False,
+}
+WHOLE_TASK = TASK | {
+    "attempts": [
+        {
+            "number": 1,
+            "worker": WORKER,
+            "started_at": 1795341600.149,
+            "ended_at": 1795341600.157,
+            "outcome": "ok",
+            "error": None,
+        }
+    ]
+}
+PAGE = {"tasks": [TASK], "count": 1, "next": "MTMuMC5hMWIyYzNkNGU1ZjY"}
+
+STREAM = f"""event: status
+id: 7
+data: {{"id": "{ID}", "action": "resize", "tags": ["images"], "status": "running", "attempt": 1, \
+"at": 1795341600.149, "progress": null}}
+
+event: progress
+id: 8
+data: {{"id": "{ID}", "action": "resize", "tags": ["images"], "status": "running", "attempt": 1, \
+"at": 1795341600.9, "progress": {{"fraction": 0.4, "message": "resizing"}}}}
+
+: heartbeat
+
+"""
+
+_TIMES = {"p50": 0.025, "p95": 0.12}
+STATS = {
+    "tasks": {"pending": 0, "queued": 2, "running": 1, "completed": 120, "failed": 3, "cancelled": 0},
+    "oldest_waiting": 0.8,
+    "minutes": [
+        {"at": 1795341540, "accepted": 60, "completed": 59, "failed": 1, "cancelled": 0},
+        {"at": 1795341600, "accepted": 12, "completed": 10, "failed": 0, "cancelled": 0},
+    ],
+    "wait": _TIMES,
+    "run": _TIMES,
+    "actions": {
+        "uppercase": {
+            "accepted": 72,
+            "completed": 69,
+            "failed": 1,
+            "cancelled": 0,
+            "wait": _TIMES,
+            "run": _TIMES,
+        }
+    },
+}
+WORKERS = {
+    "workers": [
+        {
+            "id": WORKER,
+            "host": "worker-1",
+            "pid": 7,
+            "started_at": 1795341000.5,
+            "last_seen": 1795341600.1,
+            "consumers": 2,
+            "prefetch": 5,
+            "running": [{"id": ID, "action": "uppercase", "attempt": 1}],
+        }
+    ],
+    "count": 1,
+}
+ACTIONS = {
+    "actions": [
+        {
+            "name": "uppercase",
+            "arguments": {
+                "type": "object",
+                "properties": {"text": {"type": "string"}},
+                "required": ["text"],
+                "additionalProperties": False,
+            },
+            "workers": 1,
+        }
+    ],
+    "count": 1,
+}

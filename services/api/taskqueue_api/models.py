@@ -1,0 +1,170 @@
+"""What clients send: request bodies and query strings, as models that validate and describe them.
+
+Times are in Unix seconds, spans in seconds.
+"""
+
+import re
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    model_validator,
+)
+from pydantic.config import JsonDict
+from pydantic_core import PydanticCustomError
+
+from taskqueue.settings import MAX_TIMEOUT
+from taskqueue.store import Filter
+from taskqueue.store.clock import to_ms
+from taskqueue.task import Status
+
+#: The end of the year 9999, in Unix seconds.
+_LATEST = 253_402_300_799
+
+#: No control characters, and none that end a line.
+_ONE_LINE = re.compile(r"^[^\u0000-\u001f\u007f-\u009f\u2028\u2029]*$")
+
+
+def _one_line(text: str) -> str:
+    if not _ONE_LINE.fullmatch(text):
+        raise PydanticCustomError("one_line", "must not contain control characters")
+    return text
+
+
+def _distinct(tags: list[str]) -> list[str]:
+    if len(set(tags)) < len(tags):
+        raise PydanticCustomError("distinct", "must not name a tag twice")
+    return tags
+
+
+def _integral(value: object) -> object:
+    """In JSON, 3.0 is an integer, too."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+#: What the validators check is told to the schema beside them, so that it refuses what they refuse.
+_SCHEMA_OF_ONE_LINE = Field(json_schema_extra={"pattern": _ONE_LINE.pattern})
+_SCHEMA_OF_DISTINCT = Field(json_schema_extra={"uniqueItems": True})
+
+ActionName = Annotated[
+    str, StringConstraints(min_length=1, max_length=200), AfterValidator(_one_line), _SCHEMA_OF_ONE_LINE
+]
+Tag = Annotated[
+    str, StringConstraints(min_length=1, max_length=64), AfterValidator(_one_line), _SCHEMA_OF_ONE_LINE
+]
+Time = Annotated[float, Field(ge=0, le=_LATEST)]
+Attempts = Annotated[int, Field(ge=1, le=100), BeforeValidator(_integral)]
+
+
+_TELL_ONE_TIME: JsonDict = {
+    "not": {
+        "required": ["run_at", "delay"],
+        "properties": {"run_at": {"type": "number"}, "delay": {"type": "number"}},
+    }
+}
+
+
+class SubmitBody(BaseModel):
+    """A task to be run."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, json_schema_extra=_TELL_ONE_TIME)
+
+    action: ActionName = Field(description="Name of the action to run.")
+    data: dict[str, Any] = Field(default_factory=dict, description="The action's arguments.")
+    run_at: Time | None = Field(None, description="Not to be started before this time.")
+    delay: Time | None = Field(None, description="Not to be started within this span from now.")
+    priority: Literal["high", "normal", "low"] = Field("normal", description="Which of the waiting go first.")
+    max_attempts: Attempts | None = Field(None, description="Attempts until the task has failed.")
+    timeout: float | None = Field(None, ge=0.001, le=MAX_TIMEOUT, description="How long an attempt may take.")
+    tags: Annotated[list[Tag], AfterValidator(_distinct), _SCHEMA_OF_DISTINCT] = Field(
+        default_factory=list, max_length=10, description="To find it by."
+    )
+
+    @model_validator(mode="after")
+    def _one_time(self) -> Self:
+        if self.run_at is not None and self.delay is not None:
+            raise PydanticCustomError("one_time", "run_at and delay exclude each other")
+        return self
+
+
+#: Tasks in a batch at most.
+BATCH_LIMIT = 1000
+
+
+class BatchBody(BaseModel):
+    """Tasks to be accepted together, all or none."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    tasks: list[SubmitBody] = Field(min_length=1, max_length=BATCH_LIMIT, description="At most 1,000.")
+
+
+class EventFilter(BaseModel):
+    """Which events: those that fit all that is given."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    # Strictly, a status would have to be one of Python's: no JSON is.
+    status: list[Annotated[Status, Field(strict=False)]] = Field(
+        default_factory=list, max_length=len(Status), description="With one of these statuses."
+    )
+    action: ActionName | None = Field(None, description="With this action.")
+    tag: Tag | None = Field(None, description="With this tag.")
+
+
+class TaskFilter(EventFilter):
+    """Which tasks: those that fit all that is given."""
+
+    created_after: Time | None = Field(None, description="Accepted at this time or later.")
+    created_before: Time | None = Field(None, description="Accepted before this time.")
+
+    def to_store(self) -> Filter:
+        """The same in the store's terms."""
+        return Filter(
+            statuses=frozenset(self.status),
+            action=self.action,
+            tag=self.tag,
+            created_after=None if self.created_after is None else to_ms(self.created_after),
+            created_before=None if self.created_before is None else to_ms(self.created_before),
+        )
+
+
+class ListQuery(TaskFilter):
+    """The query string of `GET /tasks`."""
+
+    limit: int = Field(100, ge=1, le=1000, description="How many tasks at most.")
+    cursor: str | None = Field(None, description="The `next` of the page before.")
+
+
+def _tell_one_is_named(schema: JsonDict) -> None:
+    schema["anyOf"] = [
+        {"required": [name], "properties": {name: {"not": {"enum": [None, []]}}}}
+        for name in TaskFilter.model_fields
+    ]
+
+
+class BulkBody(TaskFilter):
+    """Which tasks to act on. At least one member must narrow them; null and [] don't."""
+
+    model_config = ConfigDict(strict=True, json_schema_extra=_tell_one_is_named)
+
+    dry_run: bool = Field(False, description="Only tell how many there are.")
+
+    @model_validator(mode="after")
+    def _names_something(self) -> Self:
+        if all(getattr(self, name) in (None, []) for name in TaskFilter.model_fields):
+            raise PydanticCustomError("no_filter", f"name at least one of {', '.join(TaskFilter.model_fields)}")
+        return self
+
+
+class StatsQuery(BaseModel):
+    """The query string of `GET /stats`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    minutes: int = Field(15, ge=1, le=1440, description="How many past minutes to tell, beside the present one.")

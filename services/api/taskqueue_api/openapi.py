@@ -1,0 +1,191 @@
+"""The OpenAPI 3.1 document, made from the route table and the models that it names."""
+
+import importlib.metadata
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from taskqueue_api.docs import FILES
+from taskqueue_api.models import BatchBody
+from taskqueue_api.operations import JSON, NDJSON, SSE, Answer, Content, Header, Operation
+
+_ABOUT = """
+A task queue. POST a task; a worker runs its action; read the result back.
+
+Times are in Unix seconds, spans in seconds. Every error is a JSON object with an `error` text. A GET also answers
+HEAD, but for the streams; a method that a path doesn't have is answered 405 with `Allow`, an unknown path 404.
+There is no authentication.
+"""
+
+_GROUPS = {
+    "Tasks": "Submit, find, wait for and act on tasks.",
+    "Bulk": "Act on all tasks that fit a filter.",
+    "Events": "Watch tasks change.",
+    "Overview": "What goes on.",
+    "Health": "For health checks.",
+    "Documentation": "This document, and a page to browse it.",
+}
+
+_PATH_PARAMETERS: dict[str, dict[str, Any]] = {
+    "id": {"description": "The task's id.", "schema": {"type": "string", "format": "uuid"}},
+    "file": {"description": "A file of the page.", "schema": {"type": "string", "enum": list(FILES)}},
+}
+
+
+def document(operations: Iterable[Operation]) -> dict[str, Any]:
+    """The document of these operations."""
+    operations = list(operations)
+    schemas = _schemas(operations)
+    paths: dict[str, dict[str, Any]] = {}
+    for operation in operations:
+        paths.setdefault(operation.path, {})[operation.method.lower()] = _operation(operation, schemas)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "taskqueue",
+            "version": importlib.metadata.version("taskqueue"),
+            "description": _ABOUT.strip(),
+            "license": {"name": "MIT", "identifier": "MIT"},
+        },
+        "tags": [{"name": name, "description": text} for name, text in _GROUPS.items()],
+        "paths": paths,
+        "components": {"schemas": schemas},
+    }
+
+
+def _schemas(operations: list[Operation]) -> dict[str, Any]:
+    """The schemas of all bodies and answers, by model."""
+    contents = [
+        content
+        for operation in operations
+        for content in (
+            *operation.body,
+            *(part for answer in operation.answers.values() for part in answer.content),
+        )
+    ]
+    models = dict.fromkeys(content.model for content in contents if content.model)
+    _, schemas = models_json_schema(
+        [(model, "validation") for model in models], ref_template="#/components/schemas/{model}"
+    )
+    return {name: _untitled(schema) for name, schema in sorted(schemas["$defs"].items())}
+
+
+def _operation(operation: Operation, schemas: dict[str, Any]) -> dict[str, Any]:
+    told: dict[str, Any] = {
+        "operationId": operation.id,
+        "tags": [operation.group],
+        "summary": operation.summary,
+    }
+    if operation.description:
+        told["description"] = operation.description
+    parameters = [
+        *(_path_parameter(name) for name in re.findall(r"{(\w+)}", operation.path)),
+        *(_query_parameters(operation.query) if operation.query else ()),
+        *({"name": header.name, "in": "header", **_header(header)} for header in operation.headers),
+    ]
+    if parameters:
+        told["parameters"] = parameters
+    if operation.body:
+        told["requestBody"] = {"required": True, "content": _contents(operation.body, schemas)}
+    told["responses"] = {
+        str(status): _answer(answer, schemas) for status, answer in sorted(operation.answers.items())
+    }
+    return told
+
+
+def _path_parameter(name: str) -> dict[str, Any]:
+    return {"name": name, "in": "path", "required": True, **_PATH_PARAMETERS[name]}
+
+
+def _query_parameters(model: type[BaseModel]) -> Iterable[dict[str, Any]]:
+    schema = _untitled(model.model_json_schema(ref_template="#/components/schemas/{model}"))
+    for name, field in schema["properties"].items():
+        description = field.pop("description")
+        if field.get("type") == "array":
+            description += " Several: given more than once, or separated by commas."
+        yield {"name": name, "in": "query", "description": description, "schema": _never_null(field)}
+
+
+def _never_null(schema: dict[str, Any]) -> dict[str, Any]:
+    """Without the null that stands for a parameter that was not given."""
+    match schema:
+        case {"anyOf": [some, {"type": "null"}], "default": None}:
+            return dict(some)
+        case _:
+            return schema
+
+
+def _answer(answer: Answer, schemas: dict[str, Any]) -> dict[str, Any]:
+    told: dict[str, Any] = {"description": answer.description}
+    if answer.headers:
+        told["headers"] = {header.name: _header(header) | {"required": header.always} for header in answer.headers}
+    if answer.content:
+        told["content"] = _contents(answer.content, schemas)
+    return told
+
+
+def _header(header: Header) -> dict[str, Any]:
+    schema = {"type": "string"} | ({"pattern": header.pattern} if header.pattern else {})
+    return {"description": header.description, "schema": schema, "example": header.example}
+
+
+def _contents(contents: Iterable[Content], schemas: dict[str, Any]) -> dict[str, Any]:
+    return {
+        content.media_type: {"schema": _schema_of(content, schemas)}
+        | ({"examples": {name: {"value": value} for name, value in content.examples.items()}})
+        for content in contents
+    }
+
+
+def _schema_of(content: Content, schemas: dict[str, Any]) -> dict[str, Any]:
+    if content.model is None:
+        return {"type": "object" if content.media_type == JSON else "string"}
+    reference = {"$ref": f"#/components/schemas/{content.model.__name__}"}
+    match content.media_type:
+        case media_type if media_type == JSON:
+            return reference
+        case media_type if media_type == NDJSON:
+            lines: dict[str, Any] = schemas[BatchBody.__name__]["properties"]["tasks"]
+            return lines | {"description": "One JSON object a line."}
+        case media_type if media_type == SSE:
+            return _event(reference)
+        case media_type:
+            raise ValueError(f"nothing says how a model describes {media_type}")
+
+
+def _event(data: dict[str, Any]) -> dict[str, Any]:
+    """One event of a stream; OpenAPI 3.2 would call it the item's schema."""
+    nothing = {"type": "object", "maxProperties": 0}
+    return {
+        "type": "object",
+        "description": "One of the events.",
+        "properties": {
+            "event": {"type": "string", "enum": ["status", "progress", "reset"]},
+            "id": {"type": "string", "pattern": "^[0-9]+$"},
+            "data": {
+                "type": "string",
+                "contentMediaType": JSON,
+                "contentSchema": {"anyOf": [data, nothing]},
+                "description": "JSON; {} of a `reset`.",
+            },
+        },
+        "required": ["event", "id", "data"],
+    }
+
+
+def _untitled(schema: Any) -> Any:
+    """Without the titles that pydantic makes from names."""
+    match schema:
+        case dict():
+            return {
+                name: _untitled(value)
+                for name, value in schema.items()
+                if not (name == "title" and isinstance(value, str))
+            }
+        case list():
+            return [_untitled(item) for item in schema]
+        case _:
+            return schema

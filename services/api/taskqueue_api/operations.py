@@ -1,0 +1,70 @@
+"""What the route table says of a route, in the terms of OpenAPI."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from aiohttp.typedefs import Handler
+from pydantic import BaseModel
+
+JSON, NDJSON, SSE = "application/json", "application/x-ndjson", "text/event-stream"
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """A header of a request or of an answer."""
+
+    name: str
+    description: str
+    example: str
+    pattern: str | None = None
+    #: Of an answer: it is always there.
+    always: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """A body in one media type."""
+
+    #: What JSON is; of NDJSON, the whole of its lines; of a stream, the data of an event.
+    model: type[BaseModel] | None
+    #: By what each one shows; as text where the media type is not JSON.
+    examples: Mapping[str, Any] = field(default_factory=dict)
+    media_type: str = JSON
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a request may be answered with one status; without content it has no body."""
+
+    description: str
+    content: tuple[Content, ...] = ()
+    headers: tuple[Header, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operation:
+    """A method of a path: what handles it, and all that a client can know of it."""
+
+    id: str
+    method: Literal["GET", "POST", "DELETE"]
+    path: str
+    handler: Handler
+    group: str
+    summary: str
+    description: str = ""
+    query: type[BaseModel] | None = None
+    headers: tuple[Header, ...] = ()
+    body: tuple[Content, ...] = ()
+    #: By status.
+    answers: Mapping[int, Answer]
+
+    @property
+    def streams(self) -> bool:
+        """Whether it answers with events, as they happen."""
+        return any(content.media_type == SSE for answer in self.answers.values() for content in answer.content)
+
+
+def answer(description: str, model: type[BaseModel], example: Any, *headers: Header) -> Answer:
+    """An answer in JSON, with an example."""
+    return Answer(description, (Content(model, {"example": example}),), headers)

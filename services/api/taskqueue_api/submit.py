@@ -1,0 +1,187 @@
+"""`POST /tasks` and `POST /tasks/batch`: tasks are made durable, then handed to the broker."""
+
+import asyncio
+import hashlib
+import json
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+from aiohttp import web
+from uuid_utils import uuid7
+
+from taskqueue.broker import BrokerState
+from taskqueue.dispatch import mark, publish
+from taskqueue.logs import task_fields
+from taskqueue.message import Message, Priority, encode
+from taskqueue.settings import Settings
+from taskqueue.store import IdempotentRequest, StoreError, now_ms
+from taskqueue.store.clock import to_ms
+from taskqueue.task import Dispatch, NewTask, Status
+from taskqueue_api.bodies import parse, read_json, read_lines, validate
+from taskqueue_api.errors import bad_request, unavailable, unprocessable
+from taskqueue_api.keys import BROKER, MARKS, SETTINGS, STORE
+from taskqueue_api.models import BATCH_LIMIT, BatchBody, SubmitBody
+from taskqueue_api.wait import preferred_wait, wait_for
+
+log = logging.getLogger("taskqueue.api")
+
+#: Characters of an Idempotency-Key at most.
+_LONGEST_KEY = 255
+
+
+@dataclass(frozen=True, slots=True)
+class _Replayed:
+    """The first answer to a request that came before."""
+
+    answer: Any
+
+
+async def submit(request: web.Request) -> web.StreamResponse:
+    """`POST /tasks`: accept one task; with `Prefer: wait`, answer it whole if it is final in time."""
+    wait = preferred_wait(request)
+    raw = await request.read()
+    task = _new_task(read_json(SubmitBody, raw), request.app[SETTINGS])
+    accepted = await _accept(request, raw, [task], batch=False)
+    replayed = isinstance(accepted, _Replayed)
+    answer = accepted.answer if isinstance(accepted, _Replayed) else _told(task, accepted[task.id])
+    final = None
+    if wait is not None:
+        try:
+            final = await wait_for(request.app, answer["id"], wait)
+        except StoreError as error:  # the task is stored, and must not be answered as if it were not
+            log.warning("a task can't be waited for: %s", error, extra={"task_id": answer["id"]})
+    response = web.json_response(final or answer, status=200 if final else 202)
+    response.headers["Location"] = f"/tasks/{answer['id']}"
+    return _marked(response, replayed=replayed, wait=wait)
+
+
+async def submit_batch(request: web.Request) -> web.StreamResponse:
+    """`POST /tasks/batch`: accept up to 1,000 tasks, all or none."""
+    settings = request.app[SETTINGS]
+    raw = await request.clone(client_max_size=settings.max_batch_bytes).read()
+    if request.content_type in {"application/x-ndjson", "application/ndjson", "application/jsonl"}:
+        body: Any = {"tasks": read_lines(raw, BATCH_LIMIT + 1)}
+    else:
+        body = parse(raw)
+        if not isinstance(body, dict):
+            raise bad_request("the body must be a JSON object")
+    items = validate(BatchBody, body, "member").tasks
+    tasks = [_new_task(item, settings, index) for index, item in enumerate(items)]
+    accepted = await _accept(request, raw, tasks, batch=True)
+    if isinstance(accepted, _Replayed):
+        return _marked(web.json_response(accepted.answer, status=202), replayed=True, wait=None)
+    return web.json_response(_told_batch(tasks, accepted), status=202)
+
+
+def _told(task: NewTask, status: Status) -> dict[str, str]:
+    return {"id": task.id, "status": status}
+
+
+def _told_batch(tasks: list[NewTask], statuses: dict[str, Status]) -> dict[str, Any]:
+    return {"tasks": [_told(task, statuses[task.id]) for task in tasks], "count": len(tasks)}
+
+
+def _marked(response: web.Response, *, replayed: bool, wait: float | None) -> web.Response:
+    if replayed:
+        response.headers["Idempotency-Replayed"] = "true"
+    if wait is not None:
+        response.headers["Preference-Applied"] = f"wait={wait:g}"
+    return response
+
+
+def _new_task(body: SubmitBody, settings: Settings, index: int | None = None) -> NewTask:
+    id, now = str(uuid7()), now_ms()
+    try:
+        payload = encode(Message(id, body.action, body.data, now / 1000))
+    except ValueError as error:
+        if index is None:
+            raise bad_request(f"data: {error}") from error
+        path = f"tasks.{index}.data"
+        detail: dict[str, str | int] = {"path": path, "error": f"{path}: {error}", "index": index}
+        raise bad_request(f"{path}: {error}", [detail]) from error
+    return NewTask(
+        id=id,
+        action=body.action,
+        payload=payload,
+        created_at=now,
+        run_at=now + to_ms(body.delay or 0) if body.run_at is None else to_ms(body.run_at),
+        priority=Priority[body.priority.upper()],
+        max_attempts=body.max_attempts or settings.max_attempts,
+        timeout=None if body.timeout is None else to_ms(body.timeout),
+        tags=tuple(body.tags),
+    )
+
+
+async def _accept(
+    request: web.Request, raw: bytes, tasks: list[NewTask], *, batch: bool
+) -> dict[str, Status] | _Replayed:
+    """Commit the tasks, then try to publish them: whatever the broker does, they are safe."""
+    app, settings, store = request.app, request.app[SETTINGS], request.app[STORE]
+    connected = app[BROKER].state is BrokerState.CONNECTED
+    dispatches = {
+        task.id: Dispatch(task.id, f"{task.id}.0", task.payload, task.priority)
+        for task in tasks
+        if connected and task.run_at <= task.created_at
+    }
+    statuses = dict.fromkeys((task.id for task in tasks), Status.PENDING)
+    key = _idempotency_key(request, raw, settings)
+
+    def answer() -> str:
+        return json.dumps(_told_batch(tasks, statuses) if batch else _told(tasks[0], statuses[tasks[0].id]))
+
+    try:
+        replay = await store.submit_all(
+            [(task, f"{task.id}.0" if task.id in dispatches else None) for task in tasks],
+            lease=settings.dispatch_lease,
+            request=key,
+            answer=answer() if key else "",
+        )
+    except StoreError as error:
+        log.warning("task refused: %s", error)
+        raise unavailable("failed to queue task") from error
+    if replay and not replay.same_request:
+        raise unprocessable("this Idempotency-Key was used for another request")
+    if replay:
+        return _Replayed(json.loads(replay.answer))
+    statuses |= await _publish_all(app, dispatches)
+    if key:
+        try:
+            await store.amend_answer(key, answer())
+        except StoreError as error:
+            log.warning("a replay will tell the task as pending: %s", error)
+    for task in tasks:
+        log.info("task accepted", extra=task_fields(task.id, task.action, status=statuses[task.id]))
+    return statuses
+
+
+async def _publish_all(app: web.Application, dispatches: dict[str, Dispatch]) -> dict[str, Status]:
+    """Those that the broker confirmed, as `queued`; their marks are written meanwhile."""
+    timeout = app[SETTINGS].publish_timeout
+    confirmed = await asyncio.gather(
+        *(publish(app[BROKER], dispatch, timeout) for dispatch in dispatches.values())
+    )
+    queued = [dispatch for dispatch, ok in zip(dispatches.values(), confirmed, strict=True) if ok]
+    for dispatch in queued:
+        marking = asyncio.create_task(mark(app[STORE], dispatch))
+        app[MARKS].add(marking)
+        marking.add_done_callback(app[MARKS].discard)
+    return {dispatch.id: Status.QUEUED for dispatch in queued}
+
+
+def _idempotency_key(request: web.Request, raw: bytes, settings: Settings) -> IdempotentRequest | None:
+    """After the IETF's draft "The Idempotency-Key HTTP Header Field": a quoted string; a bare one is taken too."""
+    header = request.headers.getall("Idempotency-Key", [])
+    if not header:
+        return None
+    key = header[0].strip()
+    if len(key) > 1 and key[0] == key[-1] == '"':
+        key = key[1:-1]
+    if len(header) > 1 or not key or len(key) > _LONGEST_KEY or not key.isprintable() or not key.isascii():
+        raise bad_request(f"Idempotency-Key: one key of 1 to {_LONGEST_KEY} printable ASCII characters")
+    content = b"\n".join([request.path.encode(), request.content_type.encode(), raw])
+    return IdempotentRequest(
+        key=key,
+        fingerprint=hashlib.sha256(content).hexdigest(),
+        expired=now_ms() - to_ms(settings.idempotency_keep),
+    )

@@ -1,0 +1,136 @@
+"""The verbs that change many tasks: in slices, so that other writers are never held up for long."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Literal
+
+from taskqueue.store import transitions
+from taskqueue.store.clock import to_ms
+from taskqueue.store.find import Cursor, Filter, narrow, page_query
+from taskqueue.store.queries import QUERIES
+from taskqueue.store.sqlite import Connection
+from taskqueue.store.writer import Writer
+from taskqueue.task import FINAL, Claim, Status
+
+#: Rows changed in one transaction: about 50 ms of work at most.
+_SLICE = 500
+
+#: A bulk verb, and the statuses that it applies to.
+Verb = Literal["cancel", "retry", "delete"]
+APPLIES_TO: dict[Verb, frozenset[Status]] = {
+    "cancel": frozenset(Status) - FINAL,
+    "retry": frozenset({Status.FAILED, Status.CANCELLED}),
+    "delete": FINAL,
+}
+
+
+#: What is pruned by its age.
+Kept = Literal["tasks", "events", "idempotency_keys", "minute_counts", "minute_times"]
+
+
+class ManyTasks:
+    """Verbs over many tasks. They raise as those of `TaskStore` do; slices committed before that stay."""
+
+    def __init__(self, writer: Writer, clock: Callable[[], int]) -> None:
+        self._write = writer.write
+        self._now = clock
+
+    async def requeue(self, *, queued_for: float = 0) -> int:
+        """`queued` → `pending`, for tasks that have been queued for at least `queued_for` seconds.
+
+        Returns:
+            how many there were.
+        """
+        now = self._now()
+        before = now - to_ms(queued_for)
+        count, after = 0, 0
+        while True:
+            changed = await self._write(partial(_requeue_slice, after, before, now))
+            count += len(changed)
+            if len(changed) < _SLICE:
+                return count
+            after = max(changed)
+
+    async def apply_to_all(self, verb: Verb, filter: Filter, cursor: Cursor) -> int:
+        """Cancel, rerun or delete the tasks that fit a filter and that the verb applies to.
+
+        Args:
+            cursor: the first page's: tasks accepted later are left alone.
+
+        Returns:
+            how many were changed; of running ones, how many were asked to cancel.
+        """
+        narrowed = narrow(filter, APPLIES_TO[verb])
+        count = 0
+        while narrowed:
+            changed, last = await self._write(partial(_apply_slice, verb, narrowed, cursor, self._now))
+            count += changed
+            if last is None:
+                break
+            cursor = Cursor(last, cursor.floor)
+        return count
+
+    async def prune(self, what: Kept, *, before: int, status: Status | None = None) -> int:
+        """Delete what is older than `before` (Unix milliseconds), and return how much that was.
+
+        Args:
+            status: of the tasks, a final one.
+        """
+        count = 0
+        while True:
+            deleted = await self._write(partial(_prune_slice, what, before, status))
+            count += deleted
+            if deleted < _SLICE:
+                return count
+
+    async def rescue(
+        self, worker: str, beat: int, *, error: str, backoff: Callable[[int], float]
+    ) -> list[tuple[Claim, Status]] | None:
+        """`running` → `pending` or `failed` for the tasks of a lost worker, and forget it.
+
+        Args:
+            beat: the counter that stood still; a worker that has beaten since is left alone (None).
+            error: JSON text for the attempts.
+            backoff: seconds to wait after that many failures.
+        """
+
+        def write(db: Connection) -> list[tuple[Claim, Status]] | None:
+            now = self._now()
+            return transitions.rescue(db, worker, beat, error, lambda n: now + to_ms(backoff(n)), now)
+
+        return await self._write(write)
+
+    async def retire_worker(self, worker: str) -> int:
+        """Release what a worker that stops still has running, and forget it."""
+        return await self._write(lambda db: transitions.retire_worker(db, worker, self._now()))
+
+
+def _requeue_slice(after: int, before: int, now: int, db: Connection) -> list[int]:
+    return transitions.requeue(db, after, before, _SLICE, now)
+
+
+def _prune_slice(what: Kept, before: int, status: Status | None, db: Connection) -> int:
+    return transitions.prune(db, what, before, _SLICE, status)
+
+
+def _apply_slice(
+    verb: Verb, filter: Filter, cursor: Cursor, clock: Callable[[], int], db: Connection
+) -> tuple[int, int | None]:
+    """The number of tasks changed, and the `seq` that the next slice lies below."""
+    sql, values = page_query(filter, cursor, _SLICE)
+    seqs = [row["seq"] for row in db.execute(sql, values).fetchall()]
+    changed = 0
+    for seq in seqs:
+        [row] = db.execute(QUERIES["id_of"], {"seq": seq}).fetchall()
+        changed += _apply(verb, db, row["id"], clock())
+    return changed, seqs[-1] if len(seqs) == _SLICE else None
+
+
+def _apply(verb: Verb, db: Connection, id: str, now: int) -> bool:
+    match verb:
+        case "cancel":
+            return transitions.cancel(db, id, now) is not None
+        case "retry":
+            return transitions.rerun(db, id, now)
+        case "delete":
+            return transitions.delete(db, id)

@@ -1,0 +1,139 @@
+"""What the API tells of the work of other processes, over a real RabbitMQ."""
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from tests.conformance.server import RabbitServer, free_port
+from tests.conformance.waiting import eventually
+from tests.faults.cluster import Cluster, Process
+from tests.integration import actions
+from tests.integration.system import System, quick_settings
+from tests.integration.test_submitting import overtakes
+
+from taskqueue.broker import open_broker
+
+pytestmark = pytest.mark.docker
+
+#: Seconds within which a change of another process is told: half a second, and as much for a busy machine.
+SOON = 1.0
+
+
+async def another_api(cluster: Cluster) -> tuple[Process, str]:
+    """A second API process, and its URL."""
+    port = free_port()
+    api = await cluster.start("taskqueue_api", port=port)
+    await api.says("serving on")
+    return api, f"http://127.0.0.1:{port}"
+
+
+async def statuses(response: aiohttp.ClientResponse) -> AsyncIterator[tuple[dict[str, Any], float]]:
+    """The changes of a stream, each with the time at which it came."""
+    async for line in response.content:
+        if line.startswith(b"data: "):
+            yield json.loads(line[6:]), time.time()
+
+
+async def test_a_waiter_of_one_api_is_answered_by_what_another_api_and_a_worker_did(cluster: Cluster) -> None:
+    await cluster.start_api()
+    await cluster.start_worker()
+    _, url = await another_api(cluster)
+    id = await cluster.must_submit("echo", expect=7, data={"value": 7, "seconds": 1})
+    async with cluster.http.get(f"{url}/tasks/{id}", headers={"Prefer": "wait=30"}) as response:
+        task = await response.json()
+    assert response.headers["Preference-Applied"] == "wait=30"
+    assert (task["status"], task["result"]["output"]) == ("completed", 7)
+    assert time.time() - task["processed_at"] < SOON
+    await cluster.keeps_the_promise()
+
+
+async def test_a_stream_tells_the_changes_of_all_processes_soon_and_in_order(cluster: Cluster) -> None:
+    await cluster.start_api()
+    _, url = await another_api(cluster)
+    await asyncio.gather(cluster.start_worker(), cluster.start_worker())
+    seen: dict[str, list[str]] = {}
+    late = []
+    async with cluster.http.get(f"{url}/events") as stream:
+        posting = asyncio.create_task(cluster.echo(40, concurrency=4))
+        async with asyncio.timeout(30):
+            async for change, at in statuses(stream):
+                seen.setdefault(change["id"], []).append(change["status"])
+                late.append(at - change["at"])
+                if sum(path[-1] == "completed" for path in seen.values()) == 40:
+                    break
+        await posting
+    assert seen.keys() == cluster.accepted.keys()
+    for path in seen.values():
+        # A worker may be faster than the mark of what was published.
+        assert [status for status in path if status != "queued"] == ["pending", "running", "completed"]
+        assert path.index("queued") < path.index("running") if "queued" in path else True
+    assert sorted(late)[len(late) // 2] < SOON / 2
+    assert max(late) < 2 * SOON
+    await cluster.keeps_the_promise()
+
+
+async def test_a_stream_is_resumed_at_another_api_without_loss_or_double(cluster: Cluster) -> None:
+    first = await cluster.start_api()
+    _, url = await another_api(cluster)
+    await cluster.start_worker()
+    ids: list[int] = []
+    async with cluster.http.get("/events", headers={"Last-Event-ID": "0"}) as stream:
+        await cluster.echo(20)
+        with_id = (line async for line in stream.content if line.startswith(b"id: "))
+        async with asyncio.timeout(30):
+            async for line in with_id:
+                ids.append(int(line[4:]))
+                if len(ids) == 30:
+                    break
+    await first.kill()
+    await cluster.until_final()
+    total = cluster.rows("SELECT max(seq) AS seq FROM events")[0]["seq"]
+    async with cluster.http.get(f"{url}/events", headers={"Last-Event-ID": str(ids[-1])}) as stream:
+        async with asyncio.timeout(30):
+            async for line in stream.content:
+                if line.startswith(b"id: "):
+                    ids.append(int(line[4:]))
+                    if ids[-1] == total:
+                        break
+    assert ids == [row["seq"] for row in cluster.rows("SELECT seq FROM events ORDER BY seq")]
+
+
+async def test_an_api_that_is_told_to_stop_lets_its_listeners_go(cluster: Cluster) -> None:
+    api = await cluster.start_api()
+    id = await cluster.must_submit("echo", data={"value": 1}, delay=1000)
+    waiter = asyncio.create_task(get(cluster, f"/tasks/{id}", Prefer="wait=60"))
+    async with cluster.http.get("/events") as stream:
+        await asyncio.sleep(0.3)  # the waiter's request has no other sign of having arrived
+        began = time.monotonic()
+        assert await api.stop() == 0
+        assert time.monotonic() - began < 3
+        await stream.content.read()  # to its end
+    assert (await waiter)["status"] == "pending"
+
+
+async def get(cluster: Cluster, path: str, **headers: str) -> dict[str, Any]:
+    async with cluster.http.get(path, headers=headers) as response:
+        answer: dict[str, Any] = await response.json()
+        return answer
+
+
+@pytest.fixture
+async def system(rabbit: RabbitServer, tmp_path: Path) -> AsyncIterator[System]:
+    """All in one process, but for RabbitMQ."""
+    settings = quick_settings(tmp_path, publish_timeout=10)
+    try:
+        async with System.open(settings, open_broker(rabbit.url, f"priority-{tmp_path.name}")) as system:
+            await eventually(lambda: system.broker.state == "connected")
+            yield system
+    finally:
+        actions.forget()
+
+
+async def test_a_backlog_holds_up_a_high_one_by_the_prefetched_few_only(system: System) -> None:
+    await overtakes(system, prefetched=system.settings.prefetch)
+    assert actions.notes[-1] == "low"

@@ -1,0 +1,56 @@
+"""schemathesis reads the document of a running API and sends what it makes of it: good requests, which must be
+accepted, and bad ones, which must be refused; each answer is held against the document."""
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncGenerator, AsyncIterator
+from pathlib import Path
+
+import pytest
+from tests.integration.system import System, quick_settings
+
+from taskqueue.task import Event
+from taskqueue_api.watch import Watcher
+
+FOLDER = Path(__file__).parent
+PROJECT = FOLDER.parents[2]
+
+
+@pytest.fixture
+async def system(tmp_path: Path) -> AsyncIterator[System]:
+    """With the usual limits, but for waiting."""
+    async with System.open(quick_settings(tmp_path, max_wait=0.2)) as system:
+        yield system
+
+
+@pytest.fixture
+def streams_that_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It reads answers whole: a stream ends at its first heartbeat, and is tested like the rest."""
+    follow = Watcher.follow
+
+    async def follow_while_busy(self: Watcher, after: int, heartbeat: float) -> AsyncGenerator[list[Event], None]:
+        async for news in follow(self, after, heartbeat / 100):
+            yield news
+            if not news:
+                return
+
+    monkeypatch.setattr(Watcher, "follow", follow_while_busy)
+
+
+@pytest.mark.usefixtures("streams_that_end")
+async def test_schemathesis_finds_nothing(system: System, tmp_path: Path) -> None:
+    async with system.worker():
+        schemathesis = await asyncio.create_subprocess_exec(
+            Path(sys.executable).with_name("schemathesis"),
+            f"--config-file={FOLDER / 'schemathesis.toml'}",
+            "run",
+            str(system.client.make_url("/openapi.json")),
+            cwd=tmp_path,
+            env=os.environ | {"SCHEMATHESIS_HOOKS": "tests.integration.openapi.hooks", "PYTHONPATH": str(PROJECT)},
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        output, _ = await schemathesis.communicate()
+    print(output.decode())
+    assert schemathesis.returncode == 0

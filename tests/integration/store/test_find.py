@@ -1,0 +1,242 @@
+"""Pages against a plain-Python oracle, and under load: each task that was there at the start, once."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.integration.store.given import NOON, beat, claimed, new_task, stored
+
+from taskqueue.store import Cursor, Filter, TaskStore
+from taskqueue.store.sqlite import Connection
+from taskqueue.task import NewTask, Status, Task
+from taskqueue_migrate.runner import migrate
+
+TAGS = ("red", "green", "blue")
+ACTIONS = ("a", "b", "c")
+#: More than two of the ranges by which times are found.
+COUNT = 2_500
+#: Milliseconds over which the tasks were accepted.
+SPAN = 10_000
+
+
+async def fill(store: TaskStore, tasks: list[NewTask]) -> None:
+    for start in range(0, len(tasks), 1000):
+        await store.submit_all([(task, None) for task in tasks[start : start + 1000]], lease=0)
+
+
+def motley(dice: random.Random) -> list[NewTask]:
+    """Tasks of all kinds, accepted by processes whose clocks differ, and one clock that was set back."""
+    return [
+        new_task(
+            str(n),
+            action=dice.choice(ACTIONS),
+            tags=tuple(tag for tag in TAGS if dice.random() < 0.3),
+            created_at=NOON + n * SPAN // COUNT + dice.randrange(-50, 50) - (4_000 if 1_000 < n < 1_400 else 0),
+        )
+        for n in range(COUNT)
+    ]
+
+
+def settle(db: Connection) -> None:
+    """Give the tasks statuses, in no order, as their lives would have."""
+    worker = "INSERT INTO workers VALUES ('w', 'h', 1, 1, 1, 0, 0, 0, '[]')"
+    queued = "UPDATE tasks SET status = 'queued', queued_at = 1 WHERE seq * 7919 % 6 = 1"
+    running = "UPDATE tasks SET status = 'running', worker_id = 'w' WHERE seq * 7919 % 6 = 2"
+    completed = "UPDATE tasks SET status = 'completed', processed_at = 1, result = '{}' WHERE seq * 7919 % 6 = 3"
+    failed = "UPDATE tasks SET status = 'failed', processed_at = 1, error = '{}' WHERE seq * 7919 % 6 = 4"
+    cancelled = "UPDATE tasks SET status = 'cancelled', processed_at = 1 WHERE seq * 7919 % 36 = 5"
+    for statement in (worker, queued, running, completed, failed, cancelled):
+        db.execute(statement)
+
+
+@dataclass
+class Shelf:
+    """A store that nobody changes, with its rows as the oracle reads them: newest first."""
+
+    runner: asyncio.Runner
+    store: TaskStore
+    rows: list[dict[str, Any]]
+    tags: dict[int, set[str]]
+
+    def expected(self, filter: Filter) -> list[str]:
+        return [
+            row["id"]
+            for row in self.rows
+            if (not filter.statuses or row["status"] in filter.statuses)
+            and (filter.action is None or row["action"] == filter.action)
+            and (filter.tag is None or filter.tag in self.tags.get(row["seq"], ()))
+            and (filter.created_after is None or row["created_at"] >= filter.created_after)
+            and (filter.created_before is None or row["created_at"] < filter.created_before)
+        ]
+
+    async def paged(self, filter: Filter, limit: int, max_bytes: int | None) -> list[str]:
+        found: list[str] = []
+        cursor: Cursor | None = None
+        while True:
+            page = await self.store.find(filter, limit=limit, cursor=cursor, max_bytes=max_bytes)
+            assert len(page.tasks) <= limit
+            found += [task.id for task in page.tasks]
+            if page.next is None:
+                return found
+            assert page.tasks, "a page that says that there is more has something"
+            cursor = page.next
+
+
+@pytest.fixture(scope="module")
+def shelf(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shelf]:
+    database: Path = tmp_path_factory.mktemp("shelf") / "tasks.db"
+    migrate(database)
+    with asyncio.Runner() as runner:
+        stack = AsyncExitStack()
+        store = runner.run(stack.enter_async_context(TaskStore.open(database, write_timeout=20)))
+        runner.run(fill(store, motley(random.Random(4))))
+        runner.run(store._write(settle))
+        tags: dict[int, set[str]] = {}
+        for row in stored(database, "SELECT * FROM task_tags"):
+            tags.setdefault(row["task_seq"], set()).add(row["tag"])
+        yield Shelf(runner, store, stored(database, "SELECT * FROM tasks ORDER BY seq DESC"), tags)
+        runner.run(stack.aclose())
+
+
+TIMES = st.none() | st.integers(NOON - 5_000, NOON + SPAN + 1_000)
+FILTERS = st.builds(
+    Filter,
+    statuses=st.frozensets(st.sampled_from(Status)),
+    action=st.none() | st.sampled_from([*ACTIONS, "d"]),
+    tag=st.none() | st.sampled_from([*TAGS, "pink"]),
+    created_after=TIMES,
+    created_before=TIMES,
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(filter=FILTERS, limit=st.sampled_from([1, 7, 100, 999, 1000, 1001, 5000]))
+def test_pages_have_what_fits_the_filter_newest_first(shelf: Shelf, filter: Filter, limit: int) -> None:
+    expected = shelf.expected(filter)
+    if len(expected) > 60 * limit:
+        limit = 100
+    assert shelf.runner.run(shelf.paged(filter, limit, None)) == expected
+
+
+@settings(max_examples=60, deadline=None)
+@given(filter=FILTERS, max_bytes=st.integers(0, 3_000))
+def test_pages_that_are_cut_by_their_bytes_leave_nothing_out(shelf: Shelf, filter: Filter, max_bytes: int) -> None:
+    expected = shelf.expected(filter)
+    if len(expected) > 300:
+        max_bytes += 1_000
+    assert shelf.runner.run(shelf.paged(filter, 1000, max_bytes)) == expected
+
+
+@settings(max_examples=100, deadline=None)
+@given(filter=FILTERS, statuses=st.frozensets(st.sampled_from(Status), min_size=1))
+def test_a_count_is_that_of_the_pages(shelf: Shelf, filter: Filter, statuses: frozenset[Status]) -> None:
+    wanted = filter.statuses & statuses if filter.statuses else statuses
+    expected = shelf.expected(
+        Filter(wanted, filter.action, filter.tag, filter.created_after, filter.created_before)
+    )
+    assert shelf.runner.run(shelf.store.count(filter, statuses)) == (len(expected) if wanted else 0)
+
+
+async def test_the_times_of_a_filter_include_the_first_and_leave_out_the_last(store: TaskStore) -> None:
+    await fill(store, [new_task(str(n), created_at=NOON + n) for n in range(5)])
+
+    async def found(after: int | None, before: int | None) -> str:
+        page = await store.find(Filter(created_after=after, created_before=before), limit=10)
+        return "".join(task.id for task in page.tasks)
+
+    assert await found(NOON + 2, None) == "432"
+    assert await found(None, NOON + 2) == "10"
+    assert await found(NOON + 1, NOON + 3) == "21"
+    assert await found(NOON + 2, NOON + 2) == ""
+    assert await found(NOON + 3, NOON + 1) == ""
+    assert await found(NOON + 5, None) == await found(None, NOON) == ""
+
+
+async def test_a_page_of_a_status_has_no_task_that_has_left_it_meanwhile(
+    store: TaskStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The page's tasks are found, then read: what changes in between must not be told under a wrong filter."""
+    await fill(store, [new_task(str(n)) for n in range(3)])
+    read = store._read
+
+    async def cancel_first(query: str, **values: Any) -> Any:
+        if query == "page":
+            await store.cancel("1")
+        return await read(query, **values)
+
+    monkeypatch.setattr(store, "_read", cancel_first)
+    page = await store.find(Filter(statuses=frozenset({Status.PENDING})), limit=3)
+    assert [task.id for task in page.tasks] == ["2", "0"]
+
+
+# Under load
+
+MANY = 100_000
+
+
+@pytest.fixture
+async def other(database: Path) -> AsyncIterator[TaskStore]:
+    """Another process's store."""
+    async with TaskStore.open(database, write_timeout=20) as store:
+        yield store
+
+
+async def test_paging_100000_tasks_under_load_shows_each_that_was_there_exactly_once(
+    database: Path, other: TaskStore
+) -> None:
+    async with TaskStore.open(database, write_timeout=20) as store:
+        await fill(store, [new_task(str(n), action="ab"[n % 2]) for n in range(MANY)])
+        await beat(other, "w")
+        stop = asyncio.Event()
+        done = {"added": 0, "finished": 0}
+        ids = random.Random(7).sample(range(MANY), MANY)
+
+        async def add() -> None:
+            while not stop.is_set():
+                await fill(other, [new_task(f"new {done['added'] + n}", action="a") for n in range(50)])
+                done["added"] += 50
+                await asyncio.sleep(0.01)
+
+        async def finish() -> None:
+            while not stop.is_set():
+                claim = await claimed(other, str(ids.pop()))
+                await other.complete(claim, "{}")
+                done["finished"] += 1
+                await asyncio.sleep(0.005)
+
+        async with asyncio.TaskGroup() as group:
+            group.create_task(add())
+            for _ in range(3):
+                group.create_task(finish())
+            everything, page = [], await store.find(limit=1000)
+            while True:
+                everything += page.tasks
+                if page.next is None:
+                    break
+                page = await store.find(limit=1000, cursor=page.next)
+            of_b = [task async for task in pages(store, Filter(action="b"))]
+            stop.set()
+    old = [task.id for task in everything if not task.id.startswith("new")]
+    assert len(old) == len(set(old)) == MANY
+    assert [task.id for task in of_b] == [str(n) for n in range(MANY - 1, 0, -2)]
+    # Otherwise this was no load.
+    assert done["added"] > 500
+    assert done["finished"] > 50
+
+
+async def pages(store: TaskStore, filter: Filter) -> AsyncIterator[Task]:
+    cursor = None
+    while True:
+        page = await store.find(filter, limit=1000, cursor=cursor)
+        for task in page.tasks:
+            yield task
+        if page.next is None:
+            return
+        cursor = page.next

@@ -1,0 +1,179 @@
+"""How streams of events begin, resume and end, also where something fails meanwhile."""
+
+import asyncio
+import contextlib
+import json
+import socket
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from aiohttp import ClientResponse, ClientTimeout
+from tests.conformance.waiting import eventually
+from tests.integration.system import System
+
+from taskqueue.store import StoreUnavailableError
+from taskqueue.task import Status
+from taskqueue_api import events
+
+#: Seconds for a stream to tell what it should.
+PATIENCE = ClientTimeout(10)
+
+
+@dataclass
+class Sent:
+    """An event of a stream; a comment has neither id nor data."""
+
+    kind: str
+    id: str = ""
+    data: Any = None
+
+
+async def told(response: ClientResponse) -> AsyncIterator[Sent]:
+    """The events of a stream, until it ends."""
+    while True:
+        block = ""
+        while not block.endswith("\n\n"):
+            line = (await response.content.readline()).decode()
+            if not line:
+                return
+            block += line
+        if block.startswith(":"):
+            yield Sent(block.strip())
+        else:
+            fields = dict(line.split(": ", 1) for line in block.strip().splitlines())
+            yield Sent(fields["event"], fields["id"], json.loads(fields["data"]))
+
+
+@contextlib.asynccontextmanager
+async def listening(system: System, path: str, after: int | str | None = None) -> AsyncIterator[ClientResponse]:
+    headers = {} if after is None else {"Last-Event-ID": str(after)}
+    async with system.client.get(path, headers=headers, timeout=PATIENCE) as response:
+        yield response
+
+
+async def whole(system: System, path: str, after: int | str | None = None) -> list[Sent]:
+    async with listening(system, path, after) as response:
+        assert response.status == 200
+        return [sent async for sent in told(response)]
+
+
+async def cancelled(system: System) -> str:
+    id = await system.submit("x", delay=1000)
+    await system.post(f"/tasks/{id}/cancel")
+    return id
+
+
+async def add_events(system: System, count: int) -> None:
+    answer = await system.post("/tasks/batch", json={"tasks": [{"action": "y", "delay": 9}] * count})
+    assert answer.status == 202
+
+
+async def test_the_stream_of_a_final_task_tells_it_and_ends_and_then_says_stop(system: System) -> None:
+    id = await cancelled(system)
+    [sent] = await whole(system, f"/tasks/{id}/events")
+    assert (sent.kind, sent.data["status"]) == ("status", "cancelled")
+    async with listening(system, f"/tasks/{id}/events", sent.id) as response:
+        assert response.status == 204
+
+
+async def test_an_end_that_was_missed_is_told_however_much_came_after_it(system: System) -> None:
+    id = await system.submit("x", delay=1000)
+    _, seen = await system.store.event_range()
+    await add_events(system, 1000)
+    await system.post(f"/tasks/{id}/cancel")
+    await add_events(system, 1000)
+    [sent] = await whole(system, f"/tasks/{id}/events", seen)
+    assert sent.data["status"] == "cancelled"
+
+
+@pytest.mark.parametrize("after", [0, 10**17])
+async def test_the_stream_of_a_final_task_ends_after_a_reset_too(system: System, after: int) -> None:
+    id = await cancelled(system)
+    await system.store.prune("events", before=2**60)
+    await system.submit("x")
+    reset, status = await whole(system, f"/tasks/{id}/events", after)
+    assert (reset.kind, reset.data) == ("reset", {})
+    assert status.data["status"] == "cancelled"
+    assert status.id == reset.id
+
+
+async def test_a_task_that_is_run_again_is_told_again(system: System) -> None:
+    id = await cancelled(system)
+    [sent] = await whole(system, f"/tasks/{id}/events")
+    await system.post(f"/tasks/{id}/retry")
+    await system.post(f"/tasks/{id}/cancel")
+    statuses = [again.data["status"] for again in await whole(system, f"/tasks/{id}/events", sent.id)]
+    assert (statuses[0], statuses[-1]) == ("pending", "cancelled")
+
+
+async def test_a_stream_of_no_task_is_answered_404(system: System) -> None:
+    for after in (None, "5"):
+        async with listening(system, "/tasks/x/events", after) as response:
+            assert response.status == 404
+
+
+async def test_a_stream_ends_where_the_store_fails_so_that_its_client_resumes(
+    system: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(*_: object, **__: object) -> None:
+        raise StoreUnavailableError("on purpose")
+
+    await system.submit("x")
+    monkeypatch.setattr(system.store, "events_after", fail)
+    assert await whole(system, "/events", 0) == []
+    monkeypatch.undo()
+    assert (await system.get("/tasks")).body["count"] == 1
+
+
+async def test_a_quiet_stream_sends_a_comment_also_while_others_are_busy(
+    system: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(events, "HEARTBEAT", 0.3)
+    async with listening(system, "/events?action=nothing") as response, asyncio.TaskGroup() as group:
+
+        async def be_busy() -> None:
+            while True:
+                await system.submit("busy")
+                await asyncio.sleep(0.02)
+
+        busy = group.create_task(be_busy())
+        assert (await anext(told(response))).kind == ": heartbeat"
+        busy.cancel()
+
+
+async def test_a_reader_that_takes_nothing_is_dropped(system: System, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(events, "SLOW", 0.2)
+    # More than the kernel buffers.
+    monkeypatch.setattr(events, "_format", lambda *_: "x" * 100_000)
+    await add_events(system, 200)
+    connection = socket.socket()
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    connection.setblocking(False)
+    await asyncio.get_running_loop().sock_connect(connection, (system.client.host, system.client.port))
+    with contextlib.closing(connection):
+        server = system.client.server.runner.server
+        others = len(server.connections)
+        await asyncio.get_running_loop().sock_sendall(
+            connection, b"GET /events HTTP/1.1\r\nHost: x\r\nLast-Event-ID: 1\r\n\r\n"
+        )
+        await eventually(lambda: len(server.connections) > others)
+        async with asyncio.timeout(5):
+            await eventually(lambda: len(server.connections) == others)
+
+
+@pytest.mark.parametrize("id", ["-1", "x", "1.5", "", "9" * 19, "\u0661"])
+async def test_an_event_id_that_is_none_is_refused(system: System, id: str) -> None:
+    for path in ("/events", f"/tasks/{await system.submit('x')}/events"):
+        async with listening(system, path, id) as response:
+            assert response.status == 400
+            assert (await response.json()) == {"error": "Last-Event-ID: not one of ours"}
+
+
+async def test_progress_does_not_count_as_an_end(system: System) -> None:
+    id = await cancelled(system)
+    assert await system.store.end_event(id)
+    waiting = await system.submit("x", delay=1000)
+    assert await system.store.end_event(waiting) is None
+    assert (await system.task(waiting))["status"] == Status.PENDING

@@ -1,0 +1,276 @@
+"""`Prefer: wait=N`: a request is answered the moment that its task is final."""
+
+import asyncio
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.conformance.waiting import eventually
+from tests.integration import actions
+from tests.integration.system import Answer, System, quick_settings
+
+from taskqueue.store import StoreUnavailableError
+from taskqueue.task import Status
+from taskqueue_api.keys import WATCHER
+from taskqueue_api.watch import Watcher
+
+#: Seconds within which a change is told.
+SOON = 0.5
+
+
+def watcher(system: System) -> Watcher:
+    found: Watcher = system.client.server.app[WATCHER]  # type: ignore[attr-defined]
+    return found
+
+
+async def get(system: System, id: str, prefer: str) -> Answer:
+    return await system.get(f"/tasks/{id}", headers={"Prefer": prefer})
+
+
+async def post(system: System, prefer: str, action: str = "uppercase", **data: Any) -> Answer:
+    return await system.post("/tasks", json={"action": action, "data": data}, headers={"Prefer": prefer})
+
+
+async def listening(system: System, count: int = 1) -> None:
+    """Wait until so many wait."""
+    await eventually(lambda: watcher(system)._listeners == count)
+
+
+async def test_a_post_that_waits_is_answered_with_the_whole_task_once_it_is_final(system: System) -> None:
+    async with system.worker():
+        answer = await post(system, "wait=20", text="x")
+        answered = time.time()
+    assert (answer.status, answer.body["status"], answer.body["result"]) == (200, "completed", {"output": "X"})
+    assert [attempt["outcome"] for attempt in answer.body["attempts"]] == ["ok"]
+    assert answer.body == await system.task(answer.body["id"])
+    assert answer.headers["Location"] == f"/tasks/{answer.body['id']}"
+    assert answer.headers["Preference-Applied"] == "wait=20"
+    assert answered - answer.body["processed_at"] < SOON
+
+
+@pytest.mark.parametrize("end", ["completed", "failed", "cancelled"])
+async def test_a_get_that_waits_is_answered_at_each_end(system: System, end: str) -> None:
+    id = await system.submit(
+        "hold" if end != "failed" else "fail", {"name": "g"} if end != "failed" else {}, max_attempts=1
+    )
+    waiting = asyncio.create_task(get(system, id, "wait=20"))
+    await listening(system)
+    if end == "cancelled":
+        await system.post(f"/tasks/{id}/cancel")
+        answer = await waiting
+    else:
+        actions.let_go("g")
+        async with system.worker():
+            answer = await waiting
+    assert (answer.status, answer.body["status"]) == (200, end)
+    assert time.time() - answer.body["processed_at"] < 2 * SOON
+
+
+async def test_a_retry_in_between_is_no_end(system: System) -> None:
+    async with system.worker():
+        answer = await post(system, "wait=20", "fail", until_attempt=3)
+    assert (answer.status, answer.body["status"], answer.body["attempt"]) == (200, "completed", 3)
+
+
+async def test_when_the_time_is_over_a_post_is_answered_202_and_a_get_with_the_task_as_it_is(
+    system: System,
+) -> None:
+    began = time.monotonic()
+    answer = await post(system, "wait=1", "hold", name="g")
+    assert 1 <= time.monotonic() - began < 5
+    assert (answer.status, answer.body) == (202, {"id": answer.body["id"], "status": "queued"})
+    assert answer.headers["Preference-Applied"] == "wait=1"
+    began = time.monotonic()
+    told = await get(system, answer.body["id"], "wait=1")
+    assert 1 <= time.monotonic() - began < 5
+    assert (told.status, told.body["status"]) == (200, "queued")
+    assert told.headers["Preference-Applied"] == "wait=1"
+
+
+async def test_a_wait_is_capped_and_the_answer_says_by_how_much(tmp_path: Path) -> None:
+    async with System.open(quick_settings(tmp_path, max_wait=0.2)) as system:
+        id = await system.submit("x", delay=1000)
+        for prefer in ("wait=1000", "wait=999999999"):
+            began = time.monotonic()
+            answer = await get(system, id, prefer)
+            assert time.monotonic() - began < 5
+            assert answer.headers["Preference-Applied"] == "wait=0.2"
+
+
+async def test_a_wait_of_nothing_is_over_at_once(system: System) -> None:
+    answer = await post(system, "wait=0")
+    assert (answer.status, answer.headers["Preference-Applied"]) == (202, "wait=0")
+
+
+@pytest.mark.parametrize(
+    "prefer",
+    [
+        "wait=-1",
+        "wait=1e9",
+        "wait",
+        "wait=",
+        "wait=x",
+        "wait=1.5",
+        "wait 5",
+        "waits=5",
+        "await=5",
+        "",
+        ",",
+        "respond-async",
+    ],
+)
+async def test_a_preference_that_is_not_understood_is_ignored(system: System, prefer: str) -> None:
+    """As RFC 7240 has it."""
+    id = await system.submit("x", delay=1000)
+    async with asyncio.timeout(5):
+        for answer in (await get(system, id, prefer), await post(system, prefer)):
+            assert answer.status in {200, 202}
+            assert "Preference-Applied" not in answer.headers
+
+
+@pytest.mark.parametrize(
+    "prefer",
+    [
+        "wait=20",
+        "Wait=20",
+        'wait="20"',
+        " wait = 20 ",
+        "respond-async, wait=20",
+        "wait=20; x=y",
+        "wait=20, wait=1",
+    ],
+)
+async def test_a_preference_is_read_as_the_rfc_writes_it(system: System, prefer: str) -> None:
+    async with system.worker():
+        answer = await post(system, prefer, text="x")
+    assert (answer.status, answer.headers["Preference-Applied"]) == (200, "wait=20")
+
+
+async def test_a_task_that_is_final_already_is_told_at_once(system: System) -> None:
+    async with system.worker():
+        id = (await post(system, "wait=20", text="x")).body["id"]
+    async with asyncio.timeout(5):
+        answer = await get(system, id, "wait=60")
+    assert (answer.body["status"], answer.headers["Preference-Applied"]) == ("completed", "wait=60")
+
+
+async def test_an_unknown_task_is_not_waited_for(system: System) -> None:
+    async with asyncio.timeout(5):
+        assert (await get(system, "x", "wait=60")).status == 404
+
+
+async def test_an_end_between_the_first_look_and_the_waiting_is_not_missed(
+    system: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    id = await system.submit("x", delay=1000)
+    real, looks = system.store.get, 0
+
+    async def look(id: str) -> Any:
+        nonlocal looks
+        looks += 1
+        task = await real(id)
+        if looks == 1:
+            await system.store.cancel(id)
+        return task
+
+    monkeypatch.setattr(system.store, "get", look)
+    async with asyncio.timeout(5):
+        answer = await get(system, id, "wait=60")
+    assert answer.body["status"] == "cancelled"
+
+
+async def test_a_post_whose_task_cannot_be_waited_for_is_accepted_all_the_same(
+    system: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is stored: answered 503, it would be sent again."""
+
+    async def fail(_: str) -> Any:
+        raise StoreUnavailableError("on purpose")
+
+    monkeypatch.setattr(system.store, "get", fail)
+    answer = await post(system, "wait=20", text="x")
+    monkeypatch.undo()
+    assert (answer.status, answer.body["status"]) == (202, "queued")
+    assert (await system.task(answer.body["id"]))["status"] == "queued"
+
+
+async def test_a_thousand_waiters_cost_the_store_one_watcher(
+    system: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer = await system.post("/tasks/batch", json={"tasks": [{"action": "x", "delay": 1000}] * 1000})
+    ids = [task["id"] for task in answer.body["tasks"]]
+    reads: Counter[str] = Counter()
+    real = system.store._read
+
+    async def read(query: str, **values: Any) -> Any:
+        reads[query] += 1
+        return await real(query, **values)
+
+    monkeypatch.setattr(system.store, "_read", read)
+    waiters = [asyncio.create_task(watcher(system).until_final(id, 60)) for id in ids]
+    await listening(system, 1000)
+    await eventually(lambda: reads["get"] == 1000)
+    reads.clear()
+    began = time.monotonic()
+    await eventually(lambda: reads["data_version"] > 20)
+    looks = (time.monotonic() - began) / 0.05 + 2
+    assert set(reads) <= {"data_version", "events_after"}, "nobody polls for itself"
+    assert reads["data_version"] <= looks
+    assert (await system.post("/tasks/cancel", json={"action": "x"})).body["count"] == 1000
+    async with asyncio.timeout(10):
+        await asyncio.gather(*waiters)
+    assert reads["get"] == 0
+    assert reads["events_after"] < 100
+    assert watcher(system)._listeners == 0
+    assert not watcher(system)._waiters
+
+
+async def test_nobody_waiting_costs_nothing(system: System, monkeypatch: pytest.MonkeyPatch) -> None:
+    id = await system.submit("x", delay=1000)
+    await get(system, id, "wait=0")
+    reads: Counter[str] = Counter()
+    real = system.store._read
+
+    async def read(query: str, **values: Any) -> Any:
+        reads[query] += 1
+        return await real(query, **values)
+
+    await asyncio.sleep(0.1)  # the look that may be under way
+    monkeypatch.setattr(system.store, "_read", read)
+    await asyncio.sleep(0.3)
+    assert not reads
+
+
+async def test_what_another_process_did_is_waited_for(system: System) -> None:
+    async with System.open(system.settings) as other:
+        id = await system.submit("x", delay=1000)
+        waiting = asyncio.create_task(get(system, id, "wait=60"))
+        await listening(system)
+        await other.store.cancel(id)
+        answer = await waiting
+    assert answer.body["status"] == "cancelled"
+    assert time.time() - answer.body["processed_at"] < 2 * SOON
+
+
+async def test_many_waiters_of_one_task_are_all_answered(system: System) -> None:
+    id = await system.submit("uppercase", {"text": "x"})
+    waiting = [asyncio.create_task(get(system, id, "wait=60")) for _ in range(50)]
+    await listening(system, 50)
+    async with system.worker():
+        answers = await asyncio.gather(*waiting)
+    assert {answer.body["status"] for answer in answers} == {Status.COMPLETED}
+
+
+async def test_a_server_that_stops_lets_waiters_go_at_once(system: System) -> None:
+    id = await system.submit("x", delay=1000)
+    waiting = asyncio.create_task(get(system, id, "wait=60"))
+    submitting = asyncio.create_task(post(system, "wait=60", "x"))
+    await listening(system, 2)
+    began = time.monotonic()
+    await system.client.server.close()
+    assert time.monotonic() - began < 3
+    answer, accepted = await waiting, await submitting
+    assert (answer.status, answer.body["status"]) == (200, "pending")
+    assert (accepted.status, accepted.body["status"]) == (202, "queued")
