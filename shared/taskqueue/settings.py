@@ -139,6 +139,7 @@ class Settings(BaseSettings):
     reconcile_after: float = Field(
         60,
         gt=0,
+        le=86400,
         description="Seconds after which a queued task whose message is not in the queue is published again.",
     )
     drain_timeout: float = Field(

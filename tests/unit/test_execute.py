@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import contextvars
+import gc
 import json
 import threading
 from collections.abc import Callable, Iterator
@@ -473,6 +474,11 @@ async def test_the_late_error_of_an_abandoned_thread_is_nobodys(let_go: threadin
     let_go.set()
     await asyncio.wait({thread}, timeout=PATIENCE)
     assert run.abandoned_thread is None
+    told: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+    del run, thread
+    gc.collect()
+    assert not told
 
 
 async def test_no_thread_is_abandoned_by_a_handler_that_ended(act: Callable[..., None]) -> None:

@@ -63,6 +63,7 @@ def test_the_brokers_password_is_not_printed() -> None:
 
 
 BAD = [
+    ("RECONCILE_AFTER", "inf"),
     ("PORT", "70000"),
     ("PORT", "-1"),
     ("PORT", "http"),

@@ -26,10 +26,14 @@ def copy_into(connection: Connection, copy: Path) -> None:
     """
     if copy.exists():
         raise StoreError(f"{copy} exists already; a backup doesn't overwrite")
+    # Under its final name only once it is whole.
+    partial = copy.with_name(f"{copy.name}.partial")
     try:
-        connection.execute("VACUUM INTO ?", (str(copy),))
-        with copy.open("rb") as file:
+        partial.unlink(missing_ok=True)
+        connection.execute("VACUUM INTO ?", (str(partial),))
+        with partial.open("rb") as file:
             os.fsync(file.fileno())
+        partial.rename(copy)
     except (connection.Error, OSError) as error:
-        copy.unlink(missing_ok=True)
+        partial.unlink(missing_ok=True)
         raise StoreError(f"{copy}: the copy could not be written: {error}") from error

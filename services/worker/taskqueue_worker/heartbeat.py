@@ -96,7 +96,11 @@ class Heartbeat:
                 self._loop.call_soon_threadsafe(self._started.set_result, None)
                 while not self._stop.wait(self._interval):
                     self._beat_once(beat)
-        except StoreError as error:
+        except Exception as error:
+            if self._started.done():
+                # Without a heartbeat it would be taken for lost, and work on.
+                log.critical("the heartbeat failed: ending this worker", exc_info=True)
+                os._exit(EXIT_BLOCKED)
             self._loop.call_soon_threadsafe(self._started.set_exception, error)
 
     def _beat_once(self, beat: Callable[[], list[tuple[str, int]]]) -> None:

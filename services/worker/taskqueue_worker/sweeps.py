@@ -101,23 +101,26 @@ class Rescuer:
         """Look at all workers' beats, and rescue the tasks of those that stand still."""
         now = time.monotonic()
         if now - self._heartbeat.last_beat > self._settings.lease / 2:
-            return  # our own writes fail: then the others' may too
+            # Our own writes fail: then the others' may too, and what was seen of them tells nothing.
+            self._lost = LostWorkers(self._settings.lease)
+            return
         for worker, beat in self._lost.look(await self._store.worker_beats(), now):
-            rescued = await rescue_worker(self._settings, self._store, worker, beat)
-            log.warning("worker lost: its tasks were rescued", extra={"worker": worker, "tasks": rescued})
+            await rescue_worker(self._settings, self._store, worker, beat)
 
 
-async def rescue_worker(settings: Settings, store: TaskStore, worker: str, beat: int) -> int:
-    """Rescue the tasks of a worker that is known to be lost at this beat, and return how many there were."""
+async def rescue_worker(settings: Settings, store: TaskStore, worker: str, beat: int) -> None:
+    """Rescue the tasks of a worker that stopped at this beat; one that has beaten since is left alone."""
     rescued = await store.rescue(
         worker,
         beat,
         error=error_json("WorkerLost", f"worker lost: {worker} stopped beating"),
         backoff=lambda failures: backoff(failures, base=settings.retry_base, cap=settings.retry_cap),
     )
-    for claim, status in rescued or ():
+    if rescued is None:
+        return
+    log.warning("worker lost", extra={"worker": worker, "tasks": len(rescued)})
+    for claim, status in rescued:
         log.warning("task rescued", extra=task_fields(claim.id, claim.action, status=status, worker=worker))
-    return len(rescued or ())
 
 
 class Reconciler:
