@@ -519,6 +519,29 @@ class Lifecycle(RuleBasedStateMachine):
         assert dict(map(tuple, self.db.execute("SELECT id, beat FROM workers"))) == self.workers
 
     @invariant()
+    def the_counters_are_what_a_scan_would_count(self) -> None:
+        counted = dict(map(tuple, self.db.execute("SELECT status, tasks FROM status_counts")))
+        assert +Counter(counted) == Counter(task.status for task in self.model.values())
+        tasks = [*self.model.values(), *self.gone.values()]
+        minutes = self.db.execute("SELECT what, sum(tasks) FROM minute_counts GROUP BY what")
+        outcomes = Counter(outcome for task in tasks for outcome in task.outcomes)
+        assert Counter(dict(map(tuple, minutes))) == outcomes + Counter(accepted=len(tasks))
+        sums = self.db.execute("SELECT what, sum(attempts) FROM minute_times GROUP BY what")
+        attempts = [attempt for task in tasks for attempt in task.attempts]
+        ok = sum(attempt.outcome == "ok" for attempt in attempts)
+        assert Counter(dict(map(tuple, sums))) == +Counter(wait=len(attempts), run=ok)
+
+    @invariant()
+    def the_last_event_of_a_task_tells_its_status(self) -> None:
+        rows = self.db.execute(
+            "SELECT task_id, status, attempt FROM events "
+            "WHERE seq IN (SELECT max(seq) FROM events WHERE progress IS NULL GROUP BY task_id)"
+        )
+        told = {row["task_id"]: (row["status"], row["attempt"]) for row in rows}
+        expected = {task.id: (task.status, len(task.attempts)) for task in (self.model | self.gone).values()}
+        assert told == expected
+
+    @invariant()
     def the_outcome_of_each_run_is_recorded_once_and_never_changes(self) -> None:
         recordings = [tuple(row) for row in self.db.execute("SELECT task, run, status FROM recordings")]
         runs = [(task, run) for task, run, _ in recordings]
