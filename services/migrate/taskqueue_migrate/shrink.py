@@ -10,6 +10,8 @@ from taskqueue.store.sqlite import connect, translated_errors
 #: Pages given back in one transaction (4 MiB at 4 KiB a page): other writers wait a few milliseconds.
 _SLICE = 1024
 _LOCK_TIMEOUT = 60
+#: Seconds between two slices: other processes look for the write lock every half millisecond.
+_PAUSE = 0.005
 
 
 def shrink(database: Path) -> int:
@@ -33,6 +35,7 @@ def shrink(database: Path) -> int:
             given_back += max(0, free - left) * page_size
             if left >= free:
                 break  # others delete as fast
+            time.sleep(_PAUSE)
         # The file itself is cut when the log is copied into it.
         connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
     return given_back
