@@ -17,14 +17,14 @@ IDEMPOTENCY_KEY = Header(
 )
 PREFER_WAIT = Header(
     "Prefer",
-    "`wait=N` (RFC 7240): answer the moment that the task is final, or after N seconds. Capped by a setting; "
-    "anything else is ignored.",
+    "`wait=N` (RFC 7240): answer the moment that the task is final, or after N seconds, 0 to 86400. Capped by a "
+    "setting. Other preferences are ignored.",
     "wait=10",
 )
 LAST_EVENT_ID = Header(
     "Last-Event-ID",
     "Resume after this event; browsers send it by themselves. Where events after it are no longer kept, the "
-    "stream begins with a `reset` event, and goes on from now.",
+    "stream begins with a `reset` event, and goes on from now. One that is still to come is refused.",
     "0",
     pattern="^[0-9]{1,18}$",
 )

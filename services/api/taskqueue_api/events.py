@@ -71,14 +71,16 @@ class _Start:
     after: int
     #: The client has seen everything up to here.
     resumed: bool
-    #: The client named an event after which some are no longer kept, or that is none of ours.
+    #: The client named an event after which some are no longer kept.
     lost: bool
 
 
 async def _start(request: web.Request) -> _Start:
     named = _last_event_id(request)
     first, last = await request.app[STORE].event_range()
-    if named is not None and first - 1 <= named <= last:
+    if named is not None and named > last:
+        raise bad_request(f"Last-Event-ID: {named} is still to come; the last event so far is {last}")
+    if named is not None and first - 1 <= named:
         return _Start(named, resumed=True, lost=False)
     return _Start(last, resumed=False, lost=named is not None)
 

@@ -118,6 +118,7 @@ _TASKS = [
         headers=(contract.PREFER_WAIT,),
         answers={
             200: answer("The task.", WholeTaskAnswer, examples.WHOLE_TASK, contract.PREFERENCE_APPLIED),
+            400: contract.bad("Prefer: wait is a whole number of seconds from 0 to 86400"),
             404: contract.NO_TASK,
             503: contract.UNAVAILABLE,
         },

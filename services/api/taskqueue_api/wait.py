@@ -7,17 +7,33 @@ from aiohttp import web
 
 from taskqueue.task import FINAL
 from taskqueue_api.answers import attempt_json, task_json
+from taskqueue_api.errors import bad_request
 from taskqueue_api.keys import SETTINGS, STORE, WATCHER
+
+#: A wait that is longer than any sane one is taken for a mistake, not capped.
+_LONGEST_WAIT = 86_400
 
 
 def preferred_wait(request: web.Request) -> float | None:
-    """The seconds that the client would wait, capped; None if it didn't say. As RFC 7240 has it, a preference
-    that can't be understood is ignored."""
+    """The seconds that the client would wait, capped; None if it didn't say. The first one counts, and other
+    preferences are ignored, as RFC 7240 has it.
+
+    Raises:
+        HTTPBadRequest: it is no number of seconds up to a day.
+    """
     for header in request.headers.getall("Prefer", []):
         for preference in header.split(","):
-            if match := re.fullmatch(r'\s*wait\s*=\s*"?(\d{1,9})"?\s*(?:;.*)?', preference, re.IGNORECASE):
-                return min(float(match[1]), request.app[SETTINGS].max_wait)
+            name, _, value = preference.partition(";")[0].partition("=")
+            if name.strip().lower() == "wait":
+                return min(_seconds(value.strip()), request.app[SETTINGS].max_wait)
     return None
+
+
+def _seconds(value: str) -> float:
+    digits = re.fullmatch(r'(?P<quote>"?)([0-9]{1,9})(?P=quote)', value)
+    if digits is None or int(digits[2]) > _LONGEST_WAIT:
+        raise bad_request(f"Prefer: wait is a whole number of seconds from 0 to {_LONGEST_WAIT}")
+    return float(digits[2])
 
 
 async def wait_for(app: web.Application, id: str, seconds: float) -> dict[str, Any] | None:
