@@ -188,7 +188,9 @@ async def test_what_a_stopped_worker_gives_back_another_finishes(
     assert not (await client.get(f"{url}/tasks?status=running"))["tasks"]
     await migrated.start(WORKER, **broker)
     tasks = await client.until_final(url, *ids)
-    assert [(task["status"], task["attempt"], task["failures"]) for task in tasks] == [("completed", 1, 0)] * 8
+    assert [(task["status"], task["failures"]) for task in tasks] == [("completed", 0)] * 8
+    # Claimed at the moment of the stop, a task is released again: one more attempt, which costs nothing.
+    assert {task["attempt"] for task in tasks} <= {1, 2}
 
 
 @BOTH

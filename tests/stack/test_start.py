@@ -90,6 +90,8 @@ def test_the_readmes_session(stack: Stack) -> None:
         _settle(stack, ids)
         output = curl(stack, _with_own_ids(example.command, ids))
         if example.output:
+            # The stack that the cases share holds more than one page of tasks by now.
+            output = re.sub(r', "next": "[^"]+"', "", output)
             assert example.matches(output), f"{example.command}\n  says  {example.output}\n  prints {output}"
         _learn_ids(example, output, ids)
 
