@@ -12,9 +12,10 @@ from taskqueue.dispatch import requeue_when_the_queue_was_lost
 from taskqueue.process import FatalError
 from taskqueue.settings import Settings
 from taskqueue.store import TaskStore
+from taskqueue_api.backlog import Backlog
 from taskqueue_api.docs import DOCS, Docs
 from taskqueue_api.errors import json_errors
-from taskqueue_api.keys import BROKER, MARKS, SETTINGS, STORE, WATCHER
+from taskqueue_api.keys import BACKLOG, BROKER, MARKS, SETTINGS, STORE, WATCHER
 from taskqueue_api.openapi import document
 from taskqueue_api.routes import OPERATIONS, routes
 from taskqueue_api.watch import Watcher
@@ -26,6 +27,7 @@ def build_app(settings: Settings, store: TaskStore, broker: Broker) -> web.Appli
     app[SETTINGS] = settings
     app[STORE] = store
     app[BROKER] = broker
+    app[BACKLOG] = Backlog(store, settings.max_backlog)
     app[WATCHER] = Watcher(store)
     app[DOCS] = Docs(document(OPERATIONS))
     app.cleanup_ctx.extend([_marks, _watch_queue, _watch_events])

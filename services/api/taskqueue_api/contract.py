@@ -51,7 +51,7 @@ UNAVAILABLE = answer(
     "The database can't be used now.", ErrorAnswer, {"error": "database unavailable"}, RETRY_AFTER
 )
 NOT_STORED = answer(
-    "It could not be made durable; nothing was stored.",
+    "It could not be made durable, or too many tasks wait already; nothing was stored.",
     ErrorAnswer,
     {"error": "failed to queue task"},
     RETRY_AFTER,

@@ -198,6 +198,9 @@ PRAGMA data_version;
 -- name: status_counts
 SELECT status, tasks FROM status_counts;
 
+-- name: waiting_count
+SELECT total(tasks) AS tasks FROM status_counts WHERE status IN ('pending', 'queued');
+
 -- name: oldest_waiting
 -- `pending` and due, or `queued`; by the index of each.
 SELECT min(run_at) AS run_at FROM (

@@ -14,6 +14,7 @@ from tests.integration.system import System
 from tests.integration.test_store_away import lose_its_content
 
 from taskqueue.task import Status
+from taskqueue_api.keys import BACKLOG
 from taskqueue_api.routes import OPERATIONS
 
 UNKNOWN = "01a2043a-b7c0-71dd-b05f-f2d70b6d4bd4"
@@ -91,6 +92,14 @@ for id_, path_ in (
     plain(id_, 400, "POST", path_, data=b"[]")
     plain(id_, 400, "POST", path_, json={"action": 1, "priority": 1, "tag": "", "tasks": [], "other": 1})
     plain(id_, 413, "POST", path_, data=b" " * 40_000)
+
+for id_, path_, body_ in (("submit_task", "/tasks", TASK), ("submit_batch", "/tasks/batch", {"tasks": [TASK]})):
+
+    @answered(id_, 503)
+    async def with_too_many_waiting(system: System, path: str = path_, body: Any = body_) -> list[Reply]:
+        system.client.server.app[BACKLOG].add(system.settings.max_backlog)  # type: ignore[attr-defined]
+        return [await send(system, "POST", path, json=body)]
+
 
 for id_, path_, body_, other_ in (
     ("submit_task", "/tasks", TASK, {"action": "x"}),
