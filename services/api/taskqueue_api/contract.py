@@ -28,6 +28,9 @@ LAST_EVENT_ID = Header(
     "0",
     pattern="^[0-9]{1,18}$",
 )
+TASK_IF_NONE_MATCH = Header(
+    "If-None-Match", "The `ETag` of what the client has already.", 'W/"0123456789abcdef01234567"'
+)
 IF_NONE_MATCH = Header("If-None-Match", "The `ETag` of what the client has already.", '"0123456789abcdef01234567"')
 
 # Headers that answers may have
@@ -37,6 +40,7 @@ PREFERENCE_APPLIED = Header("Preference-Applied", "How long was waited at most."
 REPLAYED = Header("Idempotency-Replayed", "`true`: this is the first answer again.", "true")
 RETRY_AFTER = Header("Retry-After", "Seconds after which to try again.", "2", always=True)
 LINK = Header("Link", "The next page.", '</tasks?limit=1&cursor=MTMuMC5hMWIyYzNkNGU1ZjY>; rel="next"')
+TASK_ETAG = Header("ETag", "Names where the task stands.", 'W/"0123456789abcdef01234567"', always=True)
 ETAG = Header("ETag", "Names this version.", '"0123456789abcdef01234567"', always=True)
 
 # Answers of several operations
@@ -68,6 +72,7 @@ KEY_USED = answer(
 )
 NO_TASK = answer("There is no such task.", ErrorAnswer, {"error": f"no task has the id '{examples.OTHER_ID}'"})
 NOT_MODIFIED = Answer("It is what the client has.", headers=(ETAG,))
+SAME_TASK = Answer("Nothing has changed since what the client has.", headers=(TASK_ETAG, PREFERENCE_APPLIED))
 
 
 def conflict(error: str, status: str) -> Answer:

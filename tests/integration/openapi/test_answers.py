@@ -175,6 +175,16 @@ async def read_tasks_of_all_kinds(system: System) -> list[Reply]:
     return replies
 
 
+@answered("get_task", 304)
+async def read_a_task_again(system: System) -> list[Reply]:
+    path = f"/tasks/{await system.submit('x', delay=1000)}"
+    tag = (await send(system, "GET", path)).headers["Etag"]
+    return [
+        await send(system, "GET", path, headers={"If-None-Match": known, "Prefer": "wait=0"})
+        for known in (tag, tag.removeprefix("W/"), "*", f'"other", {tag}')
+    ]
+
+
 async def cancelled(system: System) -> str:
     id = await system.submit("x", delay=1000)
     assert (await system.post(f"/tasks/{id}/cancel")).status == 202
