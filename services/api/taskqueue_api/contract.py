@@ -21,6 +21,12 @@ PREFER_WAIT = Header(
     "setting. Other preferences are ignored.",
     "wait=10",
 )
+REQUEST_ID = Header(
+    "X-Request-ID",
+    "A name for this request, for logs: 1 to 128 printable ASCII characters without spaces. Where there is none, "
+    "or another, one is made.",
+    examples.REQUEST_ID,
+)
 LAST_EVENT_ID = Header(
     "Last-Event-ID",
     "Resume after this event; browsers send it by themselves. Where events after it are no longer kept, the "
@@ -35,6 +41,7 @@ IF_NONE_MATCH = Header("If-None-Match", "The `ETag` of what the client has alrea
 
 # Headers that answers may have
 
+ANSWERED_ID = Header("X-Request-ID", "The request's name.", examples.REQUEST_ID, always=True)
 LOCATION = Header("Location", "Where the task is.", f"/tasks/{examples.ID}", always=True)
 PREFERENCE_APPLIED = Header("Preference-Applied", "How long was waited at most.", "wait=10")
 REPLAYED = Header("Idempotency-Replayed", "`true`: this is the first answer again.", "true")

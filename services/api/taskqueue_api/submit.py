@@ -12,7 +12,7 @@ from uuid_utils import uuid7
 
 from taskqueue.broker import BrokerState
 from taskqueue.dispatch import mark, publish
-from taskqueue.logs import task_fields
+from taskqueue.logs import REQUEST_ID, task_fields
 from taskqueue.message import Message, Priority, encode
 from taskqueue.settings import Settings
 from taskqueue.store import IdempotentRequest, StoreError, now_ms
@@ -112,6 +112,7 @@ def _new_task(body: SubmitBody, settings: Settings, index: int | None = None) ->
         max_attempts=body.max_attempts or settings.max_attempts,
         timeout=None if body.timeout is None else to_ms(body.timeout),
         tags=tuple(body.tags),
+        request_id=REQUEST_ID.get(),
     )
 
 
