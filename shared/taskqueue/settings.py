@@ -60,6 +60,9 @@ class Settings(BaseSettings):
         ge=0,
         description="Tasks that may wait, `pending` or `queued`, before new ones are answered 503; 0 is no limit.",
     )
+    max_streams: int = Field(
+        1000, ge=0, description="Streams of events that an API process keeps open; more are answered 503."
+    )
     idempotency_keep: float = Field(86400, gt=0, description="Seconds for which an Idempotency-Key is remembered.")
     keep_completed: float = Field(
         7 * 86400, ge=0, description="Seconds for which completed tasks are kept; 0 is for ever."

@@ -61,6 +61,12 @@ def bad(error: str, **more: Any) -> Answer:
 UNAVAILABLE = answer(
     "The database can't be used now.", ErrorAnswer, {"error": "database unavailable"}, RETRY_AFTER
 )
+NO_STREAM = answer(
+    "The database can't be used now, or too many streams are open.",
+    ErrorAnswer,
+    {"error": "too many streams are open"},
+    RETRY_AFTER,
+)
 NOT_STORED = answer(
     "It could not be made durable, or too many tasks wait already; nothing was stored.",
     ErrorAnswer,

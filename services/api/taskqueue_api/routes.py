@@ -232,7 +232,7 @@ _EVENTS = [
             400: contract.bad(
                 "unknown status 'done'; known: pending, queued, running, completed, failed or cancelled"
             ),
-            503: contract.UNAVAILABLE,
+            503: contract.NO_STREAM,
         },
     ),
     Operation(
@@ -249,7 +249,7 @@ _EVENTS = [
             204: Answer("The task is final, and the client knows: an EventSource stops."),
             400: contract.bad("Last-Event-ID: not one of ours"),
             404: contract.NO_TASK,
-            503: contract.UNAVAILABLE,
+            503: contract.NO_STREAM,
         },
     ),
 ]
