@@ -55,6 +55,14 @@ class Settings(BaseSettings):
     max_wait: float = Field(
         60, ge=0, le=3600, description="Seconds that a request may wait for a task with `Prefer: wait`."
     )
+    max_backlog: int = Field(
+        1_000_000,
+        ge=0,
+        description="Tasks that may wait, `pending` or `queued`, before new ones are answered 503; 0 is no limit.",
+    )
+    max_streams: int = Field(
+        1000, ge=0, description="Streams of events that an API process keeps open; more are answered 503."
+    )
     idempotency_keep: float = Field(86400, gt=0, description="Seconds for which an Idempotency-Key is remembered.")
     keep_completed: float = Field(
         7 * 86400, ge=0, description="Seconds for which completed tasks are kept; 0 is for ever."

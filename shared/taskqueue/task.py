@@ -97,6 +97,8 @@ class NewTask:
     max_attempts: int
     timeout: int | None
     tags: tuple[str, ...] = ()
+    #: Which request submitted it.
+    request_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +123,7 @@ class Task:
     tags: tuple[str, ...]
     #: JSON text, `{"fraction", "message"}`.
     progress: str | None
+    request_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +169,7 @@ class Claim:
     failures: int
     max_attempts: int
     timeout: int | None
+    request_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -210,7 +210,7 @@ async def test_a_post_whose_task_cannot_be_waited_for_is_accepted_all_the_same(
     answer = await post(system, "wait=20", text="x")
     monkeypatch.undo()
     assert (answer.status, answer.body["status"]) == (202, "queued")
-    assert (await system.task(answer.body["id"]))["status"] == "queued"
+    await system.until(answer.body["id"], Status.QUEUED)
 
 
 async def test_a_thousand_waiters_cost_the_store_one_watcher(

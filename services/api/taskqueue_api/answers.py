@@ -118,6 +118,7 @@ class TaskAnswer(BaseModel):
         description="How long an attempt may take; null: as long as the worker's setting."
     )
     cancel_requested: bool
+    request_id: str | None = Field(description="The `X-Request-ID` of the request that submitted it.")
 
 
 class AttemptAnswer(BaseModel):
@@ -282,6 +283,7 @@ def task_json(task: Task) -> dict[str, Any]:
         "max_attempts": task.max_attempts,
         "timeout": task.timeout and task.timeout / 1000,
         "cancel_requested": task.cancel_requested,
+        "request_id": task.request_id,
     }
 
 

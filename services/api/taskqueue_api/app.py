@@ -12,22 +12,31 @@ from taskqueue.dispatch import requeue_when_the_queue_was_lost
 from taskqueue.process import FatalError
 from taskqueue.settings import Settings
 from taskqueue.store import TaskStore
+from taskqueue_api.backlog import Backlog
+from taskqueue_api.compression import compress
 from taskqueue_api.docs import DOCS, Docs
 from taskqueue_api.errors import json_errors
-from taskqueue_api.keys import BROKER, MARKS, SETTINGS, STORE, WATCHER
+from taskqueue_api.keys import BACKLOG, BROKER, MARKS, SETTINGS, STORE, STREAMS, WATCHER
 from taskqueue_api.openapi import document
+from taskqueue_api.request_ids import name_requests, tell_request_id
 from taskqueue_api.routes import OPERATIONS, routes
+from taskqueue_api.streams import Streams
 from taskqueue_api.watch import Watcher
 
 
 def build_app(settings: Settings, store: TaskStore, broker: Broker) -> web.Application:
     """The API over an open store and a started broker."""
-    app = web.Application(middlewares=[json_errors], client_max_size=settings.max_body_bytes)
+    app = web.Application(
+        middlewares=[name_requests, compress, json_errors], client_max_size=settings.max_body_bytes
+    )
     app[SETTINGS] = settings
     app[STORE] = store
     app[BROKER] = broker
+    app[BACKLOG] = Backlog(store, settings.max_backlog)
+    app[STREAMS] = Streams(settings.max_streams)
     app[WATCHER] = Watcher(store)
     app[DOCS] = Docs(document(OPERATIONS))
+    app.on_response_prepare.append(tell_request_id)
     app.cleanup_ctx.extend([_marks, _watch_queue, _watch_events])
     # Before the server waits for the open requests to end.
     app.on_shutdown.append(_let_listeners_go)

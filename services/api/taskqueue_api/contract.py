@@ -21,6 +21,12 @@ PREFER_WAIT = Header(
     "setting. Other preferences are ignored.",
     "wait=10",
 )
+REQUEST_ID = Header(
+    "X-Request-ID",
+    "A name for this request, for logs: 1 to 128 printable ASCII characters without spaces. Where there is none, "
+    "or another, one is made.",
+    examples.REQUEST_ID,
+)
 LAST_EVENT_ID = Header(
     "Last-Event-ID",
     "Resume after this event; browsers send it by themselves. Where events after it are no longer kept, the "
@@ -28,15 +34,20 @@ LAST_EVENT_ID = Header(
     "0",
     pattern="^[0-9]{1,18}$",
 )
+TASK_IF_NONE_MATCH = Header(
+    "If-None-Match", "The `ETag` of what the client has already.", 'W/"0123456789abcdef01234567"'
+)
 IF_NONE_MATCH = Header("If-None-Match", "The `ETag` of what the client has already.", '"0123456789abcdef01234567"')
 
 # Headers that answers may have
 
+ANSWERED_ID = Header("X-Request-ID", "The request's name.", examples.REQUEST_ID, always=True)
 LOCATION = Header("Location", "Where the task is.", f"/tasks/{examples.ID}", always=True)
 PREFERENCE_APPLIED = Header("Preference-Applied", "How long was waited at most.", "wait=10")
 REPLAYED = Header("Idempotency-Replayed", "`true`: this is the first answer again.", "true")
 RETRY_AFTER = Header("Retry-After", "Seconds after which to try again.", "2", always=True)
 LINK = Header("Link", "The next page.", '</tasks?limit=1&cursor=MTMuMC5hMWIyYzNkNGU1ZjY>; rel="next"')
+TASK_ETAG = Header("ETag", "Names where the task stands.", 'W/"0123456789abcdef01234567"', always=True)
 ETAG = Header("ETag", "Names this version.", '"0123456789abcdef01234567"', always=True)
 
 # Answers of several operations
@@ -50,8 +61,14 @@ def bad(error: str, **more: Any) -> Answer:
 UNAVAILABLE = answer(
     "The database can't be used now.", ErrorAnswer, {"error": "database unavailable"}, RETRY_AFTER
 )
+NO_STREAM = answer(
+    "The database can't be used now, or too many streams are open.",
+    ErrorAnswer,
+    {"error": "too many streams are open"},
+    RETRY_AFTER,
+)
 NOT_STORED = answer(
-    "It could not be made durable; nothing was stored.",
+    "It could not be made durable, or too many tasks wait already; nothing was stored.",
     ErrorAnswer,
     {"error": "failed to queue task"},
     RETRY_AFTER,
@@ -68,6 +85,7 @@ KEY_USED = answer(
 )
 NO_TASK = answer("There is no such task.", ErrorAnswer, {"error": f"no task has the id '{examples.OTHER_ID}'"})
 NOT_MODIFIED = Answer("It is what the client has.", headers=(ETAG,))
+SAME_TASK = Answer("Nothing has changed since what the client has.", headers=(TASK_ETAG, PREFERENCE_APPLIED))
 
 
 def conflict(error: str, status: str) -> Answer:

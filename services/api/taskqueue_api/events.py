@@ -13,7 +13,7 @@ from taskqueue.store import StoreError
 from taskqueue.task import FINAL, Event, Task
 from taskqueue_api.bodies import read_query
 from taskqueue_api.errors import bad_request
-from taskqueue_api.keys import STORE, WATCHER
+from taskqueue_api.keys import STORE, STREAMS, WATCHER
 from taskqueue_api.models import EventFilter
 from taskqueue_api.tasks import existing_task
 
@@ -36,16 +36,22 @@ async def all_events(request: web.Request) -> web.StreamResponse:
             and (query.tag is None or query.tag in event.tags)
         )
 
-    start = await _start(request)
-    stream = await _open(request)
-    if start.lost and not await _send(request, stream, _format("reset", start.after, {})):
+    with request.app[STREAMS].one():
+        start = await _start(request)
+        stream = await _open(request)
+        if start.lost and not await _send(request, stream, _format("reset", start.after, {})):
+            return stream
+        await _follow(request, stream, start.after, wanted)
         return stream
-    await _follow(request, stream, start.after, wanted)
-    return stream
 
 
 async def task_events(request: web.Request) -> web.StreamResponse:
     """`GET /tasks/{id}/events`: where a task stands, and its changes until it is final."""
+    with request.app[STREAMS].one():
+        return await _watch_task(request)
+
+
+async def _watch_task(request: web.Request) -> web.StreamResponse:
     # In this order: what happens to the task once it was read is an event after the start.
     start = await _start(request)
     task = await existing_task(request)

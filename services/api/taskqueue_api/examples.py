@@ -4,6 +4,7 @@ from typing import Any
 
 ID = "01a2043a-b7c0-71dd-b05f-f2d70b6d4bd4"
 OTHER_ID = "01a2043a-c2f8-7a3e-8d8c-5b0f4f0f7b11"
+REQUEST_ID = "8c1f0b52-6a0e-4c55-9d0f-2a4b7d3e9f10"
 WORKER = "6f1c2d0e9a4b4f6c8d7e5a3b1c0d9e8f"
 
 UPPERCASE = {"action": "uppercase", "data": {"text": "hello world"}}
@@ -45,6 +46,7 @@ TASK: dict[str, Any] = {
     "max_attempts": 3,
     "timeout": None,
     "cancel_requested": False,
+    "request_id": REQUEST_ID,
 }
 WHOLE_TASK = TASK | {
     "attempts": [

@@ -7,10 +7,14 @@ from aiohttp import web
 from taskqueue.broker import Broker
 from taskqueue.settings import Settings
 from taskqueue.store import TaskStore
+from taskqueue_api.backlog import Backlog
+from taskqueue_api.streams import Streams
 from taskqueue_api.watch import Watcher
 
 SETTINGS = web.AppKey("settings", Settings)
 STORE = web.AppKey("store", TaskStore)
+BACKLOG = web.AppKey("backlog", Backlog)
+STREAMS = web.AppKey("streams", Streams)
 WATCHER = web.AppKey("watcher", Watcher)
 #: A protocol, so its type can't be given to AppKey's checked argument.
 BROKER: web.AppKey[Broker] = web.AppKey("broker")

@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from taskqueue_api import contract
 from taskqueue_api.docs import FILES
 from taskqueue_api.models import BatchBody
 from taskqueue_api.operations import JSON, NDJSON, SSE, Answer, Content, Header, Operation
@@ -84,10 +85,12 @@ def _operation(operation: Operation, schemas: dict[str, Any]) -> dict[str, Any]:
     parameters = [
         *(_path_parameter(name) for name in re.findall(r"{(\w+)}", operation.path)),
         *(_query_parameters(operation.query) if operation.query else ()),
-        *({"name": header.name, "in": "header", **_header(header)} for header in operation.headers),
+        *(
+            {"name": header.name, "in": "header", **_header(header)}
+            for header in (*operation.headers, contract.REQUEST_ID)
+        ),
     ]
-    if parameters:
-        told["parameters"] = parameters
+    told["parameters"] = parameters
     if operation.body:
         told["requestBody"] = {"required": True, "content": _contents(operation.body, schemas)}
     told["responses"] = {
@@ -120,8 +123,10 @@ def _never_null(schema: dict[str, Any]) -> dict[str, Any]:
 
 def _answer(answer: Answer, schemas: dict[str, Any]) -> dict[str, Any]:
     told: dict[str, Any] = {"description": answer.description}
-    if answer.headers:
-        told["headers"] = {header.name: _header(header) | {"required": header.always} for header in answer.headers}
+    told["headers"] = {
+        header.name: _header(header) | {"required": header.always}
+        for header in (*answer.headers, contract.ANSWERED_ID)
+    }
     if answer.content:
         told["content"] = _contents(answer.content, schemas)
     return told

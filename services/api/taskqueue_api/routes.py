@@ -115,9 +115,16 @@ _TASKS = [
         handler=tasks.show,
         group="Tasks",
         summary="Read a task, with its attempts",
-        headers=(contract.PREFER_WAIT,),
+        headers=(contract.PREFER_WAIT, contract.TASK_IF_NONE_MATCH),
         answers={
-            200: answer("The task.", WholeTaskAnswer, examples.WHOLE_TASK, contract.PREFERENCE_APPLIED),
+            200: answer(
+                "The task.",
+                WholeTaskAnswer,
+                examples.WHOLE_TASK,
+                contract.TASK_ETAG,
+                contract.PREFERENCE_APPLIED,
+            ),
+            304: contract.SAME_TASK,
             400: contract.bad("Prefer: wait is a whole number of seconds from 0 to 86400"),
             404: contract.NO_TASK,
             503: contract.UNAVAILABLE,
@@ -225,7 +232,7 @@ _EVENTS = [
             400: contract.bad(
                 "unknown status 'done'; known: pending, queued, running, completed, failed or cancelled"
             ),
-            503: contract.UNAVAILABLE,
+            503: contract.NO_STREAM,
         },
     ),
     Operation(
@@ -242,7 +249,7 @@ _EVENTS = [
             204: Answer("The task is final, and the client knows: an EventSource stops."),
             400: contract.bad("Last-Event-ID: not one of ours"),
             404: contract.NO_TASK,
-            503: contract.UNAVAILABLE,
+            503: contract.NO_STREAM,
         },
     ),
 ]

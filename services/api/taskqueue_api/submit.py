@@ -12,7 +12,7 @@ from uuid_utils import uuid7
 
 from taskqueue.broker import BrokerState
 from taskqueue.dispatch import mark, publish
-from taskqueue.logs import task_fields
+from taskqueue.logs import REQUEST_ID, task_fields
 from taskqueue.message import Message, Priority, encode
 from taskqueue.settings import Settings
 from taskqueue.store import IdempotentRequest, StoreError, now_ms
@@ -20,7 +20,7 @@ from taskqueue.store.clock import to_ms
 from taskqueue.task import Dispatch, NewTask, Status
 from taskqueue_api.bodies import parse, read_json, read_lines, validate
 from taskqueue_api.errors import MAX_PAYLOAD_BYTES, bad_request, too_large, unavailable, unprocessable
-from taskqueue_api.keys import BROKER, MARKS, SETTINGS, STORE
+from taskqueue_api.keys import BACKLOG, BROKER, MARKS, SETTINGS, STORE
 from taskqueue_api.models import BATCH_LIMIT, BatchBody, SubmitBody
 from taskqueue_api.wait import preferred_wait, wait_for
 
@@ -39,6 +39,7 @@ class _Replayed:
 
 async def submit(request: web.Request) -> web.StreamResponse:
     """`POST /tasks`: accept one task; with `Prefer: wait`, answer it whole if it is final in time."""
+    await request.app[BACKLOG].check()
     wait = preferred_wait(request)
     raw = await request.read()
     task = _new_task(read_json(SubmitBody, raw), request.app[SETTINGS])
@@ -59,6 +60,7 @@ async def submit(request: web.Request) -> web.StreamResponse:
 async def submit_batch(request: web.Request) -> web.StreamResponse:
     """`POST /tasks/batch`: accept up to 1,000 tasks, all or none."""
     settings = request.app[SETTINGS]
+    await request.app[BACKLOG].check()
     raw = await request.clone(client_max_size=settings.max_batch_bytes).read()
     if request.content_type in {"application/x-ndjson", "application/ndjson", "application/jsonl"}:
         body: Any = {"tasks": read_lines(raw, BATCH_LIMIT + 1)}
@@ -113,6 +115,7 @@ def _new_task(body: SubmitBody, settings: Settings, index: int | None = None) ->
         max_attempts=body.max_attempts or settings.max_attempts,
         timeout=None if body.timeout is None else to_ms(body.timeout),
         tags=tuple(body.tags),
+        request_id=REQUEST_ID.get(),
     )
 
 
@@ -147,6 +150,7 @@ async def _accept(
         raise unprocessable("this Idempotency-Key was used for another request")
     if replay:
         return _Replayed(json.loads(replay.answer))
+    app[BACKLOG].add(len(tasks))
     statuses |= await _publish_all(app, dispatches)
     if key:
         try:

@@ -5,7 +5,7 @@ import hashlib
 import json
 from dataclasses import astuple
 
-from aiohttp import web
+from aiohttp import ETag, web
 
 from taskqueue.store import Cursor, Filter
 from taskqueue.task import FINAL, Status, Task
@@ -49,7 +49,7 @@ async def show(request: web.Request) -> web.Response:
         await wait_for(request.app, task.id, wait)
         task = await existing_task(request)
     attempts = [attempt_json(attempt) for attempt in await request.app[STORE].attempts_of(task.id)]
-    response = web.json_response(task_json(task) | {"attempts": attempts})
+    response = _unless_known(request, json.dumps(task_json(task) | {"attempts": attempts}))
     if wait is not None:
         response.headers["Preference-Applied"] = f"wait={wait:g}"
     return response
@@ -97,6 +97,18 @@ async def existing_task(request: web.Request) -> Task:
             text=json.dumps({"error": f"no task has the id {id[:100]!r}"}), content_type="application/json"
         )
     return task
+
+
+def _unless_known(request: web.Request, text: str) -> web.Response:
+    """The answer; 304 where the client has it already. The tag is weak: the bytes may be sent compressed."""
+    tag = ETag(hashlib.blake2b(text.encode(), digest_size=12).hexdigest(), is_weak=True)
+    if any(known.value in {tag.value, "*"} for known in request.if_none_match or ()):
+        response = web.Response(status=304)
+    else:
+        response = web.Response(text=text, content_type="application/json")
+    response.etag = tag
+    response.headers["Cache-Control"] = "no-cache"  # which means: ask whether it has changed
+    return response
 
 
 def _conflict(error: str, task: Task) -> web.Response:

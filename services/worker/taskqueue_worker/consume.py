@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 from taskqueue.broker import Consumer, Delivery
-from taskqueue.logs import task_fields
+from taskqueue.logs import claim_fields, task_fields
 from taskqueue.message import MalformedMessageError, decode
 from taskqueue.retry import backoff
 from taskqueue.settings import Settings
@@ -98,7 +98,7 @@ class Slot:
                 return claim
 
     async def _process(self, claim: Claim) -> None:
-        log.info("processing task", extra=task_fields(claim.id, claim.action, attempt=claim.attempt))
+        log.info("processing task", extra=claim_fields(claim))
         progress = Progress(claim, self._store)
         self.run = self._runs[claim.id, claim.attempt] = Run(claim, self._settings, progress.tell)
         giving_back = asyncio.get_running_loop().call_later(self._settings.give_back_after, self._give_back)
@@ -108,7 +108,7 @@ class Slot:
             finally:
                 del self._runs[claim.id, claim.attempt]
             await progress.flush()
-            fields = task_fields(claim.id, claim.action, attempt=claim.attempt)
+            fields = claim_fields(claim)
             await until_stored(lambda: self._record(claim, ending), "an outcome", fields)
         finally:
             giving_back.cancel()
@@ -128,7 +128,7 @@ class Slot:
         """Nobody can stop a thread, or who ignores a cancellation: until it ends, this slot runs nothing."""
         log.error(
             "the handler goes on after it was told to stop: its slot waits for it",
-            extra=task_fields(claim.id, claim.action),
+            extra=claim_fields(claim),
         )
         self._give_back()
         self.stuck.set()
@@ -137,7 +137,7 @@ class Slot:
 
     async def _record(self, claim: Claim, ending: Ending) -> None:
         status = await self._write(claim, ending)
-        fields = task_fields(claim.id, claim.action, attempt=claim.attempt, outcome=ending.outcome)
+        fields = claim_fields(claim, outcome=ending.outcome)
         match status:
             case None:
                 log.warning("outcome refused: the task was taken from this worker", extra=fields)

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable
 
-from taskqueue.logs import task_fields
+from taskqueue.logs import claim_fields
 from taskqueue.settings import Settings
 from taskqueue.store import StoreError, WorkerInfo, now_ms, transitions
 from taskqueue.store.locks import WriteLock
@@ -131,7 +131,7 @@ class Heartbeat:
             if time.monotonic() > run.deadline + GRACE and not self._loop_answers():
                 log.critical(
                     "a handler has blocked the event loop beyond its timeout: ending this worker",
-                    extra=task_fields(run.claim.id, run.claim.action),
+                    extra=claim_fields(run.claim),
                 )
                 os._exit(EXIT_BLOCKED)
 

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 
 from taskqueue.broker import Broker, BrokerError, BrokerState
 from taskqueue.dispatch import mark, publish
-from taskqueue.logs import task_fields
+from taskqueue.logs import claim_fields
 from taskqueue.retry import backoff
 from taskqueue.settings import Settings
 from taskqueue.store import StoreUnavailableError, TaskStore
@@ -120,7 +120,7 @@ async def rescue_worker(settings: Settings, store: TaskStore, worker: str, beat:
         return
     log.warning("worker lost", extra={"worker": worker, "tasks": len(rescued)})
     for claim, status in rescued:
-        log.warning("task rescued", extra=task_fields(claim.id, claim.action, status=status, worker=worker))
+        log.warning("task rescued", extra=claim_fields(claim, status=status, worker=worker))
 
 
 class Reconciler:

@@ -4,10 +4,11 @@
 
 -- name: submit
 INSERT INTO tasks (
-    id, action, payload, created_at, run_at, priority, max_attempts, timeout, tags, dispatch_id, dispatch_until
+    id, action, payload, created_at, run_at, priority, max_attempts, timeout, tags, request_id,
+    dispatch_id, dispatch_until
 )
 VALUES (
-    :id, :action, :payload, :created_at, :run_at, :priority, :max_attempts, :timeout, :tags,
+    :id, :action, :payload, :created_at, :run_at, :priority, :max_attempts, :timeout, :tags, :request_id,
     :dispatch_id, :dispatch_until
 )
 RETURNING seq;
@@ -49,7 +50,7 @@ UPDATE tasks
 SET status = 'running', attempt = attempt + 1, worker_id = :worker,
     queued_at = NULL, dispatch_id = NULL, dispatch_until = NULL, progress = NULL
 WHERE id = :id AND (status = 'queued' OR (status = 'pending' AND (run_at <= :now OR dispatch_id IS NOT NULL)))
-RETURNING seq, attempt, action, payload, failures, max_attempts, timeout;
+RETURNING seq, attempt, action, payload, failures, max_attempts, timeout, request_id;
 
 -- name: start_attempt
 INSERT INTO attempts (task_seq, number, worker_id, started_at) VALUES (:seq, :attempt, :worker, :now);
@@ -148,7 +149,7 @@ SELECT id, beat FROM workers;
 SELECT beat FROM workers WHERE id = :worker;
 
 -- name: claims_of
-SELECT id, attempt, worker_id AS worker, action, payload, failures, max_attempts, timeout
+SELECT id, attempt, worker_id AS worker, action, payload, failures, max_attempts, timeout, request_id
 FROM tasks WHERE worker_id = :worker;
 
 -- name: forget_worker
@@ -156,13 +157,13 @@ DELETE FROM workers WHERE id = :worker;
 
 -- name: get
 SELECT id, action, payload, status, result, error, created_at, run_at, processed_at,
-       priority, attempt, failures, max_attempts, timeout, cancel_requested, tags, progress
+       priority, attempt, failures, max_attempts, timeout, cancel_requested, tags, progress, request_id
 FROM tasks WHERE id = :id;
 
 -- name: page
 -- `:seqs` is a JSON array.
 SELECT seq, id, action, payload, status, result, error, created_at, run_at, processed_at,
-       priority, attempt, failures, max_attempts, timeout, cancel_requested, tags, progress
+       priority, attempt, failures, max_attempts, timeout, cancel_requested, tags, progress, request_id
 FROM tasks WHERE seq IN (SELECT value FROM json_each(:seqs)) ORDER BY seq DESC;
 
 -- name: id_of
@@ -197,6 +198,9 @@ PRAGMA data_version;
 
 -- name: status_counts
 SELECT status, tasks FROM status_counts;
+
+-- name: waiting_count
+SELECT total(tasks) AS tasks FROM status_counts WHERE status IN ('pending', 'queued');
 
 -- name: oldest_waiting
 -- `pending` and due, or `queued`; by the index of each.

@@ -156,6 +156,11 @@ class Reader:
             ],
         )
 
+    async def waiting_count(self) -> int:
+        """How many tasks wait, `pending` or `queued`: from counters, cheap to ask often."""
+        [row] = await self._read("waiting_count")
+        return int(row["tasks"])
+
     async def workers(self) -> list[Worker]:
         """The workers that are known, with what they run."""
         running: dict[str, list[dict[str, Any]]] = {}

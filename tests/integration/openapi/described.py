@@ -13,12 +13,14 @@ from tests.integration.system import System
 EVERYWHERE = {
     "Cache-Control",
     "Connection",
+    "Content-Encoding",
     "Content-Length",
     "Content-Security-Policy",
     "Content-Type",
     "Date",
     "Server",
     "Transfer-Encoding",
+    "Vary",
     "X-Content-Type-Options",
 }
 

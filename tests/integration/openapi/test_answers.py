@@ -14,6 +14,7 @@ from tests.integration.system import System
 from tests.integration.test_store_away import lose_its_content
 
 from taskqueue.task import Status
+from taskqueue_api.keys import BACKLOG
 from taskqueue_api.routes import OPERATIONS
 
 UNKNOWN = "01a2043a-b7c0-71dd-b05f-f2d70b6d4bd4"
@@ -92,6 +93,14 @@ for id_, path_ in (
     plain(id_, 400, "POST", path_, json={"action": 1, "priority": 1, "tag": "", "tasks": [], "other": 1})
     plain(id_, 413, "POST", path_, data=b" " * 40_000)
 
+for id_, path_, body_ in (("submit_task", "/tasks", TASK), ("submit_batch", "/tasks/batch", {"tasks": [TASK]})):
+
+    @answered(id_, 503)
+    async def with_too_many_waiting(system: System, path: str = path_, body: Any = body_) -> list[Reply]:
+        system.client.server.app[BACKLOG].add(system.settings.max_backlog)  # type: ignore[attr-defined]
+        return [await send(system, "POST", path, json=body)]
+
+
 for id_, path_, body_, other_ in (
     ("submit_task", "/tasks", TASK, {"action": "x"}),
     ("submit_batch", "/tasks/batch", {"tasks": [TASK]}, {"tasks": [TASK, TASK]}),
@@ -164,6 +173,16 @@ async def read_tasks_of_all_kinds(system: System) -> list[Reply]:
     assert replies[1].json["progress"] == {"fraction": 0.4, "message": "resizing"}
     assert [attempt["outcome"] for attempt in replies[2].json["attempts"]] == ["error", "error"]
     return replies
+
+
+@answered("get_task", 304)
+async def read_a_task_again(system: System) -> list[Reply]:
+    path = f"/tasks/{await system.submit('x', delay=1000)}"
+    tag = (await send(system, "GET", path)).headers["Etag"]
+    return [
+        await send(system, "GET", path, headers={"If-None-Match": known, "Prefer": "wait=0"})
+        for known in (tag, tag.removeprefix("W/"), "*", f'"other", {tag}')
+    ]
 
 
 async def cancelled(system: System) -> str:

@@ -16,7 +16,18 @@ from yarl import URL
 DOCUMENT = Path(__file__).parents[3] / "docs" / "api.md"
 
 #: What is another value each time; of these, only the type counts.
-VARIES = {"at", "created_at", "ended_at", "next", "processed_at", "run_at", "schema", "started_at", "worker"}
+VARIES = {
+    "at",
+    "created_at",
+    "ended_at",
+    "next",
+    "processed_at",
+    "request_id",
+    "run_at",
+    "schema",
+    "started_at",
+    "worker",
+}
 ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 

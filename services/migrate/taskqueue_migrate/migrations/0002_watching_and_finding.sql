@@ -3,6 +3,8 @@
 ALTER TABLE tasks ADD COLUMN tags TEXT NOT NULL DEFAULT '[]';
 -- JSON text, {"fraction", "message"}, told by the handler of the present or last attempt.
 ALTER TABLE tasks ADD COLUMN progress TEXT;
+-- Which request submitted it: the client's X-Request-ID, or one that the API made.
+ALTER TABLE tasks ADD COLUMN request_id TEXT;
 -- JSON text, [{"name", "arguments"}]: the actions that a worker can run, with the JSON Schema of their arguments.
 ALTER TABLE workers ADD COLUMN actions TEXT NOT NULL DEFAULT '[]';
 
