@@ -51,7 +51,23 @@ async def _until_signal(service: Callable[[Settings, asyncio.Event], Awaitable[N
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    await service(settings, stop)
+    try:
+        await service(settings, stop)
+    except (FatalError, StoreError, BrokerError) as error:
+        log.error("%s", error)
+        _end(EXIT_FAILURE)
+    except Exception:
+        log.exception("unexpected error")
+        _end(EXIT_FAILURE)
+    _end(0)
+
+
+def _end(code: int) -> NoReturn:
+    """End the process now. The loop's own end would wait for what a handler has left running, be it a task that
+    ignores its cancellation or a thread."""
+    logging.shutdown()
+    sys.stdout.flush()
+    os._exit(code)
 
 
 def _run_loop(main: Any) -> None:

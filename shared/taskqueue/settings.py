@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from yarl import URL
 
@@ -133,7 +133,7 @@ class Settings(BaseSettings):
         gt=0,
         le=3600,
         description="Seconds during which one process alone may publish a pending task. "
-        "Keep it above `publish_timeout`.",
+        "It must be above `publish_timeout`.",
     )
     relay_interval: float = Field(
         1, gt=0, le=60, description="Seconds between two looks for pending tasks that are due."
@@ -174,6 +174,13 @@ class Settings(BaseSettings):
         if parsed.scheme not in {"amqp", "amqps"} or not parsed.host:
             raise ValueError("begins with amqp:// or amqps:// and names a host")
         return url
+
+    @field_validator("dispatch_lease")
+    @classmethod
+    def _outlasts_a_publish(cls, lease: float, others: ValidationInfo) -> float:
+        if lease <= others.data.get("publish_timeout", 0):
+            raise ValueError(f"must be above {PREFIX}PUBLISH_TIMEOUT")
+        return lease
 
     @property
     def broker(self) -> str:

@@ -1,6 +1,7 @@
 """The actions of the fault tests' workers."""
 
 import asyncio
+import contextlib
 import os
 import time
 from pathlib import Path
@@ -87,3 +88,20 @@ def heed(marks: str, task: TaskContext) -> dict[str, Any]:
         time.sleep(0.02)
     (folder / f"{task.id}.heeded").touch()
     raise RuntimeError("stopped halfway")
+
+
+@action
+async def ignore_first(task: TaskContext) -> dict[str, Any]:
+    """At the first attempt, go on for ever whatever is asked."""
+    while task.attempt == 1:
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(60)
+    return {"output": "did not hang"}
+
+
+@action
+async def hang_in_a_thread_first(task: TaskContext) -> dict[str, Any]:
+    """At the first attempt, wait for a thread of one's own that hangs."""
+    if task.attempt == 1:
+        await asyncio.to_thread(time.sleep, 3600)
+    return {"output": "did not hang"}

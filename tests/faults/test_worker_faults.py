@@ -235,10 +235,11 @@ async def test_a_worker_told_to_stop_finishes_a_short_task_and_gives_back_the_re
     await cluster.keeps_the_promise()
 
 
-async def test_a_thread_that_hangs_delays_neither_the_stop_nor_the_task(cluster: Cluster) -> None:
+@pytest.mark.parametrize("action", ["hang_first", "ignore_first", "hang_in_a_thread_first"])
+async def test_a_handler_that_hangs_delays_neither_the_stop_nor_the_task(cluster: Cluster, action: str) -> None:
     await cluster.start_api()
     worker = await cluster.start_worker(drain_timeout=1)
-    id = await cluster.must_submit("hang_first", expect="did not hang")
+    id = await cluster.must_submit(action, expect="did not hang")
     await cluster.until_status(id, "running")
     started = time.monotonic()
     assert await worker.stop() == 0

@@ -431,7 +431,7 @@ async def test_an_async_handler_that_swallows_its_cancellation_is_abandoned_afte
     run = claimed(timeout=20)
     ending = await ending_of(run)
     assert ending.outcome is Outcome.TIMEOUT
-    assert run.abandoned_thread is None
+    assert run.left_running is not None
     [task] = tasks
     assert task is not None
     assert not task.done()
@@ -452,13 +452,13 @@ async def test_a_thread_out_of_time_is_abandoned_and_told_of(let_go: threading.E
     run = claimed(timeout=20)
     ending = await ending_of(run)
     assert (ending.outcome, ending.final) == (Outcome.TIMEOUT, False)
-    thread = run.abandoned_thread
+    thread = run.left_running
     assert thread is not None
     let_go.set()
     async with asyncio.timeout(PATIENCE):
         await asyncio.wait({thread})
     assert seen.is_set()
-    assert run.abandoned_thread is None
+    assert run.left_running is None
 
 
 async def test_the_late_error_of_an_abandoned_thread_is_nobodys(let_go: threading.Event) -> None:
@@ -469,11 +469,11 @@ async def test_the_late_error_of_an_abandoned_thread_is_nobodys(let_go: threadin
 
     run = claimed(timeout=20)
     assert (await ending_of(run)).outcome is Outcome.TIMEOUT
-    thread = run.abandoned_thread
+    thread = run.left_running
     assert thread is not None
     let_go.set()
     await asyncio.wait({thread}, timeout=PATIENCE)
-    assert run.abandoned_thread is None
+    assert run.left_running is None
     told: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
     del run, thread
@@ -484,9 +484,9 @@ async def test_the_late_error_of_an_abandoned_thread_is_nobodys(let_go: threadin
 async def test_no_thread_is_abandoned_by_a_handler_that_ended(act: Callable[..., None]) -> None:
     act(lambda: {"output": 1})
     run = claimed()
-    assert run.abandoned_thread is None
+    assert run.left_running is None
     await ending_of(run)
-    assert run.abandoned_thread is None
+    assert run.left_running is None
 
 
 # Told to stop
@@ -642,7 +642,7 @@ async def test_a_cancelled_thread_that_goes_on_is_waited_for_until_its_timeout(l
         await started.wait()
     assert not ending.done()
     assert (await ending).outcome is Outcome.TIMEOUT
-    assert run.abandoned_thread is not None
+    assert run.left_running is not None
 
 
 async def test_a_thread_is_abandoned_when_the_worker_stops(let_go: threading.Event) -> None:
@@ -658,7 +658,7 @@ async def test_a_thread_is_abandoned_when_the_worker_stops(let_go: threading.Eve
     run = claimed()
     ending = await interrupted(run, started, Outcome.CANCELLED, Outcome.SHUTDOWN)
     assert ending.outcome is Outcome.SHUTDOWN
-    assert run.abandoned_thread is not None
+    assert run.left_running is not None
 
 
 async def test_an_interruption_after_the_end_changes_nothing(act: Callable[..., None]) -> None:

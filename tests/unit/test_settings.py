@@ -64,6 +64,7 @@ def test_the_brokers_password_is_not_printed() -> None:
 
 BAD = [
     ("RECONCILE_AFTER", "inf"),
+    ("DISPATCH_LEASE", "1.5"),
     ("PORT", "70000"),
     ("PORT", "-1"),
     ("PORT", "http"),

@@ -10,6 +10,10 @@ from taskqueue.store import StoreError
 
 log = logging.getLogger("taskqueue.api")
 
+#: The largest message that a task may make, in bytes: below RabbitMQ's default `max_message_size`, 16 MiB in 4.0.
+#: A larger one would be accepted here and refused there, again and again.
+MAX_PAYLOAD_BYTES = 15 * 1024 * 1024
+
 #: Seconds after which a client may try again what was answered 503.
 RETRY_AFTER = "2"
 
@@ -28,6 +32,13 @@ def bad_request(error: str, details: list[dict[str, str | int]] | None = None) -
 def unprocessable(error: str) -> web.HTTPUnprocessableEntity:
     """A 422 to raise."""
     return web.HTTPUnprocessableEntity(text=json.dumps({"error": error}), content_type="application/json")
+
+
+def too_large(error: str, size: int) -> web.HTTPRequestEntityTooLarge:
+    """A 413 to raise, for a task of this many bytes."""
+    return web.HTTPRequestEntityTooLarge(
+        MAX_PAYLOAD_BYTES, size, text=json.dumps({"error": error}), content_type="application/json"
+    )
 
 
 def unavailable(error: str) -> web.HTTPServiceUnavailable:

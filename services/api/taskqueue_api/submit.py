@@ -19,7 +19,7 @@ from taskqueue.store import IdempotentRequest, StoreError, now_ms
 from taskqueue.store.clock import to_ms
 from taskqueue.task import Dispatch, NewTask, Status
 from taskqueue_api.bodies import parse, read_json, read_lines, validate
-from taskqueue_api.errors import bad_request, unavailable, unprocessable
+from taskqueue_api.errors import MAX_PAYLOAD_BYTES, bad_request, too_large, unavailable, unprocessable
 from taskqueue_api.keys import BACKLOG, BROKER, MARKS, SETTINGS, STORE
 from taskqueue_api.models import BATCH_LIMIT, BatchBody, SubmitBody
 from taskqueue_api.wait import preferred_wait, wait_for
@@ -102,6 +102,9 @@ def _new_task(body: SubmitBody, settings: Settings, index: int | None = None) ->
         path = f"tasks.{index}.data"
         detail: dict[str, str | int] = {"path": path, "error": f"{path}: {error}", "index": index}
         raise bad_request(f"{path}: {error}", [detail]) from error
+    if (size := len(payload.encode())) > MAX_PAYLOAD_BYTES:
+        where = "the task" if index is None else f"tasks.{index}"
+        raise too_large(f"{where} makes a message of {size} bytes; {MAX_PAYLOAD_BYTES} is the limit", size)
     return NewTask(
         id=id,
         action=body.action,

@@ -45,6 +45,8 @@ class Watcher:
                     version = now
             except StoreError as error:
                 log.warning("events can't be read: %s", error)
+            except Exception:  # without it all who wait would wait in vain
+                log.exception("events can't be read")
             await asyncio.sleep(_INTERVAL)
 
     def close(self) -> None:

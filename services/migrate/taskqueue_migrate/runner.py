@@ -105,6 +105,7 @@ def _writing(database: Path) -> Iterator[tuple[Connection, WriteLock]]:
         stack.callback(connection.close)
         lock = WriteLock(database)
         stack.callback(lock.close)
+        _refuse_damage(connection, database)
         with lock.held(time.monotonic() + _LOCK_TIMEOUT), translated_errors(database):
             # Enforced, they would delete rows that refer to a table which a migration rebuilds.
             connection.execute("PRAGMA foreign_keys = OFF")
@@ -112,12 +113,18 @@ def _writing(database: Path) -> Iterator[tuple[Connection, WriteLock]]:
                 # Takes effect only before the first table.
                 connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
             connection.execute(f"PRAGMA journal_mode = {journal_mode()}")
-            damage = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
-            if damage != "ok":
-                damage = " ".join(damage.split())
-                raise StoreError(f"{database}: damaged ({damage}); restore a backup (docs/operations.md)")
             connection.execute(_RECORDS)
-        yield connection, lock
+        with translated_errors(database):
+            yield connection, lock
+
+
+def _refuse_damage(connection: Connection, database: Path) -> None:
+    """Reads the whole file, about a gigabyte a second: without the write lock, so that others work meanwhile."""
+    with translated_errors(database):
+        damage = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+    if damage != "ok":
+        damage = " ".join(damage.split())
+        raise StoreError(f"{database}: damaged ({damage}); restore a backup (docs/operations.md)")
 
 
 def _check_records(connection: Connection, migrations: list[Migration]) -> set[int]:

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from taskqueue.broker import Consumer, Delivery
 from taskqueue.logs import claim_fields, task_fields
@@ -21,7 +21,7 @@ log = logging.getLogger("taskqueue.worker")
 T = TypeVar("T")
 
 
-async def until_stored(verb: Callable[[], Awaitable[T]], what: str) -> T:
+async def until_stored(verb: Callable[[], Awaitable[T]], what: str, fields: dict[str, Any] | None = None) -> T:
     """Do a store's verb, however long the store is away: nothing that a worker holds is dropped for that."""
     failures = 0
     while True:
@@ -30,7 +30,7 @@ async def until_stored(verb: Callable[[], Awaitable[T]], what: str) -> T:
         except StoreUnavailableError as error:
             failures += 1
             if failures == 1:
-                log.warning("%s waits for the store: %s", what, error)
+                log.warning("%s waits for the store: %s", what, error, extra=fields)
             await asyncio.sleep(random.uniform(0.05, min(2, 0.1 * 2**failures)))
 
 
@@ -48,7 +48,7 @@ class Slot:
         self._stopping = False
         self._pausing: asyncio.Task[None] | None = None
         self.run: Run | None = None
-        #: Set while a thread that ignores its timeout holds this slot.
+        #: Set while a handler that goes on after its attempt holds this slot.
         self.stuck = asyncio.Event()
 
     @property
@@ -81,8 +81,8 @@ class Slot:
             log.warning("malformed message dead-lettered: %s", error)
             await delivery.reject(f"malformed message: {error}")
             return None
-        claim = await until_stored(lambda: self._store.claim(message.id, self._worker_id), "a claim")
         fields = task_fields(message.id, message.action)
+        claim = await until_stored(lambda: self._store.claim(message.id, self._worker_id), "a claim", fields)
         match claim:
             case Refusal.UNKNOWN:
                 log.warning("message of an unknown task dead-lettered", extra=fields)
@@ -108,11 +108,12 @@ class Slot:
             finally:
                 del self._runs[claim.id, claim.attempt]
             await progress.flush()
-            await until_stored(lambda: self._record(claim, ending), "an outcome")
+            fields = task_fields(claim.id, claim.action, attempt=claim.attempt)
+            await until_stored(lambda: self._record(claim, ending), "an outcome", fields)
         finally:
             giving_back.cancel()
-        if (thread := self.run.abandoned_thread) and not self._stopping:
-            await self._outlast(thread, claim)
+        if (handler := self.run.left_running) and not self._stopping:
+            await self._outlast(handler, claim)
         self.run = None
         if self._pausing and not self._stopping:
             await self._pausing
@@ -123,15 +124,15 @@ class Slot:
         """This task takes long: let idle workers have what was prefetched behind it."""
         self._pausing = asyncio.create_task(self._consumer.pause())
 
-    async def _outlast(self, thread: "asyncio.Future[object]", claim: Claim) -> None:
-        """A thread can't be stopped: until it ends, this slot runs nothing else."""
+    async def _outlast(self, handler: "asyncio.Future[object]", claim: Claim) -> None:
+        """Nobody can stop a thread, or who ignores a cancellation: until it ends, this slot runs nothing."""
         log.error(
-            "the handler ignores its timeout: its slot waits for its thread",
+            "the handler goes on after it was told to stop: its slot waits for it",
             extra=claim_fields(claim),
         )
         self._give_back()
         self.stuck.set()
-        await asyncio.wait({thread})
+        await asyncio.wait({handler})
         self.stuck.clear()
 
     async def _record(self, claim: Claim, ending: Ending) -> None:

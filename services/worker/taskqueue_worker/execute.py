@@ -102,11 +102,9 @@ class Run:
             self._abandoned.set()
 
     @property
-    def abandoned_thread(self) -> asyncio.Future[Any] | None:
-        """The thread that still runs after its attempt ended, if there is one; done when it returns."""
-        if self._threaded and self._handler and not self._handler.done():
-            return self._handler
-        return None
+    def left_running(self) -> asyncio.Future[Any] | None:
+        """The handler, if it still runs after its attempt was abandoned; done when it ends."""
+        return self._handler if self._handler and not self._handler.done() else None
 
     def _start(self, action: Action, call: Callable[[], Any]) -> asyncio.Future[Any]:
         pause = self._settings.simulated_work

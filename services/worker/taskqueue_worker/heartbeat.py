@@ -43,6 +43,7 @@ class Heartbeat:
         self._interval = settings.lease / BEATS_PER_LEASE
         self._loop = asyncio.get_running_loop()
         self._started: asyncio.Future[None] = self._loop.create_future()
+        self._ended: asyncio.Future[None] = self._loop.create_future()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
         #: When the last beat was written, on the monotonic clock.
@@ -77,7 +78,7 @@ class Heartbeat:
     async def stop(self) -> None:
         """Beat no more: a beat after its goodbye would make this a worker that is then taken for lost."""
         self._stop.set()
-        await self._loop.run_in_executor(None, self._thread.join)
+        await self._ended
 
     def _run(self) -> None:
         path, timeout = self._settings.database, self._settings.write_timeout
@@ -102,6 +103,8 @@ class Heartbeat:
                 log.critical("the heartbeat failed: ending this worker", exc_info=True)
                 os._exit(EXIT_BLOCKED)
             self._loop.call_soon_threadsafe(self._started.set_exception, error)
+        finally:
+            self._loop.call_soon_threadsafe(self._ended.set_result, None)
 
     def _beat_once(self, beat: Callable[[], list[tuple[str, int]]]) -> None:
         try:

@@ -31,7 +31,7 @@ async def work(settings: Settings, store: TaskStore, broker: Broker, stop: async
     """Run tasks until `stop`, then drain: finish what runs, give the rest back.
 
     Raises:
-        FatalError: the handlers can't be loaded, or every slot is held by a thread that ignores its timeout.
+        FatalError: the handlers can't be loaded, or every slot is held by a handler that ignores its timeout.
         StoreError: the store can't be written at the start.
     """
     try:
@@ -109,7 +109,7 @@ async def _watch_slots(slots: list[Slot]) -> None:
     while not all(slot.stuck.is_set() for slot in slots):
         for slot in slots:
             await slot.stuck.wait()
-    raise FatalError("every consumer is held by a thread that ignores its timeout: this worker must restart")
+    raise FatalError("every consumer is held by a handler that ignores its timeout: this worker must restart")
 
 
 async def _watch_consumers(settings: Settings, slots: list[Slot], broker: Broker) -> None:

@@ -44,11 +44,9 @@ class ManyTasks:
         Returns:
             how many there were.
         """
-        now = self._now()
-        before = now - to_ms(queued_for)
         count, after = 0, 0
         while True:
-            changed = await self._write(partial(_requeue_slice, after, before, now))
+            changed = await self._write(partial(_requeue_slice, after, to_ms(queued_for), self._now))
             count += len(changed)
             if len(changed) < _SLICE:
                 return count
@@ -111,8 +109,10 @@ class ManyTasks:
         return await self._write(lambda db: transitions.retire_worker(db, worker, self._now()))
 
 
-def _requeue_slice(after: int, before: int, now: int, db: Connection) -> list[int]:
-    return transitions.requeue(db, after, before, _SLICE, now)
+def _requeue_slice(after: int, queued_for: int, clock: Callable[[], int], db: Connection) -> list[int]:
+    # Within the transaction: what others have marked since must not look as if it came from the future.
+    now = clock()
+    return transitions.requeue(db, after, now - queued_for, _SLICE, now)
 
 
 def _prune_slice(what: Kept, before: int, status: Status | None, db: Connection) -> int:

@@ -1,6 +1,7 @@
 """TaskStore: what the other processes do with tasks, one verb a transition. SQLite holds the truth."""
 
 import contextlib
+import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -14,10 +15,19 @@ from taskqueue.store.clock import now_ms, to_ms
 from taskqueue.store.many import ManyTasks
 from taskqueue.store.reader import Reader
 from taskqueue.store.schema import check_schema
-from taskqueue.store.sqlite import Connection, IntegrityError, StoreUnavailableError, connect
+from taskqueue.store.sqlite import (
+    SQLITE_VERSION,
+    Connection,
+    IntegrityError,
+    StoreUnavailableError,
+    connect,
+    journal_mode,
+)
 from taskqueue.store.transitions import IdempotentRequest, Refusal, Replay
 from taskqueue.store.writer import Writer
 from taskqueue.task import Claim, Dispatch, NewTask, Outcome, Status
+
+log = logging.getLogger("taskqueue.store")
 
 _PRIORITIES = tuple(sorted(Priority, reverse=True))
 
@@ -59,6 +69,11 @@ class TaskStore(ManyTasks, Reader):
         ):
             store = cls(path, writer, reader, clock)
             await store._write(partial(check_schema, path))
+            if journal_mode() != "wal":
+                log.warning(
+                    "SQLite %s can't use a write-ahead log safely here: a rollback journal serves, slower",
+                    SQLITE_VERSION,
+                )
             yield store
 
     # Into the queue
