@@ -69,6 +69,10 @@ class Settings(BaseSettings):
         le=3600,
         description="Seconds in which a request's body must have come, and a GET be answered, beside waits.",
     )
+    cors_origins: str = Field(
+        "",
+        description="Origins whose pages may use the API from a browser, separated by commas; `*` is all of them.",
+    )
     idempotency_keep: float = Field(86400, gt=0, description="Seconds for which an Idempotency-Key is remembered.")
     keep_completed: float = Field(
         7 * 86400, ge=0, description="Seconds for which completed tasks are kept; 0 is for ever."
