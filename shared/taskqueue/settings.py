@@ -63,6 +63,16 @@ class Settings(BaseSettings):
     max_streams: int = Field(
         1000, ge=0, description="Streams of events that an API process keeps open; more are answered 503."
     )
+    request_timeout: float = Field(
+        30,
+        gt=0,
+        le=3600,
+        description="Seconds in which a request's body must have come, and a GET be answered, beside waits.",
+    )
+    cors_origins: str = Field(
+        "",
+        description="Origins whose pages may use the API from a browser, separated by commas; `*` is all of them.",
+    )
     idempotency_keep: float = Field(86400, gt=0, description="Seconds for which an Idempotency-Key is remembered.")
     keep_completed: float = Field(
         7 * 86400, ge=0, description="Seconds for which completed tasks are kept; 0 is for ever."

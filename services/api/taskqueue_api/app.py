@@ -14,6 +14,8 @@ from taskqueue.settings import Settings
 from taskqueue.store import TaskStore
 from taskqueue_api.backlog import Backlog
 from taskqueue_api.compression import compress
+from taskqueue_api.cors import allow_origins, answer_preflights
+from taskqueue_api.deadline import end_long_reads
 from taskqueue_api.docs import DOCS, Docs
 from taskqueue_api.errors import json_errors
 from taskqueue_api.keys import BACKLOG, BROKER, MARKS, SETTINGS, STORE, STREAMS, WATCHER
@@ -27,7 +29,8 @@ from taskqueue_api.watch import Watcher
 def build_app(settings: Settings, store: TaskStore, broker: Broker) -> web.Application:
     """The API over an open store and a started broker."""
     app = web.Application(
-        middlewares=[name_requests, compress, json_errors], client_max_size=settings.max_body_bytes
+        middlewares=[name_requests, answer_preflights, compress, json_errors, end_long_reads],
+        client_max_size=settings.max_body_bytes,
     )
     app[SETTINGS] = settings
     app[STORE] = store
@@ -36,7 +39,7 @@ def build_app(settings: Settings, store: TaskStore, broker: Broker) -> web.Appli
     app[STREAMS] = Streams(settings.max_streams)
     app[WATCHER] = Watcher(store)
     app[DOCS] = Docs(document(OPERATIONS))
-    app.on_response_prepare.append(tell_request_id)
+    app.on_response_prepare.extend([tell_request_id, allow_origins])
     app.cleanup_ctx.extend([_marks, _watch_queue, _watch_events])
     # Before the server waits for the open requests to end.
     app.on_shutdown.append(_let_listeners_go)

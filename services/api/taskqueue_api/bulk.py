@@ -4,6 +4,7 @@ from aiohttp import web
 
 from taskqueue.store.many import APPLIES_TO, Verb
 from taskqueue_api.bodies import read_json
+from taskqueue_api.deadline import read_body
 from taskqueue_api.keys import STORE
 from taskqueue_api.models import BulkBody
 
@@ -24,7 +25,7 @@ async def delete_all(request: web.Request) -> web.Response:
 
 
 async def _act(request: web.Request, verb: Verb) -> web.Response:
-    body = read_json(BulkBody, await request.read())
+    body = read_json(BulkBody, await read_body(request))
     store, wanted = request.app[STORE], body.to_store()
     if body.dry_run:
         count = await store.count(wanted, APPLIES_TO[verb])

@@ -73,6 +73,11 @@ NOT_STORED = answer(
     {"error": "failed to queue task"},
     RETRY_AFTER,
 )
+TOO_SLOW = answer(
+    "The body didn't come in time.",
+    ErrorAnswer,
+    {"error": "the body did not come in time; nothing was done"},
+)
 TOO_LARGE = answer(
     "The body is larger than a setting allows.",
     ErrorAnswer,

@@ -63,6 +63,7 @@ _TASKS = [
                     {"path": "prority", "error": "unknown member 'prority'"},
                 ],
             ),
+            408: contract.TOO_SLOW,
             413: contract.TOO_LARGE,
             422: contract.KEY_USED,
             503: contract.NOT_STORED,
@@ -87,6 +88,7 @@ _TASKS = [
                 "tasks.1.action required",
                 details=[{"path": "tasks.1.action", "error": "tasks.1.action required", "index": 1}],
             ),
+            408: contract.TOO_SLOW,
             413: contract.TOO_LARGE,
             422: contract.KEY_USED,
             503: contract.NOT_STORED,
@@ -198,6 +200,7 @@ def _bulk(
         answers={
             200: answer("It is done.", BulkAnswer, {"count": 12, "dry_run": False}),
             400: contract.bad("name at least one of status, action, tag, created_after, created_before"),
+            408: contract.TOO_SLOW,
             413: contract.TOO_LARGE,
             503: contract.UNAVAILABLE,
         },

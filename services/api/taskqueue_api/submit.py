@@ -19,6 +19,7 @@ from taskqueue.store import IdempotentRequest, StoreError, now_ms
 from taskqueue.store.clock import to_ms
 from taskqueue.task import Dispatch, NewTask, Status
 from taskqueue_api.bodies import parse, read_json, read_lines, validate
+from taskqueue_api.deadline import read_body
 from taskqueue_api.errors import MAX_PAYLOAD_BYTES, bad_request, too_large, unavailable, unprocessable
 from taskqueue_api.keys import BACKLOG, BROKER, MARKS, SETTINGS, STORE
 from taskqueue_api.models import BATCH_LIMIT, BatchBody, SubmitBody
@@ -41,7 +42,7 @@ async def submit(request: web.Request) -> web.StreamResponse:
     """`POST /tasks`: accept one task; with `Prefer: wait`, answer it whole if it is final in time."""
     await request.app[BACKLOG].check()
     wait = preferred_wait(request)
-    raw = await request.read()
+    raw = await read_body(request)
     task = _new_task(read_json(SubmitBody, raw), request.app[SETTINGS])
     accepted = await _accept(request, raw, [task], batch=False)
     replayed = isinstance(accepted, _Replayed)
@@ -61,7 +62,7 @@ async def submit_batch(request: web.Request) -> web.StreamResponse:
     """`POST /tasks/batch`: accept up to 1,000 tasks, all or none."""
     settings = request.app[SETTINGS]
     await request.app[BACKLOG].check()
-    raw = await request.clone(client_max_size=settings.max_batch_bytes).read()
+    raw = await read_body(request, settings.max_batch_bytes)
     if request.content_type in {"application/x-ndjson", "application/ndjson", "application/jsonl"}:
         body: Any = {"tasks": read_lines(raw, BATCH_LIMIT + 1)}
     else:

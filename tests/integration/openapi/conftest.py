@@ -16,6 +16,7 @@ async def system(tmp_path: Path) -> AsyncIterator[System]:
         max_body_bytes=20_000,
         max_batch_bytes=30_000,
         max_wait=0.2,
+        request_timeout=2,
     )
     async with System.open(settings) as system:
         yield system

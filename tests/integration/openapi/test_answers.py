@@ -3,8 +3,9 @@
 `REQUESTS` has the requests for each operation and status; a status without one fails.
 """
 
+import asyncio
 from collections import defaultdict
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -92,6 +93,15 @@ for id_, path_ in (
     plain(id_, 400, "POST", path_, data=b"[]")
     plain(id_, 400, "POST", path_, json={"action": 1, "priority": 1, "tag": "", "tasks": [], "other": 1})
     plain(id_, 413, "POST", path_, data=b" " * 40_000)
+
+    @answered(id_, 408)
+    async def with_a_body_that_never_ends(system: System, path: str = path_) -> list[Reply]:
+        async def body() -> AsyncIterator[bytes]:
+            yield b"{"
+            await asyncio.sleep(60)
+
+        return [await send(system, "POST", path, data=body())]
+
 
 for id_, path_, body_ in (("submit_task", "/tasks", TASK), ("submit_batch", "/tasks/batch", {"tasks": [TASK]})):
 
