@@ -125,7 +125,7 @@ async def get(cluster: Cluster, path: str, **headers: str) -> dict[str, Any]:
 @pytest.fixture
 async def system(rabbit: RabbitServer, tmp_path: Path) -> AsyncIterator[System]:
     """All in one process, but for RabbitMQ."""
-    settings = quick_settings(tmp_path, publish_timeout=10)
+    settings = quick_settings(tmp_path, publish_timeout=5)
     try:
         async with System.open(settings, open_broker(rabbit.url, f"priority-{tmp_path.name}")) as system:
             await eventually(lambda: system.broker.state == "connected")
