@@ -3,7 +3,7 @@
 import asyncio
 from contextlib import suppress
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 
 class Proxy:
@@ -14,7 +14,8 @@ class Proxy:
         self._target = target
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
-        self._pumps: set[asyncio.Task[None]] = set()
+        #: Connecting, or pumping.
+        self._tasks: set[asyncio.Task[Any]] = set()
         self._forwarding = asyncio.Event()
         self._forwarding.set()
 
@@ -32,18 +33,24 @@ class Proxy:
     async def shut(self) -> None:
         """Refuse connections, and cut those that there are."""
         if self._server:
+            # What it has just accepted gets here within a few turns of the loop, or would never be closed.
+            for listener in self._server.sockets:
+                asyncio.get_running_loop().remove_reader(listener.fileno())
+            for _ in range(5):
+                await asyncio.sleep(0)
             self._server.close()
             self._server = None
         self.cut()
-        if self._pumps:
-            await asyncio.wait(self._pumps, timeout=5)
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=5)
+        await asyncio.sleep(0)  # in which what was aborted is closed
 
     def cut(self) -> None:
         """Reset all connections."""
         for writer in self._writers:
             writer.transport.abort()
-        for pump in self._pumps:
-            pump.cancel()
+        for task in self._tasks:
+            task.cancel()
 
     def drop(self) -> None:
         """Let nothing through any more, as a firewall that drops packets; connections stay open."""
@@ -51,16 +58,20 @@ class Proxy:
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writers.add(writer)
+        connecting = asyncio.create_task(asyncio.open_connection("127.0.0.1", self._target))
+        self._tasks.add(connecting)
         try:
-            far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._target)
-        except OSError:
+            far_reader, far_writer = await connecting
+        except (OSError, asyncio.CancelledError):
             writer.transport.abort()
             return
+        finally:
+            self._tasks.discard(connecting)
         self._writers.add(far_writer)
         for source, sink in ((reader, far_writer), (far_reader, writer)):
             pump = asyncio.create_task(self._pump(source, sink))
-            self._pumps.add(pump)
-            pump.add_done_callback(self._pumps.discard)
+            self._tasks.add(pump)
+            pump.add_done_callback(self._tasks.discard)
 
     async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
         with suppress(OSError):
