@@ -58,7 +58,8 @@ class Settings(BaseSettings):
     max_backlog: int = Field(
         1_000_000,
         ge=0,
-        description="Tasks that may wait, `pending` or `queued`, before new ones are answered 503; 0 is no limit.",
+        description="Tasks that may wait, `pending` or `queued`, before new or retried ones are answered 503; "
+        "0 is no limit.",
     )
     max_streams: int = Field(
         1000, ge=0, description="Streams of events that an API process keeps open; more are answered 503."

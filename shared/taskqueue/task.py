@@ -123,6 +123,7 @@ class Task:
     tags: tuple[str, ...]
     #: JSON text, `{"fraction", "message"}`.
     progress: str | None
+    #: Which request submitted it, or retried it last.
     request_id: str | None = None
 
 
@@ -136,6 +137,8 @@ class Attempt:
     ended_at: int | None
     outcome: Outcome | None
     error: str | None
+    #: Which request led to it: the one that submitted the task, or that retried it.
+    request_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

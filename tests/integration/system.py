@@ -9,6 +9,7 @@ from typing import Any, Self
 
 from aiohttp import ClientResponse
 from aiohttp.test_utils import TestClient, TestServer
+from aiohttp.web import AppRunner
 from tests.conformance.waiting import eventually
 from yarl import URL
 
@@ -41,6 +42,13 @@ def quick_settings(folder: Path, **values: Any) -> Settings:
         "write_timeout": 1,
     }
     return Settings(**quick | values)
+
+
+class Server(TestServer):
+    """Handlers go on when their clients leave, as they do in `serving`: aiohttp's test server cancels them."""
+
+    async def _make_runner(self, **options: Any) -> AppRunner:
+        return AppRunner(self.app, **options | {"handler_cancellation": False})
 
 
 @dataclass
@@ -87,7 +95,7 @@ class System:
         async with (
             TaskStore.open(settings.database, write_timeout=settings.write_timeout) as store,
             broker or MemoryBroker() as started,
-            TestClient(TestServer(build_app(settings, store, started))) as client,
+            TestClient(Server(build_app(settings, store, started))) as client,
         ):
             yield cls(settings, store, started, client)
 

@@ -92,6 +92,53 @@ async def test_nesting_that_is_not_refused_can_be_run_and_read(system: System) -
     assert task["payload"]["data"] == {"text": value}
 
 
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/tasks", {"action": "x"}),
+        ("/tasks/batch", {"tasks": [{"action": "x"}]}),
+        ("/tasks/{id}/retry", None),
+        ("/tasks/retry", {"action": "kept"}),
+        ("/tasks/delete", {"action": "kept"}),
+    ],
+)
+async def test_a_query_that_is_not_taken_is_refused_and_nothing_is_done(
+    system: System, path: str, body: dict[str, Any] | None
+) -> None:
+    id = await system.submit("kept", delay=1000)
+    await system.post(f"/tasks/{id}/cancel")
+    before = (await system.get("/tasks")).body
+    answer = await system.post(path.format(id=id) + "?dry_run=true", json=body)
+    assert (answer.status, answer.body) == (400, {"error": "unknown query parameter 'dry_run'"})
+    assert (await system.get("/tasks")).body == before
+    assert (await system.get("/readyz?probe=1")).status == 200, "a probe may add what it likes"
+
+
+@pytest.mark.parametrize(
+    ("body", "error"),
+    [(b'{"delay": 60}', "unknown member 'delay'"), (b"{", "invalid JSON"), (b"[]", "the body must be .*")],
+)
+async def test_a_body_that_is_not_taken_is_refused_and_nothing_is_done(
+    system: System, body: bytes, error: str
+) -> None:
+    id = await system.submit("kept", delay=1000)
+    await system.post(f"/tasks/{id}/cancel")
+    answer = await system.post(f"/tasks/{id}/retry", data=body)
+    assert answer.status == 400
+    assert re.fullmatch(error, answer.body["error"])
+    assert (await system.task(id))["status"] == "cancelled"
+    assert (await system.post(f"/tasks/{id}/retry", data=b" {} ")).status == 202, "an empty object says nothing"
+
+
+async def test_a_contradiction_is_told_with_all_else_that_is_wrong(system: System) -> None:
+    body = {"action": "", "run_at": 5, "delay": 1, "priority": "x", "tags": [""], "other": 1}
+    answer = await system.post("/tasks", json=body)
+    assert answer.status == 400
+    paths = ["action", "delay", "priority", "tags.0", "other"]
+    assert [detail["path"] for detail in answer.body["details"]] == paths
+    await assert_harmless(system)
+
+
 #: For each body, what its error says.
 NO_TASKS = {
     "no action": (b"{}", "action required"),
@@ -110,7 +157,10 @@ NO_TASKS = {
     "a number below a double": (with_member("data", '{"x": [-1e999]}'), "data: .*[Oo]ut of range"),
     "an unknown member": (with_member("dta", "{}"), "unknown member 'dta'"),
     "an unknown member with dots": (with_member("data.x", "{}"), "unknown member 'data.x'"),
-    "run_at and delay": (b'{"action": "x", "run_at": 1, "delay": 1}', "run_at and delay exclude each other"),
+    "run_at and delay": (
+        b'{"action": "x", "run_at": 1, "delay": 1}',
+        "delay: run_at and delay exclude each other",
+    ),
     "run_at negative": (with_member("run_at", "-1"), "run_at: .*0"),
     "run_at after 9999": (with_member("run_at", "253402300800"), "run_at: .*253402300799"),
     "run_at infinite": (with_member("run_at", "1e999"), "run_at: .*253402300799"),

@@ -90,7 +90,7 @@ async def test_every_bad_task_is_told_at_once(system: System, given_as: str) -> 
     assert answer.status == 400
     assert [(detail["index"], detail["path"]) for detail in answer.body["details"]] == [
         (1, "tasks.1.action"),
-        (3, "tasks.3"),
+        (3, "tasks.3.delay"),
         (4, "tasks.4"),
         (5, "tasks.5.tags"),
         (5, "tasks.5.y"),
@@ -172,9 +172,21 @@ async def test_lines_of_json_are_a_batch(system: System, content_type: str) -> N
 
 async def test_a_line_that_is_no_json_is_told_by_its_number(system: System) -> None:
     good = json.dumps(TASK).encode()
-    answer = await lines(system, good, b"", b'{"action": "x"', good)
-    assert (answer.status, answer.body) == (400, {"error": "line 3: invalid JSON"})
+    answer = await lines(system, good, b"", b'{"action": "x"', good, b"}")
+    assert answer.status == 400
+    assert answer.body == {
+        "error": "line 3: invalid JSON; line 5: invalid JSON",
+        "details": [
+            {"path": "tasks.1", "error": "line 3: invalid JSON", "index": 1},
+            {"path": "tasks.3", "error": "line 5: invalid JSON", "index": 3},
+        ],
+    }
     await assert_nothing_stored(system)
+
+
+async def test_of_many_bad_lines_a_hundred_are_told(system: System) -> None:
+    answer = await lines(system, *[b"{"] * 1000)
+    assert (answer.status, len(answer.body["details"])) == (400, 100)
 
 
 async def test_no_lines_are_an_empty_batch(system: System) -> None:

@@ -1,6 +1,7 @@
 """Acting on all tasks that fit a filter, in slices between which others write."""
 
 import asyncio
+import threading
 from collections import Counter
 from collections.abc import AsyncIterator
 from typing import Any
@@ -158,10 +159,9 @@ def slices(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     done: list[int] = []
     real = many._apply_slice
 
-    def noted(*arguments: Any) -> tuple[int, int | None]:
-        changed, last = real(*arguments)
-        done.append(changed)
-        return changed, last
+    def noted(*arguments: Any) -> int:
+        done.append(changed := real(*arguments))
+        return changed
 
     monkeypatch.setattr(many, "_SLICE", 100)
     monkeypatch.setattr(many, "_apply_slice", noted)
@@ -190,7 +190,7 @@ async def test_other_writes_come_in_between_the_slices(system: System, slices: l
 
         await asyncio.gather(write(system), write(other))
         assert await cancelling == 5_000
-    assert slices == [100] * 50 + [0]
+    assert slices == [100] * 50
     assert len(waited) > 25
     assert max(waited[:-2]) <= 5, waited
 
@@ -258,4 +258,61 @@ async def test_a_bulk_verb_over_nothing_does_nothing(system: System, slices: lis
     assert [await act(system, verb, tag="none") for verb in ("cancel", "retry", "delete")] == [0, 0, 0]
     store: TaskStore = system.store
     assert await store.apply_to_all("cancel", Filter(statuses=frozenset({Status.FAILED})), Cursor()) == 0
-    assert slices == [0, 0, 0]
+    assert slices == []
+
+
+@pytest.fixture
+def looking(system: System, monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """A search doesn't end before this is set."""
+    may_end = threading.Event()
+    searches = system.store._searches
+    real = searches.execute_fetchall
+
+    async def slow(sql: str, values: Any) -> Any:
+        await searches._execute(may_end.wait)  # on the connection's thread, as the search itself
+        return await real(sql, values)
+
+    monkeypatch.setattr(searches, "execute_fetchall", slow)
+    return may_end
+
+
+async def test_a_search_that_takes_long_holds_up_neither_writes_nor_reads(
+    system: System, looking: threading.Event
+) -> None:
+    id = await system.submit("x", delay=1000, tags=["t"])
+    searching = [
+        asyncio.create_task(act(system, "cancel", tag="t")),
+        asyncio.create_task(act(system, "cancel", tag="t", dry_run=True)),
+        asyncio.create_task(system.get("/tasks?tag=t")),
+    ]
+    try:
+        other = await system.submit("y", delay=1000)
+        for path in (f"/tasks/{other}", f"/tasks/{id}", "/stats", "/readyz"):
+            assert (await system.get(path)).status == 200
+        assert (await system.task(id))["status"] == "pending"
+        assert not any(search.done() for search in searching)
+    finally:
+        looking.set()
+    assert await searching[0] == 1
+    await asyncio.gather(*searching)
+
+
+async def test_a_task_that_no_longer_fits_when_it_is_acted_on_is_left_alone(
+    system: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A failed one, which is cancelled in a new run after it was found as failed."""
+    async with system.worker():
+        id = await system.submit("refuse", tags=["t"])
+        await system.until(id)
+    find = system.store.find_ids
+
+    async def find_and_change(*arguments: Any, **more: Any) -> Any:
+        found = await find(*arguments, **more)
+        if found:
+            assert await system.store.rerun(id)
+            assert await system.store.cancel(id) is Status.CANCELLED
+        return found
+
+    monkeypatch.setattr(system.store, "find_ids", find_and_change)
+    assert await act(system, "retry", status=["failed"]) == 0
+    assert (await system.task(id))["status"] == "cancelled"

@@ -31,3 +31,45 @@ async def test_the_origins_that_are_named_may_use_the_api(tmp_path: Path, origin
             assert ("Idempotency-Key" in response.headers.get("Access-Control-Allow-Headers", "")) is allowed
         async with system.client.options("/tasks", headers={"Origin": PAGE}) as response:
             assert response.status == 405
+
+
+@pytest.mark.parametrize(
+    ("headers", "allowed"),
+    [
+        ({}, True),
+        ({"Sec-Fetch-Site": "same-origin", "Origin": PAGE}, True),
+        ({"Sec-Fetch-Site": "none"}, True),
+        ({"Sec-Fetch-Site": "cross-site"}, False),
+        ({"Sec-Fetch-Site": "same-site", "Origin": "http://{host}"}, False),
+        ({"Origin": "http://{host}"}, True),
+        ({"Origin": "http://queue.lan", "Host": "queue.lan"}, True),
+        ({"Origin": "http://[::1]:8080", "Host": "[::1]:8080"}, True),
+        ({"Origin": "https://xn--bcher-kva.example", "Host": "xn--bcher-kva.example"}, True),
+        ({"Origin": "http://queue.lan", "Host": "queue.lan:8080"}, False),
+        ({"Origin": PAGE}, False),
+        ({"Origin": "null"}, False),
+        ({"Origin": "http://["}, False),
+        ({"Sec-Fetch-Site": "cross-site", "Origin": "https://friend.example"}, True),
+        ({"Origin": "https://friend.example"}, True),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("method", ["POST", "DELETE"])
+async def test_a_page_of_another_origin_changes_nothing(
+    tmp_path: Path, method: str, headers: dict[str, str], allowed: bool
+) -> None:
+    settings = quick_settings(tmp_path, cors_origins="https://friend.example")
+    async with System.open(settings) as system:
+        id = await system.submit("x", delay=1000)
+        await system.post(f"/tasks/{id}/cancel")
+        path = f"/tasks/{id}" if method == "DELETE" else f"/tasks/{id}/retry"
+        host = f"{system.client.host}:{system.client.port}"
+        sent = {name: value.format(host=host) for name, value in headers.items()}
+        async with system.client.request(method, path, headers=sent) as response:
+            assert (response.status in {202, 204}) is allowed
+            if not allowed:
+                assert response.status == 403
+                assert "TASKQUEUE_CORS_ORIGINS" in (await response.json())["error"]
+        if not allowed:
+            assert (await system.task(id))["status"] == "cancelled"
+        assert (await system.get("/tasks", headers=sent)).status == 200, "reading is the browser's to prevent"

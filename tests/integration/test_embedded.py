@@ -5,6 +5,7 @@ import signal
 import socket
 from pathlib import Path
 
+import aiohttp
 import pytest
 from tests.conformance.waiting import eventually
 from tests.integration.programs import Client, Programs
@@ -69,6 +70,32 @@ async def test_stopped_it_exits_0_and_loses_nothing(
     program = await programs.start(PROGRAM)
     tasks = await client.until_final(await program.url(), *ids)
     assert [(task["status"], task["attempt"], task["failures"]) for task in tasks] == [("completed", 1, 0)] * 6
+
+
+async def test_told_to_stop_it_lets_its_listeners_go_while_it_finishes_its_tasks(
+    programs: Programs, client: Client
+) -> None:
+    program = await programs.start(PROGRAM, simulated_work=6)
+    url = await program.url()
+    id = await client.submit(url, "uppercase", {"text": "x"})
+    await program.says("processing task")
+    async with aiohttp.ClientSession(url) as session, session.get("/events") as stream:
+        waiting = asyncio.create_task(waited_for(session, id))
+        for _ in range(3):  # the waiter's request has no other sign of having arrived than that later ones have
+            await client.get(f"{url}/stats")
+        program.handle.send_signal(signal.SIGTERM)
+        await stream.content.read()  # to its end
+        assert await waiting == "running"
+        assert program.handle.returncode is None
+        with pytest.raises(aiohttp.ClientConnectionError):
+            await client.get(f"{url}/livez")
+    assert await program.ended() == 0
+    assert len(program.logged("task completed")) == 1
+
+
+async def waited_for(session: aiohttp.ClientSession, id: str) -> str:
+    async with session.get(f"/tasks/{id}", headers={"Prefer": "wait=50"}) as response:
+        return str((await response.json())["status"])
 
 
 async def test_two_on_one_folder_are_refused(programs: Programs) -> None:

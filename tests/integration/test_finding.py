@@ -8,6 +8,7 @@ import pytest
 from tests.integration.system import System
 from yarl import URL
 
+from taskqueue.store import Cursor, Filter
 from taskqueue_api import tasks
 
 LINK = re.compile(r'<(?P<url>[^>]+)>; rel="next"')
@@ -138,3 +139,11 @@ async def test_a_cursor_outlives_what_it_was_made_of(system: System) -> None:
     assert await ids(system, f"cursor={cursor}") == [given[1], given[0]]
     assert (await system.post("/tasks/delete", json={"status": ["cancelled"]})).body["count"] == 4
     assert await ids(system, f"cursor={cursor}") == []
+
+
+@pytest.mark.parametrize("place", ["99999999999999999999999.0", "-5.0", "5.-1", "4611686018427387905.0"])
+async def test_a_cursor_to_nowhere_is_refused_also_with_the_right_mark(system: System, place: str) -> None:
+    before, _, floor = place.partition(".")
+    cursor = tasks._encode(Cursor(int(before), int(floor)), Filter())
+    answer = await system.get(f"/tasks?cursor={cursor}")
+    assert (answer.status, answer.body) == (400, {"error": tasks._NOT_A_CURSOR})

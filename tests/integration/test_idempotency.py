@@ -64,6 +64,12 @@ async def test_another_body_with_the_same_key_is_refused(system: System, body: A
     assert await system.count() == 1
 
 
+async def test_the_same_body_under_another_content_type_is_the_same_request(system: System) -> None:
+    first = await post(system, **{"Content-Type": "application/x-www-form-urlencoded"})  # as curl has it
+    again = await post(system, **{"Content-Type": "application/json"})
+    assert (again.status, again.body, replayed(again)) == (202, first.body, True)
+
+
 async def test_a_key_of_a_task_does_not_serve_a_batch(system: System) -> None:
     await post(system)
     answer = await post(system, body={"tasks": [BODY]}, path="/tasks/batch")

@@ -19,6 +19,7 @@ from tests.integration.system import System
 from taskqueue.store import now_ms
 from taskqueue.store.queries import QUERIES
 from taskqueue.task import Status
+from taskqueue_api import overview
 from taskqueue_api.overview import percentile
 
 
@@ -149,6 +150,27 @@ async def test_the_oldest_that_waits_is_the_one_that_has_been_due_longest(system
     assert await told_since(system, 300, 330)
     await system.post("/tasks/cancel", json={"action": "x"})
     assert (await stats(system))["oldest_waiting"] is None
+
+
+async def test_a_task_that_had_to_wait_for_its_time_does_not_hide_one_that_waits_longer(system: System) -> None:
+    first, second = [await system.submit("x") for _ in range(2)]
+    await system.until(first, Status.QUEUED)
+    await system.until(second, Status.QUEUED)
+    connection = looking(system.settings.database)
+    connection.execute("UPDATE tasks SET run_at = run_at - 60000 WHERE id = ?", (second,))
+    connection.close()
+    assert await told_since(system, 60, 90)
+
+
+async def test_of_many_actions_the_busiest_are_told_and_all_are_counted(
+    system: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(overview, "_ACTIONS_TOLD", 2)
+    for action in ("a", "b", "b", "c", "c", "c"):
+        await system.submit(action, delay=1000)
+    answer = await stats(system)
+    assert {action: counts["accepted"] for action, counts in answer["actions"].items()} == {"b": 2, "c": 3}
+    assert sum(minute["accepted"] for minute in answer["minutes"]) == 6
 
 
 async def told_since(system: System, least: float, most: float) -> bool:

@@ -83,6 +83,25 @@ async def test_a_task_tells_which_request_submitted_it(system: System) -> None:
     assert [task["request_id"] for task in listed] == [unnamed.headers[NAME], *["order-7"] * 3]
 
 
+@pytest.mark.parametrize("in_bulk", [False, True])
+async def test_each_attempt_tells_which_request_led_to_it(system: System, log: io.StringIO, in_bulk: bool) -> None:
+    answer = await system.post("/tasks", json={"action": "refuse"}, headers={NAME: "first"})
+    id = answer.body["id"]
+    async with system.worker():
+        await system.until(id)
+        if in_bulk:
+            answer = await system.post("/tasks/retry", json={"action": "refuse"}, headers={NAME: "second"})
+        else:
+            answer = await system.post(f"/tasks/{id}/retry", headers={NAME: "second"})
+        assert answer.status in {200, 202}
+        await eventually(lambda: system.attempts_ended(id, 2))
+    task = await system.task(id)
+    assert [attempt["request_id"] for attempt in task["attempts"]] == ["first", "second"]
+    assert task["request_id"] == "second"
+    told = {(line["attempt"], line["request_id"]) for line in lines(log) if "attempt" in line}
+    assert told == {(1, "first"), (2, "second")}
+
+
 async def test_lines_about_a_request_and_about_its_tasks_attempts_have_its_name(
     system: System, log: io.StringIO
 ) -> None:

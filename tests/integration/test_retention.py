@@ -123,7 +123,7 @@ async def test_a_pruned_task_leaves_nothing_behind(
     [seq] = [row["seq"] for row in stored(database(tmp_path))]
     for table in ("attempts", "task_tags"):
         assert [row["task_seq"] for row in stored(database(tmp_path), f"SELECT * FROM {table}")] == [seq]
-    assert (await store.overview(since_minute=0, now=now_ms())).by_status[Status.COMPLETED] == 1
+    assert (await store.overview(since_minute=0, now=now_ms(), actions=1)).by_status[Status.COMPLETED] == 1
 
 
 async def test_any_number_is_pruned_in_slices(
@@ -159,7 +159,7 @@ async def test_two_workers_that_prune_at_once_are_harmless(store: TaskStore, pas
         settings = quick_settings(tmp_path)
         await asyncio.gather(*(Retention(settings, each).prune() for each in (store, other, store)))
     assert stored(database(tmp_path)) == []
-    overview = await store.overview(since_minute=0, now=now_ms())
+    overview = await store.overview(since_minute=0, now=now_ms(), actions=1)
     assert overview.by_status[Status.CANCELLED] == 0
 
 
@@ -188,6 +188,31 @@ async def test_events_keys_and_counters_are_kept_for_their_times(
     connection.close()
     await prune(keep_events=4, idempotency_keep=4)
     for table in ("events", "idempotency_keys"):
+        assert stored(database(tmp_path), f"SELECT * FROM {table}") == []
+
+
+async def test_counters_of_any_number_of_actions_are_pruned_in_slices(
+    store: TaskStore, past: Past, prune: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(many, "_SLICE", 10)
+    past.days = 2
+    tasks = [new_task(str(n), action=f"a{n}", created_at=past()) for n in range(95)]
+    await store.submit_all([(task, None) for task in tasks], lease=0)
+    await beat(store, "w")
+    for n in range(25):
+        await store.complete(await claimed(store, str(n)), "{}")
+    past.days = 0
+    sizes = []
+    real = many._prune_slice
+
+    def note(*arguments: Any) -> int:
+        sizes.append(real(*arguments))
+        return sizes[-1]
+
+    monkeypatch.setattr(many, "_prune_slice", note)
+    await prune()
+    assert max(sizes) == 10
+    for table in ("minute_counts", "minute_times"):
         assert stored(database(tmp_path), f"SELECT * FROM {table}") == []
 
 

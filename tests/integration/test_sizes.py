@@ -10,6 +10,8 @@ import pytest
 from tests.conformance.waiting import eventually
 from tests.integration.system import System, quick_settings
 
+from taskqueue_api import events
+
 
 async def raw(system: System, path: str, **headers: str) -> tuple[dict[str, str], bytes]:
     """An answer as it came over the wire."""
@@ -49,7 +51,10 @@ async def test_short_answers_and_streams_are_sent_as_they_are(system: System) ->
         assert body.startswith((b"{", b"event: "))
 
 
-async def test_a_stream_too_many_is_refused_until_another_ends(tmp_path: Path) -> None:
+async def test_a_stream_too_many_is_refused_until_another_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(events, "HEARTBEAT", 1000)  # a client's leaving is noticed without having to write
     async with System.open(quick_settings(tmp_path, max_streams=2)) as system:
         id = await system.submit("x", delay=1000)
         first = await system.client.get("/events")

@@ -126,6 +126,21 @@ async def test_a_stream_ends_where_the_store_fails_so_that_its_client_resumes(
     assert (await system.get("/tasks")).body["count"] == 1
 
 
+async def test_a_stream_that_can_not_begin_is_answered_503(
+    system: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(*_: object, **__: object) -> None:
+        raise StoreUnavailableError("on purpose")
+
+    id = await system.submit("x", delay=1000)
+    for read in ("event_range", "get", "attempts_of"):
+        with monkeypatch.context() as patch:
+            patch.setattr(system.store, read, fail)
+            async with listening(system, f"/tasks/{id}/events") as response:
+                assert (response.status, response.content_type) == (503, "application/json")
+                assert await response.json() == {"error": "database unavailable"}
+
+
 async def test_a_quiet_stream_sends_a_comment_also_while_others_are_busy(
     system: System, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -15,7 +15,7 @@ from tests.integration.test_stream_ends import Sent, listening, told
 from tests.integration.test_wait import watcher
 
 from taskqueue.task import Event
-from taskqueue_api import watch
+from taskqueue_api import events, watch
 
 #: Seconds within which a change is told.
 SOON = 0.5
@@ -213,6 +213,31 @@ async def test_many_followers_are_told_the_same_and_cost_one_reader(
     expected = [event.seq for event in await every_event(system)]
     assert all(seen == expected for seen in results)
     assert reads["events_after"] < 20
+
+
+async def test_an_event_is_made_into_text_once_however_many_follow(system: System) -> None:
+    events._told.cache_clear()
+    async with contextlib.AsyncExitStack() as stack:
+        streams = [await stack.enter_async_context(listening(system, "/events")) for _ in range(20)]
+        await system.post("/tasks/batch", json={"tasks": [{"action": "x", "delay": 9}] * 50})
+        for stream in streams:
+            following = told(stream)
+            assert [(await anext(following)).data["status"] for _ in range(50)] == ["pending"] * 50
+    assert events._told.cache_info().misses == 50
+
+
+async def test_the_first_event_of_a_tasks_stream_tells_since_when_it_is_so(system: System) -> None:
+    id = await system.submit("hold", {"name": "gate"}, run_at=1)
+    async with system.worker():
+        await actions.started("gate")
+        async with listening(system, f"/tasks/{id}/events") as response:
+            first = await anext(told(response))
+        [attempt] = (await system.task(id))["attempts"]
+        actions.let_go("gate")
+        task = await system.until(id)
+    assert (first.data["status"], first.data["at"]) == ("running", attempt["started_at"])
+    async with listening(system, f"/tasks/{id}/events") as response:
+        assert (await anext(told(response))).data["at"] == task["processed_at"]
 
 
 async def test_who_is_slow_is_not_buffered_for_and_misses_nothing(

@@ -104,7 +104,9 @@ class TaskAnswer(BaseModel):
     payload: Payload
     status: Status
     result: dict[str, Any] | None = Field(description="What the handler returned.")
-    error: TaskError | None = Field(description="Of the last attempt, where it failed.")
+    error: TaskError | None = Field(
+        description="Of the last attempt that failed, until one succeeds or the task is retried."
+    )
     progress: Progress | None
     tags: list[str]
     created_at: Time = Field(description="When it was accepted.")
@@ -118,7 +120,9 @@ class TaskAnswer(BaseModel):
         description="How long an attempt may take; null: as long as the worker's setting."
     )
     cancel_requested: bool
-    request_id: str | None = Field(description="The `X-Request-ID` of the request that submitted it.")
+    request_id: str | None = Field(
+        description="The `X-Request-ID` of the request that submitted it, or retried it last."
+    )
 
 
 class AttemptAnswer(BaseModel):
@@ -130,6 +134,9 @@ class AttemptAnswer(BaseModel):
     ended_at: Time | None
     outcome: Outcome | None = Field(description="null while it runs.")
     error: TaskError | None
+    request_id: str | None = Field(
+        description="The `X-Request-ID` of the request that submitted or retried the task."
+    )
 
 
 class WholeTaskAnswer(TaskAnswer):
@@ -195,7 +202,7 @@ class StatsAnswer(BaseModel):
     minutes: list[Minute] = Field(description="Oldest first; the last one has only begun.")
     wait: Percentiles = Field(description="From when a task was due to the start of an attempt.")
     run: Percentiles = Field(description="How long attempts that gave a result took.")
-    actions: dict[str, ActionStats]
+    actions: dict[str, ActionStats] = Field(description="The hundred with most to tell.")
 
 
 class RunningTask(BaseModel):
@@ -296,4 +303,5 @@ def attempt_json(attempt: Attempt) -> dict[str, Any]:
         "ended_at": attempt.ended_at and attempt.ended_at / 1000,
         "outcome": attempt.outcome,
         "error": attempt.error and json.loads(attempt.error),
+        "request_id": attempt.request_id,
     }

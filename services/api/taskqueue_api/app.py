@@ -14,7 +14,7 @@ from taskqueue.settings import Settings
 from taskqueue.store import TaskStore
 from taskqueue_api.backlog import Backlog
 from taskqueue_api.compression import compress
-from taskqueue_api.cors import allow_origins, answer_preflights
+from taskqueue_api.cors import allow_origins, answer_preflights, refuse_foreign_pages
 from taskqueue_api.deadline import end_long_reads
 from taskqueue_api.docs import DOCS, Docs
 from taskqueue_api.errors import json_errors
@@ -29,7 +29,14 @@ from taskqueue_api.watch import Watcher
 def build_app(settings: Settings, store: TaskStore, broker: Broker) -> web.Application:
     """The API over an open store and a started broker."""
     app = web.Application(
-        middlewares=[name_requests, answer_preflights, compress, json_errors, end_long_reads],
+        middlewares=[
+            name_requests,
+            answer_preflights,
+            compress,
+            json_errors,
+            refuse_foreign_pages,
+            end_long_reads,
+        ],
         client_max_size=settings.max_body_bytes,
     )
     app[SETTINGS] = settings

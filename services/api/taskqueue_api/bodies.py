@@ -34,17 +34,23 @@ def read_lines(body: bytes, limit: int) -> list[Any]:
     """Parse NDJSON: a JSON value a line; empty lines don't count. What comes after `limit` values isn't read.
 
     Raises:
-        HTTPBadRequest: a line isn't JSON; it tells which.
+        HTTPBadRequest: lines aren't JSON; it tells which.
     """
     values: list[Any] = []
+    wrong: list[dict[str, str | int]] = []
     for number, line in enumerate(io.BytesIO(body), start=1):
-        if len(values) == limit:
+        if len(values) == limit or len(wrong) == _ERRORS_TOLD:
             break
         if line.strip():
             try:
                 values.append(from_json(line, allow_inf_nan=False))
             except ValueError as error:
-                raise bad_request(f"line {number}: {_not_json(error)}") from error
+                index = len(values)
+                text = f"line {number}: {_not_json(error)}"
+                wrong.append({"path": f"tasks.{index}", "error": text, "index": index})
+                values.append(None)
+    if wrong:
+        raise bad_request("; ".join(str(detail["error"]) for detail in wrong), wrong)
     return values
 
 

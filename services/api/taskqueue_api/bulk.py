@@ -2,10 +2,11 @@
 
 from aiohttp import web
 
+from taskqueue.logs import REQUEST_ID
 from taskqueue.store.many import APPLIES_TO, Verb
 from taskqueue_api.bodies import read_json
 from taskqueue_api.deadline import read_body
-from taskqueue_api.keys import STORE
+from taskqueue_api.keys import BACKLOG, STORE
 from taskqueue_api.models import BulkBody
 
 
@@ -30,5 +31,7 @@ async def _act(request: web.Request, verb: Verb) -> web.Response:
     if body.dry_run:
         count = await store.count(wanted, APPLIES_TO[verb])
     else:
-        count = await store.apply_to_all(verb, wanted, await store.first_page(wanted))
+        if verb == "retry":
+            await request.app[BACKLOG].check()
+        count = await store.apply_to_all(verb, wanted, await store.first_page(wanted), request_id=REQUEST_ID.get())
     return web.json_response({"count": count, "dry_run": body.dry_run})

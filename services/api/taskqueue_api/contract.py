@@ -61,6 +61,12 @@ def bad(error: str, **more: Any) -> Answer:
 UNAVAILABLE = answer(
     "The database can't be used now.", ErrorAnswer, {"error": "database unavailable"}, RETRY_AFTER
 )
+UNAVAILABLE_OR_FULL = answer(
+    "The database can't be used now, or too many tasks wait already.",
+    ErrorAnswer,
+    {"error": "too many tasks waiting; nothing was stored"},
+    RETRY_AFTER,
+)
 NO_STREAM = answer(
     "The database can't be used now, or too many streams are open.",
     ErrorAnswer,
@@ -83,6 +89,13 @@ TOO_LARGE = answer(
     ErrorAnswer,
     {"error": "request body too large; TASKQUEUE_MAX_BODY_BYTES (of a batch, _BATCH_BYTES) is the limit"},
 )
+FOREIGN = answer(
+    "A web page of another origin sent it, which TASKQUEUE_CORS_ORIGINS doesn't name.",
+    ErrorAnswer,
+    {"error": "pages of https://example.com may not use this API; TASKQUEUE_CORS_ORIGINS names those that may"},
+)
+#: What every request that changes something may be answered.
+OF_WRITES: dict[int, Answer] = {403: FOREIGN, 408: TOO_SLOW, 413: TOO_LARGE}
 KEY_USED = answer(
     "The Idempotency-Key came with another request before.",
     ErrorAnswer,

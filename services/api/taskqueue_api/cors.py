@@ -1,4 +1,6 @@
-"""Pages of other origins may use the API where a setting names these origins (CORS)."""
+"""Web pages of other origins: they may use the API where a setting names their origins, and else not at all."""
+
+import json
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
@@ -28,6 +30,29 @@ async def answer_preflights(request: web.Request, handler: Handler) -> web.Strea
             "Access-Control-Max-Age": _KNOWN_FOR,
         },
     )
+
+
+@web.middleware
+async def refuse_foreign_pages(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Without CORS a page of any site can't read an answer, but could send a POST: whoever visits it reaches
+    what listens on their loopback address.
+
+    The check is that of Go's `net/http.CrossOriginProtection`: browsers tell where a request comes from, by
+    `Sec-Fetch-Site`, or at least by `Origin`; other clients send neither.
+    """
+    if request.method not in {"GET", "HEAD", "OPTIONS"} and _is_foreign(request) and not _is_allowed(request):
+        page = request.headers.get("Origin", "another origin")[:100]
+        error = f"pages of {page} may not use this API; TASKQUEUE_CORS_ORIGINS names those that may"
+        raise web.HTTPForbidden(text=json.dumps({"error": error}), content_type="application/json")
+    return await handler(request)
+
+
+def _is_foreign(request: web.Request) -> bool:
+    site, origin = request.headers.get("Sec-Fetch-Site"), request.headers.get("Origin")
+    if site is not None:
+        return site not in {"same-origin", "none"}
+    # A browser writes the host of both headers alike.
+    return origin is not None and origin.partition("://")[2] != request.host
 
 
 async def allow_origins(request: web.Request, response: web.StreamResponse) -> None:

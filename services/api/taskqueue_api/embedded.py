@@ -34,7 +34,12 @@ async def _serve(settings: Settings, stop: asyncio.Event) -> None:
             await _recover(settings, store)
             async with serving(build_app(settings, store, broker)) as url:
                 _greet(url)
-                await work(settings, store, broker, stop)
+                working = asyncio.create_task(work(settings, store, broker, stop))
+                stopping = asyncio.create_task(stop.wait())
+                await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
+                stopping.cancel()
+            # The worker finishes what runs; nobody is served meanwhile.
+            await working
 
 
 async def _recover(settings: Settings, store: TaskStore) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import json
 import logging
 from collections.abc import Callable
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from taskqueue.store import StoreError
-from taskqueue.task import FINAL, Event, Task
+from taskqueue.task import FINAL, Attempt, Event, Task
 from taskqueue_api.bodies import read_query
 from taskqueue_api.errors import bad_request
 from taskqueue_api.keys import STORE, STREAMS, WATCHER
@@ -21,6 +22,8 @@ log = logging.getLogger("taskqueue.api")
 
 #: Seconds between two comments that keep an idle connection open.
 HEARTBEAT = 15
+#: Seconds between two looks whether the client is still there.
+_LOOK = 1
 #: Seconds that a reader has to take what was sent; a slower one is dropped, and may resume.
 SLOW = 10
 
@@ -59,9 +62,10 @@ async def _watch_task(request: web.Request) -> web.StreamResponse:
         end = await request.app[STORE].end_event(task.id)
         if end is None or end <= start.after:
             return web.Response(status=204)  # tells an EventSource to stop
+    attempts = [] if start.resumed else await request.app[STORE].attempts_of(task.id)
     stream = await _open(request)
     if not start.resumed:
-        text = _format("status", start.after, _state(task))
+        text = _format("status", start.after, _state(task, attempts))
         if start.lost:
             text = _format("reset", start.after, {}) + text
         if not await _send(request, stream, text) or task.status in FINAL:
@@ -102,17 +106,18 @@ async def _follow(
     clock = asyncio.get_running_loop().time
     sent = clock()
     try:
-        async with contextlib.aclosing(request.app[WATCHER].follow(after, HEARTBEAT)) as batches:
+        async with contextlib.aclosing(request.app[WATCHER].follow(after, _LOOK)) as batches:
             async for events in batches:
                 chosen = [event for event in events if wanted(event)]
-                text = "".join(_format(_kind(event), event.seq, _change(event)) for event in chosen)
-                # Also where there is much that this client doesn't want.
-                if not events or (not chosen and clock() - sent >= HEARTBEAT):
+                text = "".join(map(_told, chosen))
+                if not text and clock() - sent >= HEARTBEAT:
                     text = ": heartbeat\n\n"
                 if text:
                     sent = clock()
                     if not await _send(request, stream, text):
                         return
+                if request.transport is None:  # the client has gone
+                    return
                 if until_final and any(event.status in FINAL for event in chosen):
                     return
     except StoreError as error:
@@ -148,12 +153,10 @@ def _last_event_id(request: web.Request) -> int | None:
     return int(text)
 
 
-def _kind(event: Event) -> str:
-    return "status" if event.progress is None else "progress"
-
-
-def _change(event: Event) -> dict[str, object]:
-    return {
+@functools.lru_cache(maxsize=1000)
+def _told(event: Event) -> str:
+    """The event as text: made once, however many follow."""
+    change = {
         "id": event.task_id,
         "action": event.action,
         "tags": event.tags,
@@ -162,16 +165,19 @@ def _change(event: Event) -> dict[str, object]:
         "at": event.at / 1000,
         "progress": event.progress and json.loads(event.progress),
     }
+    return _format("status" if event.progress is None else "progress", event.seq, change)
 
 
-def _state(task: Task) -> dict[str, object]:
+def _state(task: Task, attempts: list[Attempt]) -> dict[str, object]:
+    last = attempts[-1] if attempts else None
+    since = task.processed_at or (last and (last.ended_at or last.started_at)) or task.created_at
     return {
         "id": task.id,
         "action": task.action,
         "tags": task.tags,
         "status": task.status,
         "attempt": task.attempt,
-        "at": (task.processed_at or task.created_at) / 1000,
+        "at": since / 1000,
         "progress": task.progress and json.loads(task.progress),
     }
 

@@ -57,6 +57,7 @@ WHOLE_TASK = TASK | {
             "ended_at": 1795341600.157,
             "outcome": "ok",
             "error": None,
+            "request_id": REQUEST_ID,
         }
     ]
 }

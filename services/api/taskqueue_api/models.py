@@ -13,6 +13,8 @@ from pydantic import (
     ConfigDict,
     Field,
     StringConstraints,
+    ValidationInfo,
+    field_validator,
     model_validator,
 )
 from pydantic.config import JsonDict
@@ -69,6 +71,12 @@ _TELL_ONE_TIME: JsonDict = {
 }
 
 
+class Nothing(BaseModel):
+    """The query string, or the body, of a request that takes none."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
 class SubmitBody(BaseModel):
     """A task to be run."""
 
@@ -85,11 +93,13 @@ class SubmitBody(BaseModel):
         default_factory=list, max_length=10, description="To find it by."
     )
 
-    @model_validator(mode="after")
-    def _one_time(self) -> Self:
-        if self.run_at is not None and self.delay is not None:
+    # Of a field, not of the whole: a whole with an error in it is not validated further.
+    @field_validator("delay")
+    @classmethod
+    def _one_time(cls, delay: float | None, others: ValidationInfo) -> float | None:
+        if delay is not None and others.data.get("run_at") is not None:
             raise PydanticCustomError("one_time", "run_at and delay exclude each other")
-        return self
+        return delay
 
 
 #: Tasks in a batch at most.

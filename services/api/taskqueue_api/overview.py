@@ -2,7 +2,6 @@
 
 import itertools
 from collections import defaultdict
-from collections.abc import Iterable
 from typing import Any
 
 from aiohttp import web
@@ -12,6 +11,11 @@ from taskqueue_api.bodies import read_query
 from taskqueue_api.keys import STORE
 from taskqueue_api.models import StatsQuery
 
+#: Actions that are told, at most.
+_ACTIONS_TOLD = 100
+#: Histograms of the attempts' waits and runs: (upper bound in milliseconds, attempts), by bound.
+_Times = dict[str, list[tuple[int, int]]]
+
 
 async def stats(request: web.Request) -> web.Response:
     """`GET /stats`: tasks by status, and what happened in the last minutes."""
@@ -19,27 +23,29 @@ async def stats(request: web.Request) -> web.Response:
     now = now_ms()
     # The present minute has only begun: it is told as well, but is none of the `minutes` that are over.
     since = now // 60_000 - query.minutes
-    overview = await request.app[STORE].overview(since_minute=since, now=now)
-    by_action: defaultdict[str, dict[str, Any]] = defaultdict(_no_tasks)
+    overview = await request.app[STORE].overview(since_minute=since, now=now, actions=_ACTIONS_TOLD)
     per_minute: defaultdict[int, dict[str, int]] = defaultdict(_no_tasks)
-    for minute, action, what, tasks in overview.minutes:
-        by_action[action][what] += tasks
-        per_minute[minute][what] += tasks
-    histograms: defaultdict[str, dict[str, list[tuple[int, int]]]] = defaultdict(lambda: {"wait": [], "run": []})
-    for action, what, bound, attempts in overview.times:
-        histograms[action][what].append((bound, attempts))
+    for minute, what, tasks in overview.minutes:
+        per_minute[minute][what] = tasks
+    times: _Times = {"wait": [], "run": []}
+    for what, bound, attempts in overview.times:
+        times[what].append((bound, attempts))
+    by_action: defaultdict[str, dict[str, Any]] = defaultdict(_no_tasks)
+    for action, what, tasks in overview.actions:
+        by_action[action][what] = tasks
+    times_by_action: defaultdict[str, _Times] = defaultdict(lambda: {"wait": [], "run": []})
+    for action, what, bound, attempts in overview.action_times:
+        times_by_action[action][what].append((bound, attempts))
     answer = {
         "tasks": {str(status): overview.by_status[status] for status in overview.by_status},
         "oldest_waiting": None
         if overview.oldest_waiting is None
         else max(0, now - overview.oldest_waiting) / 1000,
         "minutes": [{"at": minute * 60} | per_minute[minute] for minute in range(since, now // 60_000 + 1)],
-        "wait": _percentiles(_merged(histogram["wait"] for histogram in histograms.values())),
-        "run": _percentiles(_merged(histogram["run"] for histogram in histograms.values())),
+        **_percentiles(times),
         "actions": {
-            action: by_action[action]
-            | {"wait": _percentiles(histograms[action]["wait"]), "run": _percentiles(histograms[action]["run"])}
-            for action in sorted(by_action.keys() | histograms.keys())
+            action: by_action[action] | _percentiles(times_by_action[action])
+            for action in sorted(by_action.keys() | times_by_action.keys())
         },
     }
     return web.json_response(answer)
@@ -79,15 +85,11 @@ def _no_tasks() -> dict[str, int]:
     return {"accepted": 0, "completed": 0, "failed": 0, "cancelled": 0}
 
 
-def _merged(histograms: Iterable[list[tuple[int, int]]]) -> list[tuple[int, int]]:
-    merged: defaultdict[int, int] = defaultdict(int)
-    for bound, attempts in itertools.chain.from_iterable(histograms):
-        merged[bound] += attempts
-    return sorted(merged.items())
-
-
-def _percentiles(histogram: list[tuple[int, int]]) -> dict[str, float | None]:
-    return {"p50": percentile(histogram, 0.50), "p95": percentile(histogram, 0.95)}
+def _percentiles(times: _Times) -> dict[str, dict[str, float | None]]:
+    return {
+        what: {"p50": percentile(histogram, 0.50), "p95": percentile(histogram, 0.95)}
+        for what, histogram in times.items()
+    }
 
 
 def percentile(histogram: list[tuple[int, int]], share: float) -> float | None:

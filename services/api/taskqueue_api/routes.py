@@ -25,7 +25,9 @@ from taskqueue_api.answers import (
     WholeTaskAnswer,
     WorkersAnswer,
 )
-from taskqueue_api.models import BatchBody, BulkBody, EventFilter, ListQuery, StatsQuery, SubmitBody
+from taskqueue_api.bodies import read_json, read_query
+from taskqueue_api.deadline import read_body
+from taskqueue_api.models import BatchBody, BulkBody, EventFilter, ListQuery, Nothing, StatsQuery, SubmitBody
 from taskqueue_api.operations import NDJSON, SSE, Answer, Content, Operation, answer
 
 _TASKS = [
@@ -39,7 +41,8 @@ _TASKS = [
         description="An accepted task is durable, and is run at least once.",
         headers=(contract.IDEMPOTENCY_KEY, contract.PREFER_WAIT),
         body=(Content(SubmitBody, {"a task": examples.UPPERCASE, "with all its options": examples.WITH_OPTIONS}),),
-        answers={
+        answers=contract.OF_WRITES
+        | {
             200: answer(
                 "With `Prefer: wait`: it is final.",
                 WholeTaskAnswer,
@@ -63,8 +66,6 @@ _TASKS = [
                     {"path": "prority", "error": "unknown member 'prority'"},
                 ],
             ),
-            408: contract.TOO_SLOW,
-            413: contract.TOO_LARGE,
             422: contract.KEY_USED,
             503: contract.NOT_STORED,
         },
@@ -82,14 +83,13 @@ _TASKS = [
             Content(BatchBody, {"two tasks": examples.BATCH}),
             Content(BatchBody, {"two lines": examples.LINES}, NDJSON),
         ),
-        answers={
+        answers=contract.OF_WRITES
+        | {
             202: answer("All are accepted.", BatchAnswer, examples.ACCEPTED_BATCH, contract.REPLAYED),
             400: contract.bad(
                 "tasks.1.action required",
                 details=[{"path": "tasks.1.action", "error": "tasks.1.action required", "index": 1}],
             ),
-            408: contract.TOO_SLOW,
-            413: contract.TOO_LARGE,
             422: contract.KEY_USED,
             503: contract.NOT_STORED,
         },
@@ -139,8 +139,10 @@ _TASKS = [
         handler=tasks.delete,
         group="Tasks",
         summary="Forget a final task",
-        answers={
+        answers=contract.OF_WRITES
+        | {
             204: Answer("It is forgotten."),
+            400: contract.bad("unknown query parameter 'force'"),
             404: contract.NO_TASK,
             409: contract.conflict("the task is queued: cancel it first", "queued"),
             503: contract.UNAVAILABLE,
@@ -155,12 +157,14 @@ _TASKS = [
         summary="Cancel a task",
         description="At once where it waits. A running one is asked to stop: it is `cancelled` once it has, or "
         "final in another way where that came first.",
-        answers={
+        answers=contract.OF_WRITES
+        | {
             202: answer(
                 "It is cancelled, or will be.",
                 CancelAnswer,
                 {"id": examples.ID, "status": "cancelled", "cancel_requested": True},
             ),
+            400: contract.bad("unknown query parameter 'force'"),
             404: contract.NO_TASK,
             409: contract.conflict("the task is already completed", "completed"),
             503: contract.UNAVAILABLE,
@@ -174,11 +178,13 @@ _TASKS = [
         group="Tasks",
         summary="Run a failed or cancelled task again",
         description="It has all its attempts anew; those that were stay in its history.",
-        answers={
+        answers=contract.OF_WRITES
+        | {
             202: answer("It will run.", AcceptedAnswer, {"id": examples.ID, "status": "pending"}),
+            400: contract.bad("unknown member 'delay'"),
             404: contract.NO_TASK,
             409: contract.conflict("the task is running: only a failed or cancelled one is retried", "running"),
-            503: contract.UNAVAILABLE,
+            503: contract.UNAVAILABLE_OR_FULL,
         },
     ),
 ]
@@ -197,12 +203,11 @@ def _bulk(
         description="In slices: where it ends with 503, those before are done. Tasks accepted meanwhile are not "
         "touched.",
         body=(Content(BulkBody, {"only count them": example | {"dry_run": True}, "do it": example}),),
-        answers={
+        answers=contract.OF_WRITES
+        | {
             200: answer("It is done.", BulkAnswer, {"count": 12, "dry_run": False}),
             400: contract.bad("name at least one of status, action, tag, created_after, created_before"),
-            408: contract.TOO_SLOW,
-            413: contract.TOO_LARGE,
-            503: contract.UNAVAILABLE,
+            503: contract.UNAVAILABLE_OR_FULL if verb == "retry" else contract.UNAVAILABLE,
         },
     )
 
@@ -279,7 +284,11 @@ _OVERVIEW = [
         handler=overview.workers,
         group="Overview",
         summary="Who works, and on what",
-        answers={200: answer("The workers.", WorkersAnswer, examples.WORKERS), 503: contract.UNAVAILABLE},
+        answers={
+            200: answer("The workers.", WorkersAnswer, examples.WORKERS),
+            400: contract.bad("unknown query parameter 'limit'"),
+            503: contract.UNAVAILABLE,
+        },
     ),
     Operation(
         id="list_actions",
@@ -288,7 +297,11 @@ _OVERVIEW = [
         handler=overview.actions,
         group="Overview",
         summary="What the workers can run",
-        answers={200: answer("The actions.", ActionsAnswer, examples.ACTIONS), 503: contract.UNAVAILABLE},
+        answers={
+            200: answer("The actions.", ActionsAnswer, examples.ACTIONS),
+            400: contract.bad("unknown query parameter 'limit'"),
+            503: contract.UNAVAILABLE,
+        },
     ),
     Operation(
         id="check_live",
@@ -307,11 +320,11 @@ _OVERVIEW = [
         group="Health",
         summary="Whether tasks can be accepted",
         answers={
-            200: answer("They can.", ReadyAnswer, {"status": "ready", "schema": 2, "broker": "connected"}),
+            200: answer("They can.", ReadyAnswer, {"status": "ready", "schema": 3, "broker": "connected"}),
             503: answer(
                 "They can't.",
                 NotReadyAnswer,
-                {"status": "not ready", "error": "schema 1, needed is 2", "broker": "connected"},
+                {"status": "not ready", "error": "schema 2, needed is 3", "broker": "connected"},
             ),
         },
     ),
@@ -377,11 +390,28 @@ _WORDS = "|".join(
 def routes() -> list[web.RouteDef]:
     """The application's routes. A GET answers HEAD too, but for the streams."""
     return [
-        web.get(_pattern(operation), operation.handler, allow_head=not operation.streams)
+        web.get(_pattern(operation), _strict(operation), allow_head=not operation.streams)
         if operation.method == "GET"
-        else web.route(operation.method, _pattern(operation), operation.handler)
+        else web.route(operation.method, _pattern(operation), _strict(operation))
         for operation in OPERATIONS
     ]
+
+
+def _strict(operation: Operation) -> Handler:
+    """The handler, for requests without a query or a body that it doesn't take: what would be ignored, such as the
+    query of `/tasks/delete?dry_run=true`, was meant. Probes and browsers may add what they like."""
+    if operation.group in {"Health", "Documentation"}:
+        return operation.handler
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        if operation.query is None:
+            read_query(Nothing, request.query)
+        if operation.method != "GET" and not operation.body and request.body_exists:
+            # Some clients send an empty object where they have nothing to say.
+            read_json(Nothing, await read_body(request) or b"{}")
+        return await operation.handler(request)
+
+    return handle
 
 
 def _pattern(operation: Operation) -> str:

@@ -27,7 +27,8 @@ from taskqueue_api.wait import preferred_wait, wait_for
 
 log = logging.getLogger("taskqueue.api")
 
-#: Characters of an Idempotency-Key at most.
+_KEY = "Idempotency-Key"
+#: Characters of it at most.
 _LONGEST_KEY = 255
 
 
@@ -40,7 +41,7 @@ class _Replayed:
 
 async def submit(request: web.Request) -> web.StreamResponse:
     """`POST /tasks`: accept one task; with `Prefer: wait`, answer it whole if it is final in time."""
-    await request.app[BACKLOG].check()
+    await _refuse_early(request)
     wait = preferred_wait(request)
     raw = await read_body(request)
     task = _new_task(read_json(SubmitBody, raw), request.app[SETTINGS])
@@ -61,7 +62,7 @@ async def submit(request: web.Request) -> web.StreamResponse:
 async def submit_batch(request: web.Request) -> web.StreamResponse:
     """`POST /tasks/batch`: accept up to 1,000 tasks, all or none."""
     settings = request.app[SETTINGS]
-    await request.app[BACKLOG].check()
+    await _refuse_early(request)
     raw = await read_body(request, settings.max_batch_bytes)
     if request.content_type in {"application/x-ndjson", "application/ndjson", "application/jsonl"}:
         body: Any = {"tasks": read_lines(raw, BATCH_LIMIT + 1)}
@@ -75,6 +76,12 @@ async def submit_batch(request: web.Request) -> web.StreamResponse:
     if isinstance(accepted, _Replayed):
         return _marked(web.json_response(accepted.answer, status=202), replayed=True, wait=None)
     return web.json_response(_told_batch(tasks, accepted), status=202)
+
+
+async def _refuse_early(request: web.Request) -> None:
+    """Where too many tasks wait, before the body is read; but what has a key may have been accepted before."""
+    if _KEY not in request.headers:
+        await request.app[BACKLOG].check()
 
 
 def _told(task: NewTask, status: Status) -> dict[str, str]:
@@ -138,7 +145,10 @@ async def _accept(
         return json.dumps(_told_batch(tasks, statuses) if batch else _told(tasks[0], statuses[tasks[0].id]))
 
     try:
-        replay = await store.submit_all(
+        replay = await store.first_answer(key) if key else None
+        if key and not replay:
+            await app[BACKLOG].check()
+        replay = replay or await store.submit_all(
             [(task, f"{task.id}.0" if task.id in dispatches else None) for task in tasks],
             lease=settings.dispatch_lease,
             request=key,
@@ -179,15 +189,15 @@ async def _publish_all(app: web.Application, dispatches: dict[str, Dispatch]) ->
 
 def _idempotency_key(request: web.Request, raw: bytes, settings: Settings) -> IdempotentRequest | None:
     """After the IETF's draft "The Idempotency-Key HTTP Header Field": a quoted string; a bare one is taken too."""
-    header = request.headers.getall("Idempotency-Key", [])
+    header = request.headers.getall(_KEY, [])
     if not header:
         return None
     key = header[0].strip()
     if len(key) > 1 and key[0] == key[-1] == '"':
         key = key[1:-1]
     if len(header) > 1 or not key or len(key) > _LONGEST_KEY or not key.isprintable() or not key.isascii():
-        raise bad_request(f"Idempotency-Key: one key of 1 to {_LONGEST_KEY} printable ASCII characters")
-    content = b"\n".join([request.path.encode(), request.content_type.encode(), raw])
+        raise bad_request(f"{_KEY}: one key of 1 to {_LONGEST_KEY} printable ASCII characters")
+    content = b"\n".join([request.path.encode(), raw])
     return IdempotentRequest(
         key=key,
         fingerprint=hashlib.sha256(content).hexdigest(),

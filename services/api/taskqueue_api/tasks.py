@@ -7,12 +7,14 @@ from dataclasses import astuple
 
 from aiohttp import ETag, web
 
+from taskqueue.logs import REQUEST_ID
 from taskqueue.store import Cursor, Filter
+from taskqueue.store.many import APPLIES_TO
 from taskqueue.task import FINAL, Status, Task
 from taskqueue_api.answers import attempt_json, task_json
 from taskqueue_api.bodies import read_query
 from taskqueue_api.errors import bad_request
-from taskqueue_api.keys import STORE
+from taskqueue_api.keys import BACKLOG, STORE
 from taskqueue_api.models import ListQuery
 from taskqueue_api.wait import preferred_wait, wait_for
 
@@ -69,10 +71,13 @@ async def cancel(request: web.Request) -> web.Response:
 
 async def retry(request: web.Request) -> web.Response:
     """`POST /tasks/{id}/retry`: run a failed or cancelled task again; its attempts stay."""
-    id = request.match_info["id"]
-    if await request.app[STORE].rerun(id):
-        return web.json_response({"id": id, "status": Status.PENDING}, status=202)
     task = await existing_task(request)
+    if task.status in APPLIES_TO["retry"]:
+        await request.app[BACKLOG].check()
+        if await request.app[STORE].rerun(task.id, REQUEST_ID.get()):
+            request.app[BACKLOG].add(1)
+            return web.json_response({"id": task.id, "status": Status.PENDING}, status=202)
+        task = await existing_task(request)
     return _conflict(f"the task is {task.status}: only a failed or cancelled one is retried", task)
 
 
@@ -129,6 +134,8 @@ def _decode(text: str, filter: Filter) -> Cursor:
         cursor = Cursor(int(before), int(floor))
     except ValueError as error:
         raise bad_request(_NOT_A_CURSOR) from error
-    if _encode(cursor, filter) != text:
+    if _encode(cursor, filter) != text or not all(
+        0 <= place <= Cursor().before for place in (cursor.before, cursor.floor)
+    ):
         raise bad_request(_NOT_A_CURSOR)
     return cursor

@@ -55,6 +55,12 @@ def page_query(filter: Filter, cursor: Cursor, limit: int) -> tuple[str, dict[st
     return heads[0], values | {"limit": limit}
 
 
+def ids_query(filter: Filter, cursor: Cursor, limit: int) -> tuple[str, dict[str, Any]]:
+    """The statement, with its values, that yields the `seq` and the id of a page's tasks, newest first."""
+    sql, values = page_query(filter, cursor, limit)
+    return f"SELECT seq, id FROM tasks WHERE seq IN ({sql}) ORDER BY seq DESC", values  # noqa: S608  # as above
+
+
 def count_query(filter: Filter, cursor: Cursor) -> tuple[str, dict[str, Any]]:
     """The statement, with its values, that counts the tasks from a cursor on."""
     ranges, values = _ranges(filter, cursor)

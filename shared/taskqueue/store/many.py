@@ -3,12 +3,15 @@
 import asyncio
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Literal
+
+import aiosqlite
 
 from taskqueue.store import transitions
 from taskqueue.store.clock import to_ms
-from taskqueue.store.find import Cursor, Filter, narrow, page_query
-from taskqueue.store.queries import QUERIES
+from taskqueue.store.find import Cursor, Filter, narrow
+from taskqueue.store.reader import Reader
 from taskqueue.store.sqlite import Connection
 from taskqueue.store.writer import Writer
 from taskqueue.task import FINAL, Claim, Status
@@ -31,10 +34,18 @@ APPLIES_TO: dict[Verb, frozenset[Status]] = {
 Kept = Literal["tasks", "events", "idempotency_keys", "minute_counts", "minute_times"]
 
 
-class ManyTasks:
+class ManyTasks(Reader):
     """Verbs over many tasks. They raise as those of `TaskStore` do; slices committed before that stay."""
 
-    def __init__(self, writer: Writer, clock: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        writer: Writer,
+        connection: aiosqlite.Connection,
+        searches: aiosqlite.Connection,
+        clock: Callable[[], int],
+    ) -> None:
+        super().__init__(path, connection, searches)
         self._write = writer.write
         self._now = clock
 
@@ -53,23 +64,25 @@ class ManyTasks:
             after = max(changed)
             await asyncio.sleep(_PAUSE)
 
-    async def apply_to_all(self, verb: Verb, filter: Filter, cursor: Cursor) -> int:
+    async def apply_to_all(
+        self, verb: Verb, filter: Filter, cursor: Cursor, *, request_id: str | None = None
+    ) -> int:
         """Cancel, rerun or delete the tasks that fit a filter and that the verb applies to.
 
         Args:
             cursor: the first page's: tasks accepted later are left alone.
+            request_id: which request asks for it.
 
         Returns:
             how many were changed; of running ones, how many were asked to cancel.
         """
         narrowed = narrow(filter, APPLIES_TO[verb])
         count = 0
-        while narrowed:
-            changed, last = await self._write(partial(_apply_slice, verb, narrowed, cursor, self._now))
-            count += changed
-            if last is None:
-                break
-            cursor = Cursor(last, cursor.floor)
+        # They are found outside of the transaction: where few of many fit, that takes long.
+        while narrowed and (found := await self.find_ids(narrowed, cursor, limit=_SLICE)):
+            ids = [id for _, id in found]
+            count += await self._write(partial(_apply_slice, verb, ids, narrowed.statuses, request_id, self._now))
+            cursor = Cursor(found[-1][0], cursor.floor)
             await asyncio.sleep(_PAUSE)
         return count
 
@@ -120,23 +133,24 @@ def _prune_slice(what: Kept, before: int, status: Status | None, db: Connection)
 
 
 def _apply_slice(
-    verb: Verb, filter: Filter, cursor: Cursor, clock: Callable[[], int], db: Connection
-) -> tuple[int, int | None]:
-    """The number of tasks changed, and the `seq` that the next slice lies below."""
-    sql, values = page_query(filter, cursor, _SLICE)
-    seqs = [row["seq"] for row in db.execute(sql, values).fetchall()]
-    changed = 0
-    for seq in seqs:
-        [row] = db.execute(QUERIES["id_of"], {"seq": seq}).fetchall()
-        changed += _apply(verb, db, row["id"], clock())
-    return changed, seqs[-1] if len(seqs) == _SLICE else None
+    verb: Verb,
+    ids: list[str],
+    statuses: frozenset[Status],
+    request_id: str | None,
+    clock: Callable[[], int],
+    db: Connection,
+) -> int:
+    """The number of tasks changed; of those that were found, all that still have one of the statuses."""
+    return sum(
+        _apply(verb, db, id, request_id, clock()) for id in ids if transitions.status_of(db, id) in statuses
+    )
 
 
-def _apply(verb: Verb, db: Connection, id: str, now: int) -> bool:
+def _apply(verb: Verb, db: Connection, id: str, request_id: str | None, now: int) -> bool:
     match verb:
         case "cancel":
             return transitions.cancel(db, id, now) is not None
         case "retry":
-            return transitions.rerun(db, id, now)
+            return transitions.rerun(db, id, request_id, now)
         case "delete":
             return transitions.delete(db, id)

@@ -53,7 +53,8 @@ WHERE id = :id AND (status = 'queued' OR (status = 'pending' AND (run_at <= :now
 RETURNING seq, attempt, action, payload, failures, max_attempts, timeout, request_id;
 
 -- name: start_attempt
-INSERT INTO attempts (task_seq, number, worker_id, started_at) VALUES (:seq, :attempt, :worker, :now);
+INSERT INTO attempts (task_seq, number, worker_id, started_at, request_id)
+VALUES (:seq, :attempt, :worker, :now, :request_id);
 
 -- name: end_attempt
 UPDATE attempts SET ended_at = :now, outcome = :outcome, error = :error
@@ -102,7 +103,8 @@ UPDATE tasks SET cancel_requested = 1 WHERE id = :id AND status = 'running';
 
 -- name: rerun
 UPDATE tasks
-SET status = 'pending', run_at = :now, failures = 0, cancel_requested = 0, error = NULL, processed_at = NULL
+SET status = 'pending', run_at = :now, failures = 0, cancel_requested = 0, error = NULL, processed_at = NULL,
+    request_id = :request_id
 WHERE id = :id AND status IN ('failed', 'cancelled');
 
 -- name: delete
@@ -126,10 +128,14 @@ DELETE FROM idempotency_keys WHERE key IN (
 );
 
 -- name: prune_minute_counts
-DELETE FROM minute_counts WHERE minute < :before / 60000;
+DELETE FROM minute_counts WHERE (minute, action, what) IN (
+    SELECT minute, action, what FROM minute_counts WHERE minute < :before / 60000 LIMIT :limit
+);
 
 -- name: prune_minute_times
-DELETE FROM minute_times WHERE minute < :before / 60000;
+DELETE FROM minute_times WHERE (minute, action, what, bound) IN (
+    SELECT minute, action, what, bound FROM minute_times WHERE minute < :before / 60000 LIMIT :limit
+);
 
 -- name: status
 SELECT status FROM tasks WHERE id = :id;
@@ -166,11 +172,8 @@ SELECT seq, id, action, payload, status, result, error, created_at, run_at, proc
        priority, attempt, failures, max_attempts, timeout, cancel_requested, tags, progress, request_id
 FROM tasks WHERE seq IN (SELECT value FROM json_each(:seqs)) ORDER BY seq DESC;
 
--- name: id_of
-SELECT id FROM tasks WHERE seq = :seq;
-
 -- name: attempts_of
-SELECT number, worker_id AS worker, started_at, ended_at, outcome, error
+SELECT number, worker_id AS worker, started_at, ended_at, outcome, error, request_id
 FROM attempts WHERE task_seq = (SELECT seq FROM tasks WHERE id = :id) ORDER BY number;
 
 -- name: none_created_since_below
@@ -211,15 +214,33 @@ SELECT min(run_at) AS run_at FROM (
     UNION ALL
     SELECT min(run_at) FROM tasks WHERE status = 'pending' AND priority = 0 AND run_at <= :now
     UNION ALL
-    SELECT run_at FROM (SELECT run_at FROM tasks WHERE status = 'queued' ORDER BY seq LIMIT 1)
+    SELECT min(run_at) FROM tasks INDEXED BY tasks_queued WHERE status = 'queued'
 );
 
 -- name: minute_counts
-SELECT minute, action, what, tasks FROM minute_counts WHERE minute >= :since;
+SELECT minute, what, sum(tasks) AS tasks FROM minute_counts WHERE minute >= :since GROUP BY minute, what;
 
 -- name: minute_times
+SELECT what, bound, sum(attempts) AS attempts FROM minute_times
+WHERE minute >= :since GROUP BY what, bound ORDER BY what, bound;
+
+-- name: busiest_actions
+SELECT action FROM (
+    SELECT action, tasks AS number FROM minute_counts WHERE minute >= :since
+    UNION ALL
+    SELECT action, attempts FROM minute_times WHERE minute >= :since
+)
+GROUP BY action ORDER BY sum(number) DESC, action LIMIT :limit;
+
+-- name: action_counts
+-- `:names` is a JSON array.
+SELECT action, what, sum(tasks) AS tasks FROM minute_counts
+WHERE minute >= :since AND action IN (SELECT value FROM json_each(:names)) GROUP BY action, what;
+
+-- name: action_times
 SELECT action, what, bound, sum(attempts) AS attempts FROM minute_times
-WHERE minute >= :since GROUP BY action, what, bound ORDER BY action, what, bound;
+WHERE minute >= :since AND action IN (SELECT value FROM json_each(:names))
+GROUP BY action, what, bound ORDER BY action, what, bound;
 
 -- name: workers
 SELECT id, host, pid, consumers, prefetch, actions, started_at, last_seen FROM workers ORDER BY started_at;

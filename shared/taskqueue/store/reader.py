@@ -1,19 +1,24 @@
 """What can be read of the store, on a connection that never writes."""
 
+import asyncio
 import json
+from collections.abc import Coroutine
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import aiosqlite
 
-from taskqueue.store.find import EVERYTHING, Cursor, Filter, count_query, narrow, page_query
+from taskqueue.store.find import EVERYTHING, Cursor, Filter, count_query, ids_query, narrow, page_query
 from taskqueue.store.queries import QUERIES
-from taskqueue.store.sqlite import Row, translated_errors
+from taskqueue.store.sqlite import Row, StoreUnavailableError, translated_errors
+from taskqueue.store.transitions import IdempotentRequest, Replay
 from taskqueue.task import Attempt, Event, Outcome, Status, Task
 
 #: Rows with payloads and results that are read at a time, so that a page of large ones stays small in memory.
 _CHUNK = 16
+#: Seconds that a search may take.
+_LONGEST_SEARCH = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +53,14 @@ class Overview:
     by_status: dict[Status, int]
     #: Since when the longest waiting task has been due; Unix milliseconds.
     oldest_waiting: int | None
-    #: (minute, action, 'accepted' or a final status, tasks)
-    minutes: list[tuple[int, str, str, int]]
-    #: (action, 'wait' or 'run', bucket's upper bound in milliseconds, attempts), ordered.
-    times: list[tuple[str, str, int, int]]
+    #: (minute, 'accepted' or a final status, tasks)
+    minutes: list[tuple[int, str, int]]
+    #: ('wait' or 'run', bucket's upper bound in milliseconds, attempts), ordered.
+    times: list[tuple[str, int, int]]
+    #: The same by action, of the actions with most to tell: (action, 'accepted' or a final status, tasks)
+    actions: list[tuple[str, str, int]]
+    #: (action, 'wait' or 'run', bucket's upper bound, attempts), ordered.
+    action_times: list[tuple[str, str, int, int]]
 
 
 class Reader:
@@ -60,9 +69,12 @@ class Reader:
     Raises StoreUnavailableError where the store can't be read now.
     """
 
-    def __init__(self, path: Path, connection: aiosqlite.Connection) -> None:
+    def __init__(self, path: Path, connection: aiosqlite.Connection, searches: aiosqlite.Connection) -> None:
         self._path = path
         self._connection = connection
+        #: A search may take long: it holds up other searches only.
+        self._searches = searches
+        self._searching = asyncio.Lock()
 
     async def get(self, id: str) -> Task | None:
         """The task, if there is one."""
@@ -90,7 +102,7 @@ class Reader:
         """
         cursor = cursor or await self.first_page(filter)
         sql, values = page_query(filter, cursor, limit + 1)
-        seqs = [row["seq"] for row in await self._fetch(sql, values)]
+        seqs = [row["seq"] for row in await self._search(sql, values)]
         tasks: list[Task] = []
         size = 0
         for start in range(0, min(len(seqs), limit), _CHUNK):
@@ -112,8 +124,18 @@ class Reader:
         narrowed = narrow(filter, statuses)
         if narrowed is None:
             return 0
-        [row] = await self._fetch(*count_query(narrowed, await self.first_page(narrowed)))
+        [row] = await self._search(*count_query(narrowed, await self.first_page(narrowed)))
         return int(row["tasks"])
+
+    async def find_ids(self, filter: Filter, cursor: Cursor, *, limit: int) -> list[tuple[int, str]]:
+        """The place (`seq`) and the id of each task of a page."""
+        rows = await self._search(*ids_query(filter, cursor, limit))
+        return [(row["seq"], row["id"]) for row in rows]
+
+    async def first_answer(self, request: IdempotentRequest) -> Replay | None:
+        """What a request was answered that came with this key before."""
+        rows = await self._read("idempotent_answer", key=request.key, expired=request.expired)
+        return Replay(rows[0]["answer"], rows[0]["fingerprint"] == request.fingerprint) if rows else None
 
     async def events_after(self, seq: int, *, limit: int) -> list[Event]:
         """The events after one, oldest first."""
@@ -135,25 +157,24 @@ class Reader:
         [row] = await self._read("data_version")
         return int(row["data_version"])
 
-    async def overview(self, *, since_minute: int, now: int) -> Overview:
+    async def overview(self, *, since_minute: int, now: int, actions: int) -> Overview:
         """The counters.
 
         Args:
             since_minute: the oldest minute to tell, in Unix minutes.
             now: Unix milliseconds.
+            actions: how many of them to tell. Clients choose their names: there may be any number.
         """
         [oldest] = await self._read("oldest_waiting", now=now)
+        busiest = await self._read("busiest_actions", since=since_minute, limit=actions)
+        names = json.dumps([row["action"] for row in busiest])
         return Overview(
             by_status={Status(row["status"]): row["tasks"] for row in await self._read("status_counts")},
             oldest_waiting=oldest["run_at"],
-            minutes=[
-                (row["minute"], row["action"], row["what"], row["tasks"])
-                for row in await self._read("minute_counts", since=since_minute)
-            ],
-            times=[
-                (row["action"], row["what"], row["bound"], row["attempts"])
-                for row in await self._read("minute_times", since=since_minute)
-            ],
+            minutes=[tuple(row) for row in await self._read("minute_counts", since=since_minute)],
+            times=[tuple(row) for row in await self._read("minute_times", since=since_minute)],
+            actions=[tuple(row) for row in await self._read("action_counts", since=since_minute, names=names)],
+            action_times=[tuple(row) for row in await self._read("action_times", since=since_minute, names=names)],
         )
 
     async def waiting_count(self) -> int:
@@ -193,12 +214,33 @@ class Reader:
         return Cursor(before, floor)
 
     async def _read(self, query: str, **values: Any) -> list[Row]:
-        return await self._fetch(QUERIES[query], values)
+        return await self._fetch(self._connection, QUERIES[query], values)
 
-    async def _fetch(self, sql: str, values: dict[str, Any]) -> list[Row]:
+    async def _search(self, sql: str, values: dict[str, Any]) -> list[Row]:
+        async with self._searching:
+            try:
+                async with asyncio.timeout(_LONGEST_SEARCH):
+                    return await self._until_cancelled(self._fetch(self._searches, sql, values))
+            except TimeoutError as error:
+                raise StoreUnavailableError(f"a search took longer than {_LONGEST_SEARCH} s") from error
+
+    async def _until_cancelled(self, search: Coroutine[Any, Any, list[Row]]) -> list[Row]:
+        """Run a search to its end, or end it where the caller gives up: it would hold up the next one."""
+        searching = asyncio.create_task(search)
+        try:
+            return await asyncio.shield(searching)
+        except asyncio.CancelledError:
+            # What the connection's thread has not begun can't be interrupted yet.
+            while not searching.done():
+                await self._searches.interrupt()
+                await asyncio.wait({searching}, timeout=0.01)
+            searching.exception()
+            raise
+
+    async def _fetch(self, connection: aiosqlite.Connection, sql: str, values: dict[str, Any]) -> list[Row]:
         with translated_errors(self._path):
             # One call on the connection's thread: nothing of it outlives a caller that is cancelled.
-            return list(await self._connection.execute_fetchall(sql, values))
+            return list(await connection.execute_fetchall(sql, values))
 
 
 def _task(columns: dict[str, Any]) -> Task:

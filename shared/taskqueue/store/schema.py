@@ -7,7 +7,7 @@ from taskqueue.store.queries import QUERIES
 from taskqueue.store.sqlite import Connection, StoreError, connect, journal_mode, translated_errors
 
 #: The number of the newest file in `taskqueue_migrate/migrations`; a test holds the two together.
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 
 
 class SchemaMismatchError(StoreError):

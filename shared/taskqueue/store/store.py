@@ -13,7 +13,6 @@ from taskqueue.message import Priority
 from taskqueue.store import transitions
 from taskqueue.store.clock import now_ms, to_ms
 from taskqueue.store.many import ManyTasks
-from taskqueue.store.reader import Reader
 from taskqueue.store.schema import check_schema
 from taskqueue.store.sqlite import (
     SQLITE_VERSION,
@@ -32,25 +31,19 @@ log = logging.getLogger("taskqueue.store")
 _PRIORITIES = tuple(sorted(Priority, reverse=True))
 
 
-class TaskStore(ManyTasks, Reader):
+class TaskStore(ManyTasks):
     """The tasks, in one SQLite file shared by all processes: the verbs of one task, of many, and what can be read.
 
     Verbs raise StoreUnavailableError when the file can't be read or written now; nothing is then stored.
     A verb that finds its guard unmet changes nothing and says so in what it returns.
     """
 
-    def __init__(
-        self, path: Path, writer: Writer, connection: aiosqlite.Connection, clock: Callable[[], int]
-    ) -> None:
-        Reader.__init__(self, path, connection)
-        ManyTasks.__init__(self, writer, clock)
-
     @classmethod
     @contextlib.asynccontextmanager
     async def open(
         cls, path: Path, *, write_timeout: float, clock: Callable[[], int] = now_ms
     ) -> AsyncIterator[Self]:
-        """Open the database, with one connection that writes and one that reads.
+        """Open the database, with one connection that writes and two that read.
 
         Args:
             path: the database file; it must exist.
@@ -61,13 +54,14 @@ class TaskStore(ManyTasks, Reader):
             SchemaMismatchError: `taskqueue-migrate` has not brought the file to this version's schema.
             StoreError: the file is missing, unreadable or not a database.
         """
-        async with (
-            Writer.open(path, timeout=write_timeout) as writer,
-            aiosqlite.Connection(
+
+        def reading() -> aiosqlite.Connection:
+            return aiosqlite.Connection(
                 lambda: connect(path, busy_timeout=write_timeout, read_only=True), iter_chunk_size=64
-            ) as reader,
-        ):
-            store = cls(path, writer, reader, clock)
+            )
+
+        async with Writer.open(path, timeout=write_timeout) as writer, reading() as reader, reading() as searches:
+            store = cls(path, writer, reader, searches, clock)
             await store._write(partial(check_schema, path))
             if journal_mode() != "wal":
                 log.warning(
@@ -181,9 +175,13 @@ class TaskStore(ManyTasks, Reader):
         """
         return await self._write(lambda db: transitions.cancel(db, id, self._now()))
 
-    async def rerun(self, id: str) -> bool:
-        """`failed` or `cancelled` → `pending`: a new run, with all its attempts. False: it is neither."""
-        return await self._write(lambda db: transitions.rerun(db, id, self._now()))
+    async def rerun(self, id: str, request_id: str | None = None) -> bool:
+        """`failed` or `cancelled` → `pending`: a new run, with all its attempts. False: it is neither.
+
+        Args:
+            request_id: which request asks for it.
+        """
+        return await self._write(lambda db: transitions.rerun(db, id, request_id, self._now()))
 
     async def delete(self, id: str) -> bool:
         """Delete a final task, with its attempts. False: it isn't final, or there is none."""

@@ -111,7 +111,8 @@ def claim(db: Connection, id: str, worker: str, now: int) -> Claim | Refusal:
         return Refusal.NOT_CLAIMABLE if status_of(db, id) else Refusal.UNKNOWN
     columns = dict(row)
     seq = columns.pop("seq")
-    db.execute(QUERIES["start_attempt"], {"seq": seq, "attempt": columns["attempt"], "worker": worker, "now": now})
+    values = {name: columns[name] for name in ("attempt", "request_id")}
+    db.execute(QUERIES["start_attempt"], values | {"seq": seq, "worker": worker, "now": now})
     return Claim(id=id, worker=worker, **columns)
 
 
@@ -162,8 +163,8 @@ def cancel(db: Connection, id: str, now: int) -> Status | None:
     return status_of(db, id)
 
 
-def rerun(db: Connection, id: str, now: int) -> bool:
-    return _changed(db, "rerun", id=id, now=now)
+def rerun(db: Connection, id: str, request_id: str | None, now: int) -> bool:
+    return _changed(db, "rerun", id=id, request_id=request_id, now=now)
 
 
 def delete(db: Connection, id: str) -> bool:

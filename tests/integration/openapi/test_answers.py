@@ -82,28 +82,44 @@ for id_, method_, path_, options_ in (
         plain(id_, 404, method_, path_)
         plain(id_, 404, method_, path_.replace(UNKNOWN, "x"))
 
-for id_, path_ in (
-    ("submit_task", "/tasks"),
-    ("submit_batch", "/tasks/batch"),
-    ("cancel_tasks", "/tasks/cancel"),
-    ("retry_tasks", "/tasks/retry"),
-    ("delete_tasks", "/tasks/delete"),
+for id_, method_, path_ in (
+    ("submit_task", "POST", "/tasks"),
+    ("submit_batch", "POST", "/tasks/batch"),
+    ("delete_task", "DELETE", f"/tasks/{UNKNOWN}"),
+    ("cancel_task", "POST", f"/tasks/{UNKNOWN}/cancel"),
+    ("retry_task", "POST", f"/tasks/{UNKNOWN}/retry"),
+    ("cancel_tasks", "POST", "/tasks/cancel"),
+    ("retry_tasks", "POST", "/tasks/retry"),
+    ("delete_tasks", "POST", "/tasks/delete"),
 ):
-    plain(id_, 400, "POST", path_, data=b"{")
-    plain(id_, 400, "POST", path_, data=b"[]")
-    plain(id_, 400, "POST", path_, json={"action": 1, "priority": 1, "tag": "", "tasks": [], "other": 1})
-    plain(id_, 413, "POST", path_, data=b" " * 40_000)
+    plain(id_, 400, method_, path_, data=b"{")
+    plain(id_, 400, method_, path_, data=b"[]")
+    plain(id_, 400, method_, path_, json={"action": 1, "priority": 1, "tag": "", "tasks": [], "other": 1})
+    plain(id_, 400, method_, f"{path_}?dry_run=true", json={"tag": "x"})
+    plain(id_, 403, method_, path_, headers={"Origin": "https://other.example"})
+    plain(id_, 413, method_, path_, data=b" " * 40_000)
 
     @answered(id_, 408)
-    async def with_a_body_that_never_ends(system: System, path: str = path_) -> list[Reply]:
+    async def with_a_body_that_never_ends(system: System, method: str = method_, path: str = path_) -> list[Reply]:
         async def body() -> AsyncIterator[bytes]:
             yield b"{"
             await asyncio.sleep(60)
 
-        return [await send(system, "POST", path, data=body())]
+        return [await send(system, method, path, data=body())]
 
 
-for id_, path_, body_ in (("submit_task", "/tasks", TASK), ("submit_batch", "/tasks/batch", {"tasks": [TASK]})):
+plain("list_workers", 400, "GET", "/workers?limit=1")
+plain("list_actions", 400, "GET", "/actions?limit=1")
+plain("get_task", 400, "GET", f"/tasks/{UNKNOWN}?wait=10")
+plain("watch_task", 400, "GET", f"/tasks/{UNKNOWN}/events?status=failed")
+
+
+for id_, path_, body_ in (
+    ("submit_task", "/tasks", TASK),
+    ("submit_batch", "/tasks/batch", {"tasks": [TASK]}),
+    ("retry_task", f"/tasks/{UNKNOWN}/retry", {}),
+    ("retry_tasks", "/tasks/retry", {"status": ["failed"]}),
+):
 
     @answered(id_, 503)
     async def with_too_many_waiting(system: System, path: str = path_, body: Any = body_) -> list[Reply]:

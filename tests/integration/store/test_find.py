@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.integration.store.given import NOON, beat, claimed, new_task, stored
+from tests.integration.store.given import NOON, PATIENCE, beat, claimed, new_task, stored
 
-from taskqueue.store import Cursor, Filter, TaskStore
+from taskqueue.store import Cursor, Filter, StoreUnavailableError, TaskStore, reader
 from taskqueue.store.sqlite import Connection
 from taskqueue.task import NewTask, Status, Task
 from taskqueue_migrate.runner import migrate
@@ -240,3 +240,26 @@ async def pages(store: TaskStore, filter: Filter) -> AsyncIterator[Task]:
         if page.next is None:
             return
         cursor = page.next
+
+
+ENDLESS = "WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers) SELECT max(n) FROM numbers"
+
+
+@pytest.mark.parametrize("begun", [True, False])
+async def test_a_search_ends_when_its_caller_gives_up(store: TaskStore, begun: bool) -> None:
+    waiting = [asyncio.create_task(store._search(ENDLESS, {})) for _ in range(3)]
+    async with asyncio.timeout(PATIENCE):
+        await asyncio.sleep(0.1 if begun else 0)
+        assert await store.get("x") is None, "what is read at once doesn't wait for it"
+        for search in waiting:
+            search.cancel()
+        await asyncio.wait(waiting)
+        assert (await store.find(limit=1)).tasks == []
+
+
+async def test_a_search_that_takes_too_long_is_ended(store: TaskStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reader, "_LONGEST_SEARCH", 0.1)
+    async with asyncio.timeout(PATIENCE):
+        with pytest.raises(StoreUnavailableError, match="longer than"):
+            await store._search(ENDLESS, {})
+        assert (await store.find(limit=1)).tasks == []

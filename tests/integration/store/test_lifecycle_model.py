@@ -394,7 +394,7 @@ class Lifecycle(RuleBasedStateMachine):
     def rerun(self, id: str) -> None:
         task = self.model[id]
         right = task.status in {"failed", "cancelled"}
-        assert self.run("rerun", id, self.now) == right
+        assert self.run("rerun", id, None, self.now) == right
         if right:
             task.move("pending", self.now)
             task.run_at, task.failures, task.processed_at, task.cancel_requested = self.now, 0, None, False
