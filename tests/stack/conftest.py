@@ -30,6 +30,12 @@ def disturbed(fresh_stack: Stack) -> Iterator[Stack]:
     fresh_stack.up("--scale", "worker=1")
 
 
+@pytest.fixture
+def tag() -> str:
+    """A tag of this case's own, to find its tasks by among those of all others."""
+    return uuid4().hex
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Show what the containers logged beside a failure."""

@@ -37,7 +37,8 @@ def blocks(document: Path, heading: str) -> list[str]:
 def session(document: Path) -> list[Example]:
     """The lines of a document that begin with a prompt, and the output under each."""
     examples = []
-    for block in re.findall(r"(?:^ {4}.*\n)+", document.read_text(), re.MULTILINE):
+    # As in Markdown, a block goes on after a blank line if what follows is indented too.
+    for block in re.findall(r"^ {4}.*\n(?:\n*^ {4}.*\n)*", document.read_text(), re.MULTILINE):
         for part in re.split(r"^\$ ", textwrap.dedent(block), flags=re.MULTILINE)[1:]:
             command, _, output = part.partition("\n")
             examples.append(Example(command, output.strip()))

@@ -14,12 +14,10 @@ from typing import Any
 import docker
 from docker.models.containers import Container
 from testcontainers.compose import DockerCompose
+from tests.stack.client import PATIENCE, Answer, request
 from tests.stack.images import base_images
 
 ROOT = Path(__file__).parents[2]
-
-#: Seconds until a test gives up waiting for what should happen.
-PATIENCE = 60
 
 SERVICES = ("rabbitmq", "migrate", "api", "worker")
 
@@ -49,15 +47,6 @@ class Compose(DockerCompose):
     def compose_command_property(self) -> list[str]:
         unset = [f"--unset={name}" for name in _foreign_variables()]
         return ["env", *unset, *super().compose_command_property]
-
-
-@dataclass
-class Answer:
-    """What a request was answered."""
-
-    status: int
-    body: Any
-    headers: dict[str, str]
 
 
 class Stack:
@@ -186,14 +175,20 @@ class Stack:
         (binding,) = bindings
         return f"{binding['HostIp']}:{binding['HostPort']}"
 
-    def request(self, method: str, path: str, body: Any = None) -> Answer:
-        return request(self.address, method, path, body)
+    def request(self, method: str, path: str, body: Any = None, **headers: str) -> Answer:
+        return request(self.address, method, path, body, **headers)
 
     def submit(self, action: str, data: dict[str, Any], **more: Any) -> str:
         """POST a task, which must be accepted; its id."""
         answer = self.request("POST", "/tasks", {"action": action, "data": data} | more)
         assert answer.status == 202, answer
         return str(answer.body["id"])
+
+    def submit_many(self, tasks: list[dict[str, Any]]) -> list[str]:
+        """POST a batch, which must be accepted; the ids."""
+        answer = self.request("POST", "/tasks/batch", {"tasks": tasks})
+        assert (answer.status, answer.body["count"]) == (202, len(tasks)), answer
+        return [task["id"] for task in answer.body["tasks"]]
 
     def task(self, id: str) -> Any:
         answer = self.request("GET", f"/tasks/{id}")
@@ -211,21 +206,6 @@ class Stack:
         tasks[id] = self.task(id)
         assert tasks[id]["status"] not in {"failed", "cancelled"}, tasks[id]
         return bool(tasks[id]["status"] == "completed")
-
-
-def request(address: str, method: str, path: str, body: Any = None) -> Answer:
-    """One request of its own connection.
-
-    Raises:
-        OSError, http.client.HTTPException: there was no answer.
-    """
-    connection = http.client.HTTPConnection(address, timeout=PATIENCE)
-    try:
-        connection.request(method, path, None if body is None else json.dumps(body))
-        response = connection.getresponse()
-        return Answer(response.status, json.loads(response.read()), dict(response.headers))
-    finally:
-        connection.close()
 
 
 def until(condition: Callable[[], Any], what: str) -> Any:

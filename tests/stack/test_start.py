@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from docker.models.containers import Container
+from tests.stack.client import PATIENCE
 from tests.stack.documents import Example, session
 from tests.stack.stack import ROOT, SERVICES, Stack, log_lines, until
 
@@ -49,7 +50,11 @@ def curl(stack: Stack, command: str) -> str:
     """Run a documented `curl` line, with the address of this stack."""
     port = stack.address.rpartition(":")[2]
     assert ":8080/" in command
-    return stack.shell(command.replace("curl ", "curl --silent --show-error ", 1).replace(":8080/", f":{port}/"))
+    return stack.shell(
+        command.replace("curl ", f"curl --silent --show-error --max-time {PATIENCE} ", 1).replace(
+            ":8080/", f":{port}/"
+        )
+    )
 
 
 def test_migrate_exits_0_and_only_then_api_and_worker_start(stack: Stack) -> None:
