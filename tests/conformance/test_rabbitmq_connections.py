@@ -1,13 +1,16 @@
 """What the RabbitMQ broker does when there is no connection, or no longer."""
 
 import asyncio
+import gc
 import logging
 
+import aio_pika
 import pytest
 from tests.conformance.proxy import Proxy
 from tests.conformance.server import PASSWORD, RabbitServer
 from tests.conformance.waiting import (
     at_most,
+    connections_to,
     eventually,
     is_up,
     nothing_arrives,
@@ -75,6 +78,21 @@ async def test_a_host_that_has_no_name_yet_is_waited_for(queue: str) -> None:
             assert broker.state is BrokerState.DISCONNECTED
             with at_most(0.2), pytest.raises(PublishError):
                 await publish(broker)
+
+
+@pytest.mark.parametrize("there", [True, False])
+async def test_nothing_is_left_of_an_attempt_that_failed(there: bool) -> None:
+    # What is left would be closed by the garbage collector, in whatever thread that runs.
+    async with await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0) as stranger:
+        port = stranger.sockets[0].getsockname()[1]
+        if not there:
+            stranger.close()
+        with pytest.raises(BrokerError):
+            async with rabbitmq_connection.connected(f"amqp://127.0.0.1:{port}/", "a test"):
+                pass
+    connections = [it for it in gc.get_objects() if isinstance(it, aio_pika.Connection)]
+    assert all(it.is_closed for it in connections)
+    assert not connections_to(port)
 
 
 # Consumers that share a connection

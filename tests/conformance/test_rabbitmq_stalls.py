@@ -8,6 +8,7 @@ import pytest
 from tests.conformance.server import RabbitServer
 from tests.conformance.waiting import (
     at_most,
+    connections_to,
     dead_letter,
     eventually,
     is_up,
@@ -90,6 +91,8 @@ async def test_closing_takes_seconds_when_rabbitmq_is_frozen(server: RabbitServe
                 await broker.__aexit__(None, None, None)
             with at_most(0.2):
                 await delivery.ack()
+            # What RabbitMQ hasn't taken can't keep a connection open.
+            assert not connections_to(server.port)
 
 
 async def test_an_alarm_blocks_publishing_and_its_end_allows_it(

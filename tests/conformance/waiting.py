@@ -1,6 +1,8 @@
 """Waiting for what a broker should do. Every wait has an end."""
 
 import asyncio
+import gc
+import socket
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -36,6 +38,12 @@ async def take(consumer: Consumer, count: int = 1) -> list[Delivery]:
 
 async def take_one(consumer: Consumer) -> Delivery:
     return (await take(consumer))[0]
+
+
+def connections_to(port: int) -> list[socket.socket]:
+    """This process's open ones."""
+    sockets = [it for it in gc.get_objects() if isinstance(it, socket.socket) and it.fileno() >= 0]
+    return [it for it in sockets if it.family == socket.AF_INET and it.getpeername()[1] == port]
 
 
 async def eventually(condition: Callable[[], bool | Awaitable[bool]]) -> None:

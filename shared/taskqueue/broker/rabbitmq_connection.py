@@ -9,18 +9,22 @@ import logging
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from typing import Any
 
 import aio_pika
 from aio_pika.abc import AbstractChannel, AbstractConnection
 from aio_pika.exceptions import (
+    AMQPConnectionError,
     AMQPError,
     AuthenticationError,
     ChannelInvalidStateError,
     ProbableAuthenticationError,
 )
+from aiormq import SSLContextProvider, TransportFactory
 from aiormq.abc import AbstractChannel as UnderlayChannel
 from aiormq.abc import AbstractConnection as UnderlayConnection
 from aiormq.exceptions import ChannelAccessRefused
+from yarl import URL
 
 from .protocol import BrokerError
 
@@ -32,8 +36,9 @@ logging.getLogger("aiormq").setLevel(logging.CRITICAL)
 HEARTBEAT = 10
 #: Seconds that one step of the conversation (a connect, an RPC) may take.
 STEP_TIMEOUT = 5
-#: Seconds that closing may take. aiormq itself waits 2 for a broker that doesn't answer.
+#: Seconds after which a connection that is being closed is cut. aiormq itself waits 2 for an answer.
 CLOSE_TIMEOUT = 3
+#: Seconds that closing a channel may take.
 CHANNEL_CLOSE_TIMEOUT = 1
 #: Seconds before a lost session is tried again: at first, and at most.
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 2.0
@@ -81,22 +86,52 @@ def describe(error: BaseException) -> str:
     return " ".join(" ".join(str(word) for word in words if word is not None).split()) or type(error).__name__
 
 
+class Wire(TransportFactory):
+    """What a connection's bytes go over. aiormq has no way to end that while the other side takes nothing."""
+
+    def __init__(self) -> None:
+        self._writer: asyncio.StreamWriter | None = None
+
+    async def create(self, url: URL, **kwargs: Any) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        secured: SSLContextProvider = kwargs.pop("ssl_context_provider")
+        context = await secured.get_context() if url.scheme == "amqps" else None
+        try:
+            reader, self._writer = await asyncio.open_connection(url.host, url.port, ssl=context, **kwargs)
+        except OSError as error:
+            raise AMQPConnectionError(*error.args) from error
+        return reader, self._writer
+
+    def cut(self) -> None:
+        """Close it at once, whatever hasn't been sent."""
+        # asyncio's abort() of a transport that got rid of its last bytes after close() raises AttributeError.
+        if self._writer is not None and self._writer.get_extra_info("socket").fileno() >= 0:
+            self._writer.transport.abort()
+
+
 @asynccontextmanager
 async def connected(url: str, purpose: str) -> AsyncIterator[AbstractConnection]:
-    """A new connection, closed at the end."""
-    async with bounded(STEP_TIMEOUT):
-        connection = await aio_pika.connect(
-            url,
-            timeout=STEP_TIMEOUT,
-            heartbeat=HEARTBEAT,
-            client_properties={"connection_name": f"taskqueue {purpose}"},
-        )
+    """A new connection. Nothing of it is left at the end, nor when there couldn't be one."""
+    wire = Wire()
+    # Not aio_pika.connect(), which leaves a connection that failed to the garbage collector.
+    connection = aio_pika.Connection(
+        URL(url).update_query(heartbeat=HEARTBEAT),
+        client_properties={"connection_name": f"taskqueue {purpose}"},
+    )
+    connection.kwargs["transport_factory"] = wire
     try:
+        async with bounded(STEP_TIMEOUT):
+            await connection.connect(timeout=STEP_TIMEOUT)
         yield connection
     finally:
-        with suppress(BrokerError):
-            async with bounded(CLOSE_TIMEOUT):
-                await connection.close()
+        # Cutting lets close() come to its end. Cancelling doesn't: it waits for the other side all the same.
+        late = asyncio.get_running_loop().call_later(CLOSE_TIMEOUT, wire.cut)
+        try:
+            with suppress(BrokerError):
+                async with bounded(CLOSE_TIMEOUT + 1):
+                    await connection.close()
+        finally:
+            late.cancel()
+            wire.cut()
 
 
 @asynccontextmanager
@@ -167,10 +202,10 @@ class Supervisor:
         self._task = self._task or asyncio.create_task(self._run(), name=f"taskqueue {self._name}")
 
     async def stop(self) -> None:
-        """End the session. It takes a little more than `CLOSE_TIMEOUT` at most."""
+        """End the session. It takes `CHANNEL_CLOSE_TIMEOUT` and `CLOSE_TIMEOUT` at most, and a moment."""
         if self._task is not None:
             self._task.cancel()
-            await asyncio.wait([self._task], timeout=CLOSE_TIMEOUT + 1)
+            await asyncio.wait([self._task], timeout=CHANNEL_CLOSE_TIMEOUT + CLOSE_TIMEOUT + 1)
 
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
