@@ -106,20 +106,21 @@ async def test_a_stream_is_resumed_at_another_api_without_loss_or_double(cluster
 async def test_an_api_that_is_told_to_stop_lets_its_listeners_go(cluster: Cluster) -> None:
     api = await cluster.start_api()
     id = await cluster.must_submit("echo", data={"value": 1}, delay=1000)
-    waiter = asyncio.create_task(get(cluster, f"/tasks/{id}", Prefer="wait=60"))
+    reader, writer = await asyncio.open_connection("127.0.0.1", cluster.port)
+    wait = f"GET /tasks/{id} HTTP/1.1\r\nHost: localhost\r\nPrefer: wait=60\r\nExpect: 100-continue\r\nConnection: close\r\n\r\n"
+    writer.write(wait.encode())
+    async with asyncio.timeout(30):
+        assert await reader.readline() == b"HTTP/1.1 100 Continue\r\n"  # the sign that it waits
     async with cluster.http.get("/events") as stream:
-        await asyncio.sleep(0.3)  # the waiter's request has no other sign of having arrived
         began = time.monotonic()
         assert await api.stop() == 0
         assert time.monotonic() - began < 3
         await stream.content.read()  # to its end
-    assert (await waiter)["status"] == "pending"
-
-
-async def get(cluster: Cluster, path: str, **headers: str) -> dict[str, Any]:
-    async with cluster.http.get(path, headers=headers) as response:
-        answer: dict[str, Any] = await response.json()
-        return answer
+    head, _, body = (await reader.read()).strip().partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 200 ")
+    assert json.loads(body)["status"] == "pending"
+    writer.close()
+    await writer.wait_closed()
 
 
 @pytest.fixture

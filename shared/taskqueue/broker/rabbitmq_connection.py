@@ -103,8 +103,10 @@ class Wire(TransportFactory):
 
     def cut(self) -> None:
         """Close it at once, whatever hasn't been sent."""
-        # asyncio's abort() of a transport that got rid of its last bytes after close() raises AttributeError.
-        if self._writer is not None and self._writer.get_extra_info("socket").fileno() >= 0:
+        # asyncio's abort() of a transport that got rid of its last bytes after close() raises AttributeError,
+        # so this asks before. A closed socket has no number; uvloop has no socket then.
+        socket = self._writer and self._writer.get_extra_info("socket")
+        if self._writer and socket and socket.fileno() >= 0:
             self._writer.transport.abort()
 
 
