@@ -107,7 +107,7 @@ async def test_an_api_that_is_told_to_stop_lets_its_listeners_go(cluster: Cluste
     api = await cluster.start_api()
     id = await cluster.must_submit("echo", data={"value": 1}, delay=1000)
     reader, writer = await asyncio.open_connection("127.0.0.1", cluster.port)
-    wait = f"GET /tasks/{id} HTTP/1.1\r\nHost: localhost\r\nPrefer: wait=60\r\nExpect: 100-continue\r\nConnection: close\r\n\r\n"
+    wait = f"GET /tasks/{id} HTTP/1.1\r\nHost: localhost\r\nPrefer: wait=60\r\nExpect: 100-continue\r\n\r\n"
     writer.write(wait.encode())
     async with asyncio.timeout(30):
         assert await reader.readline() == b"HTTP/1.1 100 Continue\r\n"  # the sign that it waits
