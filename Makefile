@@ -39,7 +39,7 @@ ifeq ($(DOCKER),yes)
 else
 	@echo "No Docker engine answers: the tests that need one can't run."
 endif
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest --numprocesses 2 --no-loadscope-reorder $(ARGS)
 
 storm: $(VENV)/project.stamp ## 20,000 tasks while something random breaks; STORM_SEED=N repeats one
 	STORM_TASKS=20000 STORM_KILLS=30 $(BIN)/pytest -s tests/faults/test_storm.py

@@ -1,22 +1,11 @@
-"""One RabbitMQ for all cases, a queue and a database for each."""
+"""A taskqueue for each case, with a queue and a database of its own."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 from tests.conformance.server import RabbitServer
 from tests.faults.cluster import Cluster
-
-
-@pytest.fixture(scope="session")
-def rabbit() -> Iterator[RabbitServer]:
-    server = RabbitServer("4.3")
-    server.start()
-    try:
-        server.wait_ready()
-        yield server
-    finally:
-        server.remove()
 
 
 @pytest.fixture

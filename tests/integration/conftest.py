@@ -7,7 +7,6 @@ from uuid import uuid4
 
 import aiohttp
 import pytest
-from tests.conformance.server import RabbitServer
 from tests.integration import actions
 from tests.integration.programs import Client, Programs
 from tests.integration.system import System, quick_settings
@@ -44,17 +43,6 @@ async def programs(tmp_path: Path) -> AsyncIterator[Programs]:
 async def client() -> AsyncIterator[Client]:
     async with aiohttp.ClientSession() as session:
         yield Client(session)
-
-
-@pytest.fixture(scope="session")
-def rabbit() -> Iterator[RabbitServer]:
-    server = RabbitServer("4.3")
-    server.start()
-    try:
-        server.wait_ready()
-        yield server
-    finally:
-        server.remove()
 
 
 @pytest.fixture
