@@ -70,5 +70,5 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> FileByF
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    # It takes longest, so it comes first: nobody waits for it at the end.
+    # It takes longest, so it comes first, and nobody waits for it at the end. The Makefile keeps this order.
     items.sort(key=lambda item: not item.nodeid.startswith(STACK))

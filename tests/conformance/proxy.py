@@ -2,15 +2,17 @@
 
 import asyncio
 from contextlib import suppress
+from ssl import SSLContext
 from types import TracebackType
 from typing import Any, Self
 
 
 class Proxy:
-    """Listens on `port` from `open()` to `shut()`."""
+    """Listens on `port` from `open()` to `shut()`; with `tls`, it speaks that with its clients."""
 
-    def __init__(self, port: int, target: int) -> None:
+    def __init__(self, port: int, target: int, tls: SSLContext | None = None) -> None:
         self.port = port
+        self._tls = tls
         self._target = target
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
@@ -28,7 +30,7 @@ class Proxy:
         await self.shut()
 
     async def open(self) -> None:
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port)
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port, ssl=self._tls)
 
     async def shut(self) -> None:
         """Refuse connections, and cut those that there are."""

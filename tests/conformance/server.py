@@ -1,8 +1,10 @@
 """RabbitMQ in a container, and what tests do to it."""
 
 import os
+import secrets
 import socket
 import time
+from contextlib import suppress
 
 import docker
 from docker.errors import ImageNotFound
@@ -30,11 +32,12 @@ def image_of(version: str) -> str:
 
 
 def free_port() -> int:
-    """A port of the loopback address that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port of the loopback address that nobody listens on, from below those that Linux gives to connections."""
+    while True:
+        port = 20_000 + secrets.randbelow(12_000)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 class RabbitServer:

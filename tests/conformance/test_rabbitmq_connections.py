@@ -3,11 +3,17 @@
 import asyncio
 import gc
 import logging
+import ssl
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
 
 import aio_pika
 import pytest
+import trustme
 from tests.conformance.proxy import Proxy
-from tests.conformance.server import PASSWORD, RabbitServer
+from tests.conformance.server import PASSWORD, RabbitServer, free_port
 from tests.conformance.waiting import (
     at_most,
     connections_to,
@@ -27,10 +33,34 @@ from taskqueue.broker import (
     open_broker,
     rabbitmq_connection,
 )
+from taskqueue.broker.rabbitmq_connection import Supervisor, connected
 
 pytestmark = pytest.mark.docker
 #: For what is the client's doing, whatever RabbitMQ it talks to.
 once = pytest.mark.parametrize("server", ["4.3"], indirect=True)
+
+
+@dataclass
+class Tls:
+    """What a server on the loopback address shows, and the file with the authority that vouches for it."""
+
+    context: ssl.SSLContext
+    authority: Path
+
+    def url(self, server: RabbitServer, proxy: Proxy) -> str:
+        return server.url.replace("amqp:", "amqps:").replace(str(server.port), str(proxy.port)) + (
+            f"?cafile={self.authority}"
+        )
+
+
+@pytest.fixture
+def tls(tmp_path: Path) -> Tls:
+    authority = trustme.CA()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    file = tmp_path / "authority.pem"
+    authority.cert_pem.write_to_path(file)
+    return Tls(context, file)
 
 
 # Entering
@@ -80,19 +110,92 @@ async def test_a_host_that_has_no_name_yet_is_waited_for(queue: str) -> None:
                 await publish(broker)
 
 
-@pytest.mark.parametrize("there", [True, False])
-async def test_nothing_is_left_of_an_attempt_that_failed(there: bool) -> None:
-    # What is left would be closed by the garbage collector, in whatever thread that runs.
-    async with await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0) as stranger:
-        port = stranger.sockets[0].getsockname()[1]
-        if not there:
-            stranger.close()
-        with pytest.raises(BrokerError):
-            async with rabbitmq_connection.connected(f"amqp://127.0.0.1:{port}/", "a test"):
+@pytest.mark.parametrize("scheme", ["amqp", "amqps"])
+@pytest.mark.parametrize("peer", ["absent", "hangs up", "takes nothing"])
+async def test_nothing_is_left_of_an_attempt_that_failed(
+    peer: str, scheme: str, tls: Tls, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rabbitmq_connection, "STEP_TIMEOUT", 0.5)
+    monkeypatch.setattr(rabbitmq_connection, "CLOSE_TIMEOUT", 0.5)
+    port = free_port()
+    over = asyncio.Event()
+
+    async def serve(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if peer == "takes nothing":
+            writer.transport.pause_reading()
+            await over.wait()
+        writer.transport.abort()
+
+    async with AsyncExitStack() as stack:
+        if peer != "absent":
+            context = tls.context if scheme == "amqps" else None
+            await stack.enter_async_context(await asyncio.start_server(serve, "127.0.0.1", port, ssl=context))
+        with at_most(3), pytest.raises(BrokerError):
+            async with connected(f"{scheme}://127.0.0.1:{port}/?cafile={tls.authority}", "a test"):
                 pass
+        await eventually(lambda: not connections_to(port))
+        over.set()
+    # What isn't closed would be, by the garbage collector, in whatever thread that runs.
     connections = [it for it in gc.get_objects() if isinstance(it, aio_pika.Connection)]
-    assert all(it.is_closed for it in connections)
-    assert not connections_to(port)
+    assert all(it.is_closed for it in connections if it.url.port == port)
+
+
+async def test_a_session_that_fails_to_clean_up_does_not_outlive_its_end() -> None:
+    @asynccontextmanager
+    async def session() -> AsyncIterator[Awaitable[None]]:
+        try:
+            yield asyncio.get_running_loop().create_future()
+        finally:
+            raise RuntimeError("by a test")
+
+    supervisor = Supervisor("a test", session)
+    supervisor.start()
+    await supervisor.tried.wait()
+    with at_most(1):
+        await supervisor.stop()
+
+
+# TLS
+
+
+@once
+async def test_all_works_over_tls(server: RabbitServer, queue: str, tls: Tls) -> None:
+    async with Proxy(free_port(), server.port, tls.context) as proxy:
+        await proxy.open()
+        async with open_broker(tls.url(server, proxy), queue) as broker, broker.consume(1) as consumer:
+            await publish(broker, b"secret")
+            delivery = await take_one(consumer)
+            assert delivery.body == b"secret"
+            await delivery.ack()
+        assert not connections_to(proxy.port)
+
+
+@once
+async def test_a_stranger_is_not_talked_to_over_tls(server: RabbitServer, queue: str, tls: Tls) -> None:
+    async with Proxy(free_port(), server.port, tls.context) as proxy:
+        await proxy.open()
+        url = tls.url(server, proxy).partition("?")[0]  # without the authority that vouches for it
+        async with open_broker(url, queue) as broker:
+            with pytest.raises(PublishError):
+                await publish(broker)
+
+
+@once
+async def test_closing_over_tls_takes_seconds_when_nothing_is_taken(
+    server: RabbitServer, queue: str, tls: Tls, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with Proxy(free_port(), server.port, tls.context) as proxy:
+        await proxy.open()
+        async with open_broker(tls.url(server, proxy), queue) as broker:
+            proxy.drop()
+            outcomes = await asyncio.gather(
+                *(publish(broker, b"x" * 1_000_000, timeout=0.5) for _ in range(20)), return_exceptions=True
+            )
+            assert {type(outcome) for outcome in outcomes} == {PublishError}
+            with at_most(6):
+                await broker.__aexit__(None, None, None)
+        assert not connections_to(proxy.port)
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
 
 
 # Consumers that share a connection

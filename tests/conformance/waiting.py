@@ -42,8 +42,16 @@ async def take_one(consumer: Consumer) -> Delivery:
 
 def connections_to(port: int) -> list[socket.socket]:
     """This process's open ones."""
-    sockets = [it for it in gc.get_objects() if isinstance(it, socket.socket) and it.fileno() >= 0]
-    return [it for it in sockets if it.family == socket.AF_INET and it.getpeername()[1] == port]
+
+    def leads_there(it: object) -> bool:
+        if not (isinstance(it, socket.socket) and it.family == socket.AF_INET):
+            return False
+        try:
+            return bool(it.getpeername()[1] == port)
+        except OSError:  # closed, or a listener
+            return False
+
+    return [it for it in gc.get_objects() if leads_there(it)]
 
 
 async def eventually(condition: Callable[[], bool | Awaitable[bool]]) -> None:

@@ -110,7 +110,7 @@ async def test_an_api_that_is_told_to_stop_lets_its_listeners_go(cluster: Cluste
     wait = f"GET /tasks/{id} HTTP/1.1\r\nHost: localhost\r\nPrefer: wait=60\r\nExpect: 100-continue\r\n\r\n"
     writer.write(wait.encode())
     async with asyncio.timeout(30):
-        assert await reader.readline() == b"HTTP/1.1 100 Continue\r\n"  # the sign that it waits
+        assert await reader.readline() == b"HTTP/1.1 100 Continue\r\n"  # the sign that it has arrived
     async with cluster.http.get("/events") as stream:
         began = time.monotonic()
         assert await api.stop() == 0

@@ -7,6 +7,7 @@ its pauses don't grow, and because a caller has to know at once that there is no
 import asyncio
 import logging
 import random
+from asyncio.trsock import TransportSocket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from typing import Any
@@ -91,28 +92,31 @@ class Wire(TransportFactory):
 
     def __init__(self) -> None:
         self._writer: asyncio.StreamWriter | None = None
+        self._socket: TransportSocket | None = None
 
     async def create(self, url: URL, **kwargs: Any) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         secured: SSLContextProvider = kwargs.pop("ssl_context_provider")
-        context = await secured.get_context() if url.scheme == "amqps" else None
+        if url.scheme == "amqps":
+            # By default the end of TLS waits 30 seconds for the other side's.
+            kwargs |= {"ssl": await secured.get_context(), "ssl_shutdown_timeout": CLOSE_TIMEOUT}
         try:
-            reader, self._writer = await asyncio.open_connection(url.host, url.port, ssl=context, **kwargs)
+            reader, self._writer = await asyncio.open_connection(url.host, url.port, **kwargs)
         except OSError as error:
             raise AMQPConnectionError(*error.args) from error
+        self._socket = self._writer.get_extra_info("socket")
         return reader, self._writer
 
     def cut(self) -> None:
         """Close it at once, whatever hasn't been sent."""
-        # asyncio's abort() of a transport that got rid of its last bytes after close() raises AttributeError,
-        # so this asks before. A closed socket has no number; uvloop has no socket then.
-        socket = self._writer and self._writer.get_extra_info("socket")
-        if self._writer and socket and socket.fileno() >= 0:
+        # asyncio's abort() raises AttributeError where the last bytes went out after close(), and so does asking
+        # an ended TLS transport for its socket. A closed socket's number is -1.
+        if self._writer and self._socket and self._socket.fileno() >= 0:
             self._writer.transport.abort()
 
 
 @asynccontextmanager
 async def connected(url: str, purpose: str) -> AsyncIterator[AbstractConnection]:
-    """A new connection. Nothing of it is left at the end, nor when there couldn't be one."""
+    """A new connection. Nothing of it is left soon after the end, nor when there couldn't be one."""
     wire = Wire()
     # Not aio_pika.connect(), which leaves a connection that failed to the garbage collector.
     connection = aio_pika.Connection(
@@ -133,6 +137,7 @@ async def connected(url: str, purpose: str) -> AsyncIterator[AbstractConnection]
                     await connection.close()
         finally:
             late.cancel()
+            # aio-pika drops a connection that is blocked before it is ready, without closing it.
             wire.cut()
 
 
@@ -212,7 +217,10 @@ class Supervisor:
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
         pause = FIRST_PAUSE
-        while True:
+        task = asyncio.current_task()
+        assert task is not None
+        # An error while cleaning up may have taken the place of the CancelledError.
+        while not task.cancelling():
             started = loop.time()
             try:
                 async with self._session() as lost:
