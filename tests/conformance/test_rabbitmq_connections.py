@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import aio_pika
+import aiormq
 import pytest
 import trustme
 from tests.conformance.proxy import Proxy
@@ -202,12 +203,16 @@ async def test_closing_over_tls_takes_seconds_when_nothing_is_taken(
 
 
 async def test_consumers_that_leave_under_load_do_not_disturb_the_others(
-    broker: Broker, caplog: pytest.LogCaptureFixture
+    broker: Broker, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # Frames wait for each other then, as they do in a process that is slow.
+    monkeypatch.setattr(aiormq.Connection, "FRAME_BUFFER_SIZE", 1)
+
     async def consume_and_leave() -> None:
         async with broker.consume(500) as leaver:
-            deliveries = await take(leaver, 10)  # while more are arriving
+            deliveries = await take(leaver, 20)  # while more are arriving
             ending = [asyncio.create_task(delivery.ack()) for delivery in deliveries]
+            await asyncio.sleep(0)  # in which they begin
         await asyncio.gather(*ending, *(delivery.requeue() for delivery in deliveries))
 
     await asyncio.gather(*(publish(broker) for _ in range(1000)))

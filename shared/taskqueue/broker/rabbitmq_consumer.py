@@ -10,7 +10,16 @@ from uuid import uuid4
 from aio_pika.abc import AbstractConnection, AbstractIncomingMessage, AbstractQueue
 
 from .protocol import BrokerError
-from .rabbitmq_connection import STEP_TIMEOUT, Supervisor, bounded, describe, log, opened, underlay
+from .rabbitmq_connection import (
+    CHANNEL_CLOSE_TIMEOUT,
+    STEP_TIMEOUT,
+    Supervisor,
+    bounded,
+    describe,
+    log,
+    opened,
+    underlay,
+)
 from .rabbitmq_topology import Topology
 
 #: Publishes a copy of a message to the dead-letter queue, with a reason; raises `BrokerError`.
@@ -21,12 +30,19 @@ class RabbitDelivery:
     """A `Delivery`. It is over once `lost`, the end of its session, is done.
 
     After that nothing may be sent on its channel: RabbitMQ answers a frame that follows the closing of its
-    channel by closing the connection, with all its other consumers.
+    channel by closing the connection, with all its other consumers. So `ending` has what is still on its way.
     """
 
-    def __init__(self, message: AbstractIncomingMessage, lost: asyncio.Future[str], bury: Bury) -> None:
+    def __init__(
+        self,
+        message: AbstractIncomingMessage,
+        lost: asyncio.Future[str],
+        ending: set[asyncio.Future[None]],
+        bury: Bury,
+    ) -> None:
         self._message = message
         self._lost = lost
+        self._ending = ending
         self._bury = bury
 
     @property
@@ -57,11 +73,16 @@ class RabbitDelivery:
     async def _end(self, verb: Callable[[], Awaitable[None]]) -> None:
         if self._lost.done():
             return
+        sent: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._ending.add(sent)
         try:
             async with bounded(STEP_TIMEOUT):
                 await verb()
         except BrokerError as error:
             log.debug("a delivery's end did not reach RabbitMQ: %s", error)
+        finally:
+            self._ending.discard(sent)
+            sent.set_result(None)
 
 
 class RabbitConsumer:
@@ -93,6 +114,8 @@ class RabbitConsumer:
         self._flowing: str | None = None
         #: Done, with the reason, once the present session is over.
         self._lost: asyncio.Future[str] | None = None
+        #: The ends of deliveries that are on their way to RabbitMQ.
+        self._ending: set[asyncio.Future[None]] = set()
         self._lost_at = float("-inf")
 
     def __aiter__(self) -> AsyncIterator[RabbitDelivery]:
@@ -157,7 +180,7 @@ class RabbitConsumer:
 
     async def _on_message(self, lost: asyncio.Future[str], message: AbstractIncomingMessage) -> None:
         # Runs in a task of aio-pika's that dies with the channel: it only hands over.
-        delivery = RabbitDelivery(message, lost, self._bury)
+        delivery = RabbitDelivery(message, lost, self._ending, self._bury)
         if message.consumer_tag == self._flowing:
             self._buffer.append(delivery)
             self._news.set()
@@ -202,3 +225,5 @@ class RabbitConsumer:
                 self._lost_at = asyncio.get_running_loop().time()
                 self._queue = self._tag = self._flowing = None
                 self._buffer.clear()
+                if self._ending:
+                    await asyncio.wait(self._ending, timeout=CHANNEL_CLOSE_TIMEOUT)
