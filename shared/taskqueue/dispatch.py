@@ -1,25 +1,21 @@
-"""From `pending` to `queued`: publish a task, and mark it once the broker has confirmed."""
+"""Handing tasks to the broker, for who holds their dispatch leases; and what follows when the queue is lost."""
 
 import asyncio
-import logging
-from typing import Any
 
 from taskqueue.broker import Broker, BrokerState, PublishError
-from taskqueue.logs import task_fields
-from taskqueue.message import decode
-from taskqueue.store import StoreUnavailableError, TaskStore
+from taskqueue.store import Store, StoreUnavailableError
 from taskqueue.task import Dispatch
-
-log = logging.getLogger("taskqueue.dispatch")
+from taskqueue.telemetry import Demoted, NotConfirmed, Published, SweepPutOff, Telemetry
 
 #: Seconds between two looks at whether the queue had to be made anew.
 _LOOK = 0.5
 
 
-async def publish(broker: Broker, dispatch: Dispatch, timeout: float) -> bool:
+async def publish(broker: Broker, dispatch: Dispatch, timeout: float, telemetry: Telemetry) -> bool:
     """Publish a task that is leased to us, and tell whether the broker confirmed it within `timeout` seconds.
 
-    Where it did not, the lease runs out and the relay publishes the task again.
+    One that is not confirmed may be with the broker all the same: it is published again, and its second message
+    finds nothing to claim.
     """
     if broker.state is not BrokerState.CONNECTED:
         return False
@@ -31,23 +27,16 @@ async def publish(broker: Broker, dispatch: Dispatch, timeout: float) -> bool:
             timeout=timeout,
         )
     except PublishError as error:
-        log.warning("message not confirmed, the relay will publish it: %s", error, extra=_fields(dispatch))
+        telemetry.tell(NotConfirmed(dispatch.id, error, expected=True))
         return False
-    except Exception:  # the task is stored, and must not be answered as if it were not
-        log.exception("publishing failed, the relay will try again", extra=_fields(dispatch))
+    except Exception as error:  # the task is stored, and must not be answered as if it were not
+        telemetry.tell(NotConfirmed(dispatch.id, error, expected=False))
         return False
+    telemetry.tell(Published(dispatch.id))
     return True
 
 
-async def mark(store: TaskStore, dispatch: Dispatch) -> None:
-    """Mark a confirmed task `queued`. Where that fails it stays `pending`, and is published again: harmless."""
-    try:
-        await store.mark_queued(dispatch.id, dispatch.dispatch_id)
-    except StoreUnavailableError as error:
-        log.warning("could not mark a task queued: %s", error, extra=_fields(dispatch))
-
-
-async def requeue_when_the_queue_was_lost(store: TaskStore, broker: Broker) -> None:
+async def demote_when_the_queue_was_lost(store: Store, broker: Broker, telemetry: Telemetry) -> None:
     """Run for ever: whenever this process had to create the queue, its messages are gone, and all `queued`
     tasks become `pending` again."""
     seen = 0
@@ -55,15 +44,11 @@ async def requeue_when_the_queue_was_lost(store: TaskStore, broker: Broker) -> N
         created = broker.queues_created
         if created != seen:
             try:
-                count = await store.requeue()
+                count = await store.bulk.demote_all()
             except StoreUnavailableError as error:
-                log.warning("could not requeue the tasks of a lost queue yet: %s", error)
+                telemetry.tell(SweepPutOff("demoting the tasks of a lost queue", error))
             else:
                 seen = created
                 if count:
-                    log.warning("the queue was missing: %d queued tasks will be published again", count)
+                    telemetry.tell(Demoted(count, "the queue was missing"))
         await asyncio.sleep(_LOOK)
-
-
-def _fields(dispatch: Dispatch) -> dict[str, Any]:
-    return task_fields(dispatch.id, decode(dispatch.payload.encode()).action)

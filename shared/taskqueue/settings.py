@@ -143,8 +143,8 @@ class Settings(BaseSettings):
         10,
         gt=0,
         le=3600,
-        description="Seconds during which one process alone may publish a pending task. "
-        "It must be above `publish_timeout`.",
+        description="Seconds during which one process alone may publish a task. "
+        "It must be above `publish_timeout` and `write_timeout` together, by at least a second.",
     )
     relay_interval: float = Field(
         1, gt=0, le=60, description="Seconds between two looks for pending tasks that are due."
@@ -189,8 +189,9 @@ class Settings(BaseSettings):
     @field_validator("dispatch_lease")
     @classmethod
     def _outlasts_a_publish(cls, lease: float, others: ValidationInfo) -> float:
-        if lease <= others.data.get("publish_timeout", 0):
-            raise ValueError(f"must be above {PREFIX}PUBLISH_TIMEOUT")
+        # A confirmed publish must have its lease taken off before others take it for given up.
+        if lease < others.data.get("publish_timeout", 0) + others.data.get("write_timeout", 0) + 1:
+            raise ValueError(f"must be above {PREFIX}PUBLISH_TIMEOUT + {PREFIX}WRITE_TIMEOUT by a second")
         return lease
 
     @property

@@ -13,7 +13,7 @@ class Status(StrEnum):
 
     #: Durable, and not with the broker: it waits for its time, for a retry, or for a broker that is away.
     PENDING = "pending"
-    #: The broker has confirmed its message.
+    #: Handed to the broker: its message is confirmed, or its publisher still holds the dispatch lease.
     QUEUED = "queued"
     #: Claimed by one worker.
     RUNNING = "running"
@@ -45,7 +45,7 @@ class Outcome(StrEnum):
 
 
 class Edge(NamedTuple):
-    """One way from a status to another, and the verb of `TaskStore` that takes it."""
+    """One way from a status to another, and the verb (`store/verbs.py`) that takes it."""
 
     #: None: there is no such task before (or, as the target, after).
     source: Status | None
@@ -55,25 +55,26 @@ class Edge(NamedTuple):
 
 #: Every edge there is. Each is one guarded UPDATE (or INSERT) in `store/queries.sql`.
 TRANSITIONS = (
+    Edge(None, Status.QUEUED, "submit"),
     Edge(None, Status.PENDING, "submit"),
     Edge(Status.PENDING, Status.QUEUED, "mark_queued"),
+    Edge(Status.QUEUED, Status.PENDING, "demote"),
     Edge(Status.PENDING, Status.RUNNING, "claim"),
     Edge(Status.QUEUED, Status.RUNNING, "claim"),
     Edge(Status.RUNNING, Status.COMPLETED, "complete"),
-    Edge(Status.RUNNING, Status.PENDING, "retry"),
+    Edge(Status.RUNNING, Status.PENDING, "back_off"),
     Edge(Status.RUNNING, Status.FAILED, "fail"),
     Edge(Status.RUNNING, Status.PENDING, "release"),
     Edge(Status.RUNNING, Status.PENDING, "rescue"),
     Edge(Status.RUNNING, Status.FAILED, "rescue"),
-    Edge(Status.QUEUED, Status.PENDING, "requeue"),
     Edge(Status.PENDING, Status.CANCELLED, "cancel"),
     Edge(Status.QUEUED, Status.CANCELLED, "cancel"),
-    Edge(Status.RUNNING, Status.CANCELLED, "retry"),
+    Edge(Status.RUNNING, Status.CANCELLED, "back_off"),
     Edge(Status.RUNNING, Status.CANCELLED, "fail"),
     Edge(Status.RUNNING, Status.CANCELLED, "release"),
     Edge(Status.RUNNING, Status.CANCELLED, "rescue"),
-    Edge(Status.FAILED, Status.PENDING, "rerun"),
-    Edge(Status.CANCELLED, Status.PENDING, "rerun"),
+    Edge(Status.FAILED, Status.PENDING, "retry"),
+    Edge(Status.CANCELLED, Status.PENDING, "retry"),
     Edge(Status.COMPLETED, None, "delete"),
     Edge(Status.FAILED, None, "delete"),
     Edge(Status.CANCELLED, None, "delete"),
@@ -102,9 +103,25 @@ class NewTask:
 
 
 @dataclass(frozen=True, slots=True)
+class Attempt:
+    """One run of a task by one worker. Times are Unix milliseconds; `error` is JSON text."""
+
+    number: int
+    worker: str
+    started_at: int
+    ended_at: int | None
+    outcome: Outcome | None
+    error: str | None
+    #: Which request led to it: the one that submitted the task, or that retried it.
+    request_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Task:
     """A task as the store tells it. Times are Unix milliseconds; `payload`, `result`, `error` JSON text."""
 
+    #: Its place in the order of acceptance.
+    seq: int
     id: str
     action: str
     payload: str
@@ -125,20 +142,8 @@ class Task:
     progress: str | None
     #: Which request submitted it, or retried it last.
     request_id: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """One run of a task by one worker. Times are Unix milliseconds; `error` is JSON text."""
-
-    number: int
-    worker: str
-    started_at: int
-    ended_at: int | None
-    outcome: Outcome | None
-    error: str | None
-    #: Which request led to it: the one that submitted the task, or that retried it.
-    request_id: str | None = None
+    #: Oldest first; a page tells none.
+    attempts: tuple[Attempt, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,8 +153,10 @@ class Event:
     #: Rises in the order of the changes, over all tasks.
     seq: int
     at: int
-    task_id: str
-    action: str
+    task_seq: int
+    #: None, like the action: the task has been deleted since.
+    task_id: str | None
+    action: str | None
     tags: tuple[str, ...]
     status: Status
     attempt: int
@@ -159,11 +166,12 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A running task in its worker's hands: `(id, attempt, worker)` is the fence of every later write.
+    """A running task in its worker's hands: `(seq, attempt, worker)` is the fence of every later write.
 
-    `timeout` is in milliseconds.
+    `timeout` is in milliseconds, times are Unix milliseconds.
     """
 
+    seq: int
     id: str
     attempt: int
     worker: str
@@ -172,15 +180,20 @@ class Claim:
     failures: int
     max_attempts: int
     timeout: int | None
+    started_at: int
     request_id: str | None = None
+    priority: int = 0
+    #: Since when it had been with the broker; None where its publisher had not marked it yet.
+    queued_at: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Dispatch:
-    """A pending task that this process alone may publish for the length of a dispatch lease."""
+    """A task that this process alone may publish for the length of a dispatch lease."""
 
+    seq: int
     id: str
-    #: New for each publish; the mark is guarded by it.
+    #: New for each publish, `<task id>.<token>`; what follows the confirm is guarded by it.
     dispatch_id: str
     payload: str
     priority: int

@@ -1,9 +1,9 @@
 """`POST /tasks/cancel`, `/tasks/retry` and `/tasks/delete`: act on all tasks that fit a filter."""
 
 from aiohttp import web
+from taskqueue.store.many import APPLIES_TO, Verb
 
 from taskqueue.logs import REQUEST_ID
-from taskqueue.store.many import APPLIES_TO, Verb
 from taskqueue_api.bodies import read_json
 from taskqueue_api.deadline import read_body
 from taskqueue_api.keys import BACKLOG, STORE

@@ -6,10 +6,10 @@ import json
 from dataclasses import astuple
 
 from aiohttp import ETag, web
+from taskqueue.store.many import APPLIES_TO
 
 from taskqueue.logs import REQUEST_ID
 from taskqueue.store import Cursor, Filter
-from taskqueue.store.many import APPLIES_TO
 from taskqueue.task import FINAL, Status, Task
 from taskqueue_api.answers import attempt_json, task_json
 from taskqueue_api.bodies import read_query

@@ -4,8 +4,9 @@ import contextlib
 import os
 from pathlib import Path
 
-from taskqueue.store import StoreError
 from taskqueue.store.sqlite import Connection, connect, translated_errors
+
+from taskqueue.store import StoreError
 
 
 def backup(database: Path, copy: Path) -> None:

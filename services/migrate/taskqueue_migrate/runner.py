@@ -12,10 +12,11 @@ from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
-from taskqueue.store import StoreError
 from taskqueue.store.locks import WriteLock
 from taskqueue.store.sqlite import Connection, connect, journal_mode, translated_errors
 from taskqueue.store.writer import transaction
+
+from taskqueue.store import StoreError
 from taskqueue_migrate.backup import copy_into
 
 log = logging.getLogger("taskqueue.migrate")

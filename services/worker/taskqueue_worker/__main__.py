@@ -4,9 +4,11 @@ import argparse
 import asyncio
 
 from taskqueue.broker import open_broker
+from taskqueue.logs import log_happening
 from taskqueue.process import run_command, run_service
 from taskqueue.settings import Settings
-from taskqueue.store import TaskStore, data_dir_lock
+from taskqueue.store import data_dir_lock, open_store
+from taskqueue.telemetry import Telemetry
 from taskqueue_worker import dead
 from taskqueue_worker.worker import work
 
@@ -14,10 +16,10 @@ from taskqueue_worker.worker import work
 async def _work(settings: Settings, stop: asyncio.Event) -> None:
     with data_dir_lock(settings.data_dir, exclusive=False):
         async with (
-            TaskStore.open(settings.database, write_timeout=settings.write_timeout) as store,
+            open_store(settings.database, write_timeout=settings.write_timeout) as store,
             open_broker(settings.broker, settings.queue) as broker,
         ):
-            await work(settings, store, broker, stop)
+            await work(settings, store, broker, Telemetry(log_happening), stop)
 
 
 def main() -> None:

@@ -1,50 +1,56 @@
-"""A slot takes a message, claims its task, runs it and records the outcome: one task at a time."""
+"""A slot takes a message, claims its task, runs it and records the outcome: one task at a time.
+
+The outcome of a task and the claim of the next one are enqueued in the same tick, so that they share a commit.
+"""
 
 import asyncio
-import logging
-import random
-from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from dataclasses import dataclass, field
+from random import Random
 
 from taskqueue.broker import Consumer, Delivery
-from taskqueue.logs import claim_fields, task_fields
 from taskqueue.message import MalformedMessageError, decode
-from taskqueue.retry import backoff
 from taskqueue.settings import Settings
-from taskqueue.store import Refusal, StoreUnavailableError, TaskStore
-from taskqueue.task import Claim, Outcome, Status
-from taskqueue_worker.execute import Ending, Run, Runs
+from taskqueue.store import Refusal, Store, verbs
+from taskqueue.task import Claim
+from taskqueue.telemetry import DuplicateDropped, MessageBuried, SlotHeld, TaskClaimed, Telemetry
+from taskqueue_worker.execute import Run, Runs
+from taskqueue_worker.heartbeat import beat_interval
+from taskqueue_worker.outcome import Outcomes
 from taskqueue_worker.progress import Progress
-
-log = logging.getLogger("taskqueue.worker")
-
-T = TypeVar("T")
+from taskqueue_worker.storing import until_stored
 
 
-async def until_stored(verb: Callable[[], Awaitable[T]], what: str, fields: dict[str, Any] | None = None) -> T:
-    """Do a store's verb, however long the store is away: nothing that a worker holds is dropped for that."""
-    failures = 0
-    while True:
-        try:
-            return await verb()
-        except StoreUnavailableError as error:
-            failures += 1
-            if failures == 1:
-                log.warning("%s waits for the store: %s", what, error, extra=fields)
-            await asyncio.sleep(random.uniform(0.05, min(2, 0.1 * 2**failures)))
+@dataclass(frozen=True, slots=True)
+class Duty:
+    """What all slots of a worker have in common."""
+
+    worker: str
+    settings: Settings
+    store: Store
+    telemetry: Telemetry
+    random: Random
+    runs: Runs = field(default_factory=dict)
+    #: By priority: when the latest of the tasks that were claimed from their first delivery was queued.
+    newest: dict[int, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class _Claiming:
+    """A message in our hands, with the claim of its task, which has been enqueued."""
+
+    delivery: Delivery
+    id: str
+    write: asyncio.Future[Claim | Refusal]
 
 
 class Slot:
     """One consumer, and the task that it runs."""
 
-    def __init__(
-        self, worker_id: str, consumer: Consumer, store: TaskStore, settings: Settings, runs: Runs
-    ) -> None:
-        self._worker_id = worker_id
+    def __init__(self, duty: Duty, consumer: Consumer) -> None:
+        self._duty = duty
         self._consumer = consumer
-        self._store = store
-        self._settings = settings
-        self._runs = runs
+        self._outcomes = Outcomes(duty.settings, duty.store, duty.telemetry, duty.random)
+        self._claiming: _Claiming | None = None
         self._stopping = False
         self._pausing: asyncio.Task[None] | None = None
         self.run: Run | None = None
@@ -56,69 +62,122 @@ class Slot:
         """Whether the broker doesn't know its consumer, though it should."""
         return self._pausing is None and not self._stopping and not self._consumer.attached
 
+    def holds(self, id: str) -> bool:
+        """Whether it claims the task, runs it, or records its outcome."""
+        return (self.run is not None and self.run.claim.id == id) or (
+            self._claiming is not None and self._claiming.id == id
+        )
+
     async def work(self) -> None:
         """Take and run tasks until told to stop."""
         async for delivery in self._consumer:
-            claim = await self._claim(delivery)
-            if claim is None:
-                continue
-            await self._process(claim)
+            claim = await self._claimed(delivery, self._enqueue_claim(delivery))
+            # One that is claimed in the moment of a stop is released with the worker's goodbye.
+            while claim is not None and not self._stopping:
+                claim = await self._process(claim)
             if self._stopping:
                 return
 
     async def stop(self, working: asyncio.Task[None]) -> None:
-        """Take no more, and give back what waits; a running task goes on."""
+        """Take no more, and give back what waits; a running task goes on, and its outcome is recorded."""
         self._stopping = True
         await self._consumer.pause()
         # Before its claim is in our hands, a task is the broker's or (claimed this moment) released at the end.
         if self.run is None or self.stuck.is_set():
             working.cancel()
+        elif self._claiming:
+            self._claiming.write.cancel()
 
-    async def _claim(self, delivery: Delivery) -> Claim | None:
-        try:
-            message = decode(delivery.body)
-        except MalformedMessageError as error:
-            log.warning("malformed message dead-lettered: %s", error)
-            await delivery.reject(f"malformed message: {error}")
+    def _enqueue_claim(self, delivery: Delivery) -> _Claiming | None:
+        """Enqueue the claim of the task that a publish's id, `<task id>.<token>`, names; None where none."""
+        id, dot, _ = (delivery.message_id or "").partition(".")
+        if not dot:
             return None
-        fields = task_fields(message.id, message.action)
-        claim = await until_stored(lambda: self._store.claim(message.id, self._worker_id), "a claim", fields)
-        match claim:
+        self._claiming = _Claiming(delivery, id, self._write_claim(id))
+        return self._claiming
+
+    def _write_claim(self, id: str) -> asyncio.Future[Claim | Refusal]:
+        return self._duty.store.write(verbs.claim, id, self._duty.worker)
+
+    async def _claimed(self, delivery: Delivery, claiming: _Claiming | None) -> Claim | None:
+        """The claim, and its message acknowledged; None where nothing is to be run."""
+        try:
+            answer = await self._answer(claiming) if claiming else Refusal.UNKNOWN
+            if answer is Refusal.UNKNOWN:
+                # Not one of our own publishes, perhaps: what the message itself says counts.
+                id = decode(delivery.body).id
+                if claiming is None or id != claiming.id:
+                    self._claiming = claiming = _Claiming(delivery, id, self._write_claim(id))
+                    answer = await self._answer(claiming)
+        except MalformedMessageError as error:
+            await self._bury(delivery, f"malformed message: {error}")
+            return None
+        finally:
+            self._claiming = None
+        assert claiming is not None  # else its message was malformed
+        match answer:
             case Refusal.UNKNOWN:
-                log.warning("message of an unknown task dead-lettered", extra=fields)
-                await delivery.reject("unknown task")
-                return None
-            case Refusal.NOT_CLAIMABLE:
-                log.info("duplicate message dropped", extra=fields)
-                await delivery.ack()
+                await self._bury(delivery, "unknown task", claiming.id)
                 return None
             case Claim():
                 # Committed: from here on the row is the lease, and the message has done its work.
                 await delivery.ack()
-                return claim
+                if not delivery.redelivered and answer.queued_at is not None:
+                    newest = self._duty.newest
+                    newest[answer.priority] = max(answer.queued_at, newest.get(answer.priority, 0))
+                return answer
+            case _:
+                self._duty.telemetry.tell(DuplicateDropped(claiming.id))
+                await delivery.ack()
+                return None
 
-    async def _process(self, claim: Claim) -> None:
-        log.info("processing task", extra=claim_fields(claim))
-        progress = Progress(claim, self._store)
-        self.run = self._runs[claim.id, claim.attempt] = Run(claim, self._settings, progress.tell)
-        giving_back = asyncio.get_running_loop().call_later(self._settings.give_back_after, self._give_back)
+    async def _answer(self, claiming: _Claiming) -> Claim | Refusal:
+        """What the store says of a claim, however long that takes."""
+        id, begun, duty = claiming.id, claiming.write, self._duty
+        while True:
+            answer = await until_stored(
+                lambda: self._write_claim(id), "a claim", duty.telemetry, duty.random, id=id, begun=begun
+            )
+            if answer is not Refusal.WORKER_UNKNOWN:
+                return answer
+            # This worker was taken for lost: its next beat makes it known again.
+            await asyncio.sleep(beat_interval(duty.settings))
+            begun = self._write_claim(id)
+
+    async def _bury(self, delivery: Delivery, reason: str, id: str | None = None) -> None:
+        self._duty.telemetry.tell(MessageBuried(reason, id))
+        await delivery.reject(reason)
+
+    async def _process(self, claim: Claim) -> Claim | None:
+        """Run a claimed task and record its outcome; the claim of the next one, if one has come meanwhile."""
+        duty = self._duty
+        duty.telemetry.tell(TaskClaimed(claim))
+        progress = Progress(claim, duty.store)
+        run = self.run = duty.runs[claim.id, claim.attempt] = Run(claim, duty.settings, progress.tell)
+        giving_back = asyncio.get_running_loop().call_later(duty.settings.give_back_after, self._give_back)
         try:
             try:
-                ending = await self.run.ending()
+                ending = await run.ending()
             finally:
-                del self._runs[claim.id, claim.attempt]
+                del duty.runs[claim.id, claim.attempt]
             await progress.flush()
-            fields = claim_fields(claim)
-            await until_stored(lambda: self._record(claim, ending), "an outcome", fields)
+            outcome = self._outcomes.enqueue(claim, ending)
+            delivery = None if self._stopping or self._pausing or run.left_running else self._consumer.take()
+            following = self._enqueue_claim(delivery) if delivery else None
+            await self._outcomes.recorded(claim, ending, outcome)
         finally:
             giving_back.cancel()
-        if (handler := self.run.left_running) and not self._stopping:
+        if (handler := run.left_running) and not self._stopping:
             await self._outlast(handler, claim)
         self.run = None
-        if self._pausing and not self._stopping:
+        if self._stopping:
+            return None
+        if self._pausing:
             await self._pausing
             self._pausing = None
             await self._consumer.resume()
+        # Not before the outcome is recorded: what runs is what can be told.
+        return await self._claimed(delivery, following) if delivery else None
 
     def _give_back(self) -> None:
         """This task takes long: let idle workers have what was prefetched behind it."""
@@ -126,36 +185,8 @@ class Slot:
 
     async def _outlast(self, handler: "asyncio.Future[object]", claim: Claim) -> None:
         """Nobody can stop a thread, or who ignores a cancellation: until it ends, this slot runs nothing."""
-        log.error(
-            "the handler goes on after it was told to stop: its slot waits for it",
-            extra=claim_fields(claim),
-        )
+        self._duty.telemetry.tell(SlotHeld(claim))
         self._give_back()
         self.stuck.set()
         await asyncio.wait({handler})
         self.stuck.clear()
-
-    async def _record(self, claim: Claim, ending: Ending) -> None:
-        status = await self._write(claim, ending)
-        fields = claim_fields(claim, outcome=ending.outcome)
-        match status:
-            case None:
-                log.warning("outcome refused: the task was taken from this worker", extra=fields)
-            case Status.COMPLETED:
-                log.info("task completed", extra=fields)
-            case _:
-                log.info("task %s", status, extra=fields | {"error": ending.error})
-
-    async def _write(self, claim: Claim, ending: Ending) -> Status | None:
-        if ending.result is not None:
-            return Status.COMPLETED if await self._store.complete(claim, ending.result) else None
-        if ending.outcome is Outcome.SHUTDOWN:
-            return await self._store.release(claim)
-        error = ending.error or "{}"
-        failures = claim.failures + 1
-        if ending.final or failures >= claim.max_attempts:
-            return await self._store.fail(claim, ending.outcome, error)
-        delay = ending.after
-        if delay is None:
-            delay = backoff(failures, base=self._settings.retry_base, cap=self._settings.retry_cap)
-        return await self._store.retry(claim, ending.outcome, error, delay=delay)

@@ -2,22 +2,18 @@
 
 import asyncio
 import contextlib
-import logging
 import os
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
+from typing import Self
 
-from taskqueue.logs import claim_fields
 from taskqueue.settings import Settings
-from taskqueue.store import StoreError, WorkerInfo, now_ms, transitions
-from taskqueue.store.locks import WriteLock
-from taskqueue.store.sqlite import connect
-from taskqueue.store.writer import transaction
-from taskqueue.task import Outcome
+from taskqueue.store import Store, StoreError, WorkerInfo
+from taskqueue.store.engine.protocol import Writer
+from taskqueue.store.workers import Held, beat
+from taskqueue.telemetry import BeatMissed, LoopBlocked, Telemetry
 from taskqueue_worker.execute import GRACE, Runs
-
-log = logging.getLogger("taskqueue.worker")
 
 #: Beats in a lease: a few may fail before others take the worker for lost.
 BEATS_PER_LEASE = 5
@@ -26,28 +22,36 @@ BEATS_PER_LEASE = 5
 EXIT_BLOCKED = 70
 
 
+def beat_interval(settings: Settings) -> float:
+    """Seconds between two heartbeats, and between two looks at the others'."""
+    return settings.lease / BEATS_PER_LEASE
+
+
 class Heartbeat:
-    """Raises the beat counter in the worker's row, and brings back which tasks clients asked to cancel."""
+    """Raises the beat counter in the worker's row, and tells after each beat what runs in the worker's name."""
 
     def __init__(
         self,
         settings: Settings,
         worker: WorkerInfo,
+        store: Store,
         runs: Runs,
-        healthy: Callable[[], bool],
+        beaten: Callable[[list[Held]], None],
+        telemetry: Telemetry,
     ) -> None:
-        self._settings = settings
         self._worker = worker
+        self._store = store
         self._runs = runs
-        self._healthy = healthy
-        self._interval = settings.lease / BEATS_PER_LEASE
+        self._tell_beaten = beaten
+        self._telemetry = telemetry
+        self._interval = beat_interval(settings)
         self._loop = asyncio.get_running_loop()
         self._started: asyncio.Future[None] = self._loop.create_future()
         self._ended: asyncio.Future[None] = self._loop.create_future()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
-        #: When the last beat was written, on the monotonic clock.
-        self.last_beat = time.monotonic()
+        #: When the last beat was written, in the loop's time.
+        self.last_beat = self._loop.time()
 
     @classmethod
     @contextlib.asynccontextmanager
@@ -55,19 +59,21 @@ class Heartbeat:
         cls,
         settings: Settings,
         worker: WorkerInfo,
+        store: Store,
         runs: Runs,
-        healthy: Callable[[], bool],
-    ) -> AsyncIterator["Heartbeat"]:
+        beaten: Callable[[list[Held]], None],
+        telemetry: Telemetry,
+    ) -> AsyncIterator[Self]:
         """Beat until left. Entered once the first beat is written.
 
         Args:
             runs: the handlers at work.
-            healthy: whether the health file may be touched.
+            beaten: called on the loop after each beat.
 
         Raises:
             StoreError: the first beat can't be written.
         """
-        self = cls(settings, worker, runs, healthy)
+        self = cls(settings, worker, store, runs, beaten, telemetry)
         self._thread.start()
         await self._started
         try:
@@ -81,58 +87,46 @@ class Heartbeat:
         await self._ended
 
     def _run(self) -> None:
-        path, timeout = self._settings.database, self._settings.write_timeout
         try:
-            with (
-                contextlib.closing(connect(path, busy_timeout=timeout)) as connection,
-                contextlib.closing(WriteLock(path)) as lock,
-            ):
-
-                def beat() -> list[tuple[str, int]]:
-                    deadline = time.monotonic() + timeout
-                    with lock.held(deadline), transaction(connection, path, deadline):
-                        return transitions.beat(connection, self._worker, now_ms())
-
-                self._loop.call_soon_threadsafe(self._beaten, beat())
-                self._loop.call_soon_threadsafe(self._started.set_result, None)
+            with self._store.writer() as writer:
+                self._on_loop(self._beaten, self._beat(writer))
+                self._on_loop(self._started.set_result, None)
                 while not self._stop.wait(self._interval):
-                    self._beat_once(beat)
+                    self._try_to_beat(writer)
         except Exception as error:
             if self._started.done():
                 # Without a heartbeat it would be taken for lost, and work on.
-                log.critical("the heartbeat failed: ending this worker", exc_info=True)
+                self._telemetry.tell(BeatMissed(error, ends=True))
                 os._exit(EXIT_BLOCKED)
-            self._loop.call_soon_threadsafe(self._started.set_exception, error)
+            self._on_loop(self._started.set_exception, error)
         finally:
-            self._loop.call_soon_threadsafe(self._ended.set_result, None)
+            self._on_loop(self._ended.set_result, None)
 
-    def _beat_once(self, beat: Callable[[], list[tuple[str, int]]]) -> None:
+    def _on_loop(self, function: Callable[..., None], *arguments: object) -> None:
+        self._loop.call_soon_threadsafe(function, *arguments)
+
+    def _beat(self, writer: Writer) -> list[Held]:
+        return writer.write(lambda tx: beat(tx, self._worker))
+
+    def _try_to_beat(self, writer: Writer) -> None:
         try:
-            asked = beat()
+            held = self._beat(writer)
         except StoreError as error:
-            log.warning("heartbeat not written: %s", error)
+            self._telemetry.tell(BeatMissed(error, ends=False))
         else:
-            self.last_beat = time.monotonic()
-            self._loop.call_soon_threadsafe(self._beaten, asked)
+            self._on_loop(self._beaten, held)
         self._end_if_blocked()
 
-    def _beaten(self, asked: list[tuple[str, int]]) -> None:
-        """On the loop, after each beat."""
-        for id, attempt in asked:
-            if run := self._runs.get((id, attempt)):
-                run.interrupt(Outcome.CANCELLED)
-        if self._settings.health_file and self._healthy():
-            self._settings.health_file.touch()
+    def _beaten(self, held: list[Held]) -> None:
+        self.last_beat = self._loop.time()
+        self._tell_beaten(held)
 
     def _end_if_blocked(self) -> None:
         """End the process where a handler blocks the loop beyond its task's timeout: nothing else can stop it,
         and its tasks are rescued."""
         for run in list(self._runs.values()):
             if time.monotonic() > run.deadline + GRACE and not self._loop_answers():
-                log.critical(
-                    "a handler has blocked the event loop beyond its timeout: ending this worker",
-                    extra=claim_fields(run.claim),
-                )
+                self._telemetry.tell(LoopBlocked(run.claim))
                 os._exit(EXIT_BLOCKED)
 
     def _loop_answers(self) -> bool:

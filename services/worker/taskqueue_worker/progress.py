@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 
-from taskqueue.store import StoreUnavailableError, TaskStore
+from taskqueue.store import Store, StoreUnavailableError, verbs
 from taskqueue.task import Claim
 
 #: Seconds between two writes for one task at least, so that a chatty handler doesn't load the store.
@@ -13,7 +13,7 @@ _PAUSE = 0.2
 class Progress:
     """The latest progress of one attempt. Each is stored, but of many in a moment the last one only."""
 
-    def __init__(self, claim: Claim, store: TaskStore) -> None:
+    def __init__(self, claim: Claim, store: Store) -> None:
         self._claim = claim
         self._store = store
         self._loop = asyncio.get_running_loop()
@@ -45,7 +45,7 @@ class Progress:
             latest, self._latest = self._latest, None
             # The next one, or the outcome, tells more.
             with contextlib.suppress(StoreUnavailableError):
-                await self._store.tell_progress(self._claim, latest)
+                await self._store.write(verbs.tell_progress, self._claim, latest)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_PAUSE):
                     await self._ended.wait()

@@ -1,17 +1,17 @@
 """Deletes what has been kept long enough, in small slices."""
 
-import logging
-
 from taskqueue.settings import Settings
-from taskqueue.store import TaskStore, now_ms
+from taskqueue.store import Store
+from taskqueue.store.bulk import Kept
 from taskqueue.store.clock import to_ms
-from taskqueue.store.many import Kept
 from taskqueue.task import Status
-
-log = logging.getLogger("taskqueue.worker")
+from taskqueue.telemetry import Pruned, Recounted, Telemetry
 
 #: Seconds between two sweeps. Every worker does them: one that comes second finds nothing.
 PRUNE_INTERVAL = 60
+
+#: Seconds between two looks whether the counters are right: each counts all tasks.
+RECOUNT_INTERVAL = 3600
 
 #: Seconds that the counters of a minute are kept: as far back as `GET /stats` tells, and a little more.
 _KEEP_MINUTES = 25 * 3600
@@ -20,20 +20,21 @@ _KEEP_MINUTES = 25 * 3600
 class Retention:
     """Prunes final tasks, events, idempotency keys and counters."""
 
-    def __init__(self, settings: Settings, store: TaskStore) -> None:
+    def __init__(self, settings: Settings, store: Store, telemetry: Telemetry) -> None:
         self._settings = settings
         self._store = store
+        self._telemetry = telemetry
 
     async def prune(self) -> None:
         """Delete all that is due."""
-        settings, now = self._settings, now_ms()
+        settings, now = self._settings, self._store.clock()
         for status, keep in (
             (Status.COMPLETED, settings.keep_completed),
             (Status.FAILED, settings.keep_failed),
             (Status.CANCELLED, settings.keep_cancelled),
         ):
-            if keep and (count := await self._store.prune("tasks", before=now - to_ms(keep), status=status)):
-                log.info("pruned %d %s tasks", count, status)
+            if keep and (count := await self._store.bulk.prune_tasks(status, before=now - to_ms(keep))):
+                self._telemetry.tell(Pruned(status, count))
         others: tuple[tuple[Kept, float], ...] = (
             ("events", settings.keep_events),
             ("idempotency_keys", settings.idempotency_keep),
@@ -41,4 +42,9 @@ class Retention:
             ("minute_times", _KEEP_MINUTES),
         )
         for what, keep in others:
-            await self._store.prune(what, before=now - to_ms(keep))
+            await self._store.bulk.prune(what, before=now - to_ms(keep))
+
+    async def recount(self) -> None:
+        """Counters are raised, not counted: should one ever be wrong, it does not stay so."""
+        if wrong := await self._store.bulk.recount():
+            self._telemetry.tell(Recounted(tuple(wrong)))

@@ -1,60 +1,67 @@
-"""What a worker does beside its tasks: relay pending ones, rescue those of lost workers, find lost messages."""
+"""What a worker does beside its tasks: publish pending ones, rescue those of lost workers, find lost messages."""
 
 import asyncio
-import logging
-import time
-import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from random import Random
 
 from taskqueue.broker import Broker, BrokerError, BrokerState
-from taskqueue.dispatch import mark, publish
-from taskqueue.logs import claim_fields
+from taskqueue.dispatch import publish
+from taskqueue.message import Priority
 from taskqueue.retry import backoff
 from taskqueue.settings import Settings
-from taskqueue.store import StoreUnavailableError, TaskStore
-from taskqueue.task import Dispatch
+from taskqueue.store import Store, StoreUnavailableError, verbs
+from taskqueue.store.clock import to_ms
+from taskqueue.store.workers import rescue
+from taskqueue.telemetry import Demoted, SweepPutOff, Telemetry, WorkerLost
 from taskqueue_worker.execute import error_json
-from taskqueue_worker.heartbeat import BEATS_PER_LEASE, Heartbeat
-
-log = logging.getLogger("taskqueue.worker")
+from taskqueue_worker.heartbeat import Heartbeat
 
 #: Tasks leased and published at a time: well within the dispatch lease on a slow broker.
 _RELAY_BATCH = 200
 
+_PRIORITIES = tuple(sorted(Priority, reverse=True))
 
-async def repeat(interval: float, sweep: Callable[[], Awaitable[None]]) -> None:
+
+async def repeat(interval: float, sweep: Callable[[], Awaitable[None]], telemetry: Telemetry) -> None:
     """Run a sweep for ever, `interval` seconds apart; one that the store or the broker hinders comes again."""
     while True:
         try:
             await sweep()
         except (StoreUnavailableError, BrokerError) as error:
-            log.warning("%s put off: %s", sweep.__name__, error)
+            telemetry.tell(SweepPutOff(sweep.__name__, error))
         await asyncio.sleep(interval)
 
 
 class Relay:
-    """Publishes pending tasks that are due: those scheduled, retried, or accepted while the broker was away."""
+    """Publishes pending tasks that are due: those scheduled, retried, or that the broker did not confirm."""
 
-    def __init__(self, settings: Settings, store: TaskStore, broker: Broker) -> None:
-        self._settings = settings
+    def __init__(
+        self, settings: Settings, store: Store, broker: Broker, telemetry: Telemetry, random: Random
+    ) -> None:
+        self._lease = to_ms(settings.dispatch_lease)
+        self._publish_timeout = settings.publish_timeout
         self._store = store
         self._broker = broker
+        self._telemetry = telemetry
+        self._random = random
 
     async def relay(self) -> None:
-        """Publish all that is due now."""
+        """Demote those whose publisher is gone, whatever the broker's state; then publish all that is due now."""
+        if expired := await self._store.bulk.demote_expired(self._lease):
+            self._telemetry.tell(Demoted(expired, "their publisher did not come back"))
         while self._broker.state is BrokerState.CONNECTED:
-            due = await self._store.lease_due(
-                limit=_RELAY_BATCH, lease=self._settings.dispatch_lease, token=uuid.uuid4().hex
+            token = f"{self._random.getrandbits(64):016x}"
+            due = await self._store.write(verbs.lease_due, _PRIORITIES, _RELAY_BATCH, self._lease, token)
+            confirmed = await asyncio.gather(
+                *(publish(self._broker, dispatch, self._publish_timeout, self._telemetry) for dispatch in due)
             )
-            confirmed = await asyncio.gather(*(self._publish(dispatch) for dispatch in due))
+            marks = [
+                (dispatch.seq, dispatch.dispatch_id) for dispatch, ok in zip(due, confirmed, strict=True) if ok
+            ]
+            if marks:
+                await self._store.write(verbs.mark_queued, marks)
             if len(due) < _RELAY_BATCH or not all(confirmed):
                 return
-
-    async def _publish(self, dispatch: Dispatch) -> bool:
-        confirmed = await publish(self._broker, dispatch, self._settings.publish_timeout)
-        if confirmed:
-            await mark(self._store, dispatch)
-        return confirmed
 
 
 class LostWorkers:
@@ -91,55 +98,77 @@ class LostWorkers:
 class Rescuer:
     """Takes the tasks of lost workers back."""
 
-    def __init__(self, settings: Settings, store: TaskStore, heartbeat: Heartbeat) -> None:
+    def __init__(
+        self, settings: Settings, store: Store, heartbeat: Heartbeat, telemetry: Telemetry, random: Random
+    ) -> None:
         self._settings = settings
         self._store = store
         self._heartbeat = heartbeat
+        self._telemetry = telemetry
+        self._random = random
         self._lost = LostWorkers(settings.lease)
 
     async def rescue(self) -> None:
         """Look at all workers' beats, and rescue the tasks of those that stand still."""
-        now = time.monotonic()
+        now = asyncio.get_running_loop().time()
         if now - self._heartbeat.last_beat > self._settings.lease / 2:
             # Our own writes fail: then the others' may too, and what was seen of them tells nothing.
             self._lost = LostWorkers(self._settings.lease)
             return
-        for worker, beat in self._lost.look(await self._store.worker_beats(), now):
-            await rescue_worker(self._settings, self._store, worker, beat)
+        for worker, beat in self._lost.look(await self._store.reads.worker_beats(), now):
+            await rescue_worker(self._settings, self._store, worker, beat, self._telemetry, self._random)
 
 
-async def rescue_worker(settings: Settings, store: TaskStore, worker: str, beat: int) -> None:
+async def rescue_worker(
+    settings: Settings, store: Store, worker: str, beat: int, telemetry: Telemetry, random: Random
+) -> None:
     """Rescue the tasks of a worker that stopped at this beat; one that has beaten since is left alone."""
-    rescued = await store.rescue(
-        worker,
-        beat,
-        error=error_json("WorkerLost", f"worker lost: {worker} stopped beating"),
-        backoff=lambda failures: backoff(failures, base=settings.retry_base, cap=settings.retry_cap),
-    )
-    if rescued is None:
-        return
-    log.warning("worker lost", extra={"worker": worker, "tasks": len(rescued)})
-    for claim, status in rescued:
-        log.warning("task rescued", extra=claim_fields(claim, status=status, worker=worker))
+
+    def pause(failures: int) -> int:
+        return to_ms(backoff(failures, base=settings.retry_base, cap=settings.retry_cap, jitter=random.uniform))
+
+    error = error_json("WorkerLost", f"worker lost: {worker} stopped beating")
+    rescued = await store.write(rescue, worker, beat, error, pause)
+    if rescued is not None:
+        telemetry.tell(WorkerLost(worker, tuple(rescued)))
 
 
 class Reconciler:
-    """Finds tasks whose message got lost: queued for long, and nothing waits in the queue."""
+    """Finds tasks whose message got lost: queued for long, though the queue has nothing left for them."""
 
-    def __init__(self, settings: Settings, store: TaskStore, broker: Broker) -> None:
-        self._settings = settings
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        broker: Broker,
+        newest: Mapping[int, int],
+        telemetry: Telemetry,
+    ) -> None:
+        """
+        Args:
+            newest: by priority, when the latest task was queued that was claimed from its first delivery.
+        """
+        self._patience = to_ms(settings.reconcile_after)
         self._store = store
         self._broker = broker
+        self._newest = newest
+        self._telemetry = telemetry
 
     async def reconcile(self) -> None:
-        """Make such tasks pending. One that waits in a consumer's buffer gets a second message: harmless."""
-        if self._broker.state is not BrokerState.CONNECTED or await self._broker.ready_count():
+        """Demote tasks that have been queued for long where no message waits, or where one of their priority that
+        was queued so much later has been claimed already: the queue is in order.
+
+        One whose message waits in a consumer's buffer gets a second one: harmless, and not before it has been
+        published again for as long.
+        """
+        if self._broker.state is not BrokerState.CONNECTED:
             return
-        count = await self._store.requeue(queued_for=self._settings.reconcile_after)
+        empty = not await self._broker.ready_count()
+        count = 0
+        for priority in _PRIORITIES:
+            newest = self._store.clock() if empty else self._newest.get(priority)
+            if newest is not None:
+                before = newest - self._patience
+                count += await self._store.bulk.demote_lost(priority, before, also_later=empty)
         if count:
-            log.warning("%d queued tasks had no message left: they will be published again", count)
-
-
-def beat_interval(settings: Settings) -> float:
-    """Seconds between two heartbeats, and between two looks at the others'."""
-    return settings.lease / BEATS_PER_LEASE
+            self._telemetry.tell(Demoted(count, "they had no message left"))

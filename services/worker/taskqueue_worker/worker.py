@@ -3,32 +3,43 @@
 import asyncio
 import contextlib
 import json
-import logging
 import os
 import socket
-import uuid
+from random import Random
 
 from taskqueue.actions import HandlersError, describe_actions, load_handlers
 from taskqueue.broker import Broker, BrokerState
-from taskqueue.dispatch import requeue_when_the_queue_was_lost
+from taskqueue.dispatch import demote_when_the_queue_was_lost
 from taskqueue.process import FatalError
 from taskqueue.settings import Settings
-from taskqueue.store import TaskStore, WorkerInfo, now_ms
+from taskqueue.store import Store, WorkerInfo
+from taskqueue.store.workers import Held, retire
 from taskqueue.task import Outcome
-from taskqueue_worker.consume import Slot, until_stored
+from taskqueue.telemetry import Telemetry, WorkerStarted, WorkerStopping
+from taskqueue_worker.consume import Duty, Slot
 from taskqueue_worker.execute import GRACE, Runs
-from taskqueue_worker.heartbeat import BEATS_PER_LEASE, Heartbeat
-from taskqueue_worker.retention import PRUNE_INTERVAL, Retention
-from taskqueue_worker.sweeps import Reconciler, Relay, Rescuer, beat_interval, repeat
-
-log = logging.getLogger("taskqueue.worker")
+from taskqueue_worker.heartbeat import BEATS_PER_LEASE, Heartbeat, beat_interval
+from taskqueue_worker.retention import PRUNE_INTERVAL, RECOUNT_INTERVAL, Retention
+from taskqueue_worker.storing import until_stored
+from taskqueue_worker.strays import Strays
+from taskqueue_worker.sweeps import Reconciler, Relay, Rescuer, repeat
 
 #: Leases (a minute at the default) that a consumer may be missing while the broker is there.
 LEASES_DETACHED = 4
 
 
-async def work(settings: Settings, store: TaskStore, broker: Broker, stop: asyncio.Event) -> None:
+async def work(
+    settings: Settings,
+    store: Store,
+    broker: Broker,
+    telemetry: Telemetry,
+    stop: asyncio.Event,
+    random: Random | None = None,
+) -> None:
     """Run tasks until `stop`, then drain: finish what runs, give the rest back.
+
+    Args:
+        random: draws pauses and names; None takes a new one.
 
     Raises:
         FatalError: the handlers can't be loaded, or every slot is held by a handler that ignores its timeout.
@@ -38,51 +49,69 @@ async def work(settings: Settings, store: TaskStore, broker: Broker, stop: async
         actions = load_handlers(settings.handlers)
     except HandlersError as error:
         raise FatalError(str(error)) from error
+    random = random or Random()
     me = WorkerInfo(
-        id=uuid.uuid4().hex,
+        id=f"{random.getrandbits(128):032x}",
         host=socket.gethostname(),
         pid=os.getpid(),
         consumers=settings.consumers,
         prefetch=settings.prefetch,
-        started_at=now_ms(),
+        started_at=store.clock(),
         actions=json.dumps(describe_actions()),
     )
-    runs: Runs = {}
+    duty = Duty(me.id, settings, store, telemetry, random)
     slots: list[Slot] = []
+    strays = Strays(store, lambda id: any(slot.holds(id) for slot in slots), telemetry)
+
+    def beaten(held: list[Held]) -> None:
+        for task in held:
+            run = duty.runs.get((task.claim.id, task.claim.attempt))
+            if run and task.cancel_requested:
+                run.interrupt(Outcome.CANCELLED)
+        strays.look(held)
+        if settings.health_file and _healthy(broker, slots):
+            settings.health_file.touch()
+
     async with contextlib.AsyncExitStack() as stack:
         heartbeat = await stack.enter_async_context(
-            Heartbeat.beating(settings, me, runs, lambda: _healthy(broker, slots))
+            Heartbeat.beating(settings, me, store, duty.runs, beaten, telemetry)
         )
         consumers = [
             await stack.enter_async_context(broker.consume(settings.prefetch)) for _ in range(settings.consumers)
         ]
-        slots += [Slot(me.id, consumer, store, settings, runs) for consumer in consumers]
+        slots += [Slot(duty, consumer) for consumer in consumers]
         working = [asyncio.create_task(slot.work()) for slot in slots]
+        relay = Relay(settings, store, broker, telemetry, random)
+        rescuer = Rescuer(settings, store, heartbeat, telemetry, random)
+        reconciler = Reconciler(settings, store, broker, duty.newest, telemetry)
+        retention = Retention(settings, store, telemetry)
         sweeping = [
-            asyncio.create_task(repeat(settings.relay_interval, Relay(settings, store, broker).relay)),
-            asyncio.create_task(repeat(beat_interval(settings), Rescuer(settings, store, heartbeat).rescue)),
-            asyncio.create_task(
-                repeat(settings.reconcile_after / 4, Reconciler(settings, store, broker).reconcile)
-            ),
-            asyncio.create_task(requeue_when_the_queue_was_lost(store, broker)),
-            asyncio.create_task(repeat(PRUNE_INTERVAL, Retention(settings, store).prune)),
+            asyncio.create_task(repeat(interval, sweep, telemetry))
+            for interval, sweep in (
+                (settings.relay_interval, relay.relay),
+                (beat_interval(settings), rescuer.rescue),
+                (settings.reconcile_after / 4, reconciler.reconcile),
+                (PRUNE_INTERVAL, retention.prune),
+                (RECOUNT_INTERVAL, retention.recount),
+            )
         ]
-        log.info("worker started", extra={"worker": me.id, "actions": ",".join(actions)})
+        sweeping.append(asyncio.create_task(demote_when_the_queue_was_lost(store, broker, telemetry)))
+        telemetry.tell(WorkerStarted(me.id, tuple(actions)))
         stopping = asyncio.create_task(stop.wait())
         watching = asyncio.create_task(_watch_slots(slots))
         attending = asyncio.create_task(_watch_consumers(settings, slots, broker))
         ended, _ = await asyncio.wait(
             {stopping, watching, attending, *working, *sweeping}, return_when=asyncio.FIRST_COMPLETED
         )
-        log.info("stopping: no new tasks, finishing %d", len(runs))
-        await _drain(settings, slots, working, runs)
+        telemetry.tell(WorkerStopping(len(duty.runs)))
+        await _drain(settings, slots, working, duty.runs)
         for task in (stopping, watching, attending, *sweeping):
             task.cancel()
         await asyncio.wait({stopping, watching, attending, *sweeping})
         await heartbeat.stop()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(settings.write_timeout):
-                await until_stored(lambda: store.retire_worker(me.id), "the worker's goodbye")
+                await until_stored(lambda: store.write(retire, me.id), "the worker's goodbye", telemetry, random)
     for task in ended - {stopping}:
         task.result()  # raises what ended this worker
 

@@ -1,22 +1,158 @@
--- Every statement on the tables but those of pages, which `find.py` makes. Each `-- name:` is used by one
--- function of `transitions.py`, `many.py` or `reader.py`. An UPDATE that changes a status names the statuses that it may leave:
--- no row changed means that somebody else was first.
+-- Every statement on the tables but those of pages, which `pages.py` makes. An UPDATE that changes a status names
+-- the statuses that it may leave: no row changed means that somebody else was first. A parameter whose name is a
+-- plural is a JSON array. The table is called `task`: programs older than schema 4 look for `tasks`, and must not
+-- find it.
 
 -- name: submit
-INSERT INTO tasks (
-    id, action, payload, created_at, run_at, priority, max_attempts, timeout, tags, request_id,
-    dispatch_id, dispatch_until
+INSERT INTO task (
+    id, action, payload, status, created_at, run_at, priority, max_attempts, timeout, tags, request_id,
+    queued_at, dispatch_id, dispatch_until
 )
 VALUES (
-    :id, :action, :payload, :created_at, :run_at, :priority, :max_attempts, :timeout, :tags, :request_id,
-    :dispatch_id, :dispatch_until
+    :id, :action, :payload, :status, :created_at, :run_at, :priority, :max_attempts, :timeout, :tags, :request_id,
+    :queued_at, :dispatch_id, :dispatch_until
 )
 RETURNING seq;
 
--- name: tag
-INSERT INTO task_tags (tag, task_seq) VALUES (:tag, :seq);
+-- name: add_tags
+INSERT INTO task_tags (tag, task_seq) SELECT value, :seq FROM json_each(:tags);
 
--- name: idempotent_answer
+-- name: settle
+-- Matched by the dispatch id too: another publisher's lease is not this one's to take off.
+UPDATE task SET dispatch_id = NULL, dispatch_until = NULL
+FROM json_each(:confirmed) AS publish
+WHERE task.seq = publish.value ->> 0 AND task.dispatch_id = publish.value ->> 1 AND task.status = 'queued';
+
+-- name: demote
+-- What was queued was due, so it is due now, whatever the clock says.
+UPDATE task
+SET status = 'pending', run_at = min(run_at, :now), queued_at = NULL, dispatch_id = NULL, dispatch_until = NULL
+FROM json_each(:unconfirmed) AS publish
+WHERE task.seq = publish.value ->> 0 AND task.dispatch_id = publish.value ->> 1 AND task.status = 'queued'
+RETURNING seq, action, attempt;
+
+-- name: demote_expired
+-- A dispatch lease that reaches further than leases last was given before the clock was set back.
+UPDATE task
+SET status = 'pending', run_at = min(run_at, :now), queued_at = NULL, dispatch_id = NULL, dispatch_until = NULL
+WHERE status = 'queued' AND seq IN (
+    SELECT seq FROM task INDEXED BY task_leased
+    WHERE status = 'queued' AND dispatch_until IS NOT NULL
+      AND (dispatch_until <= :now OR dispatch_until > :now + :lease)
+    LIMIT :limit
+)
+RETURNING seq, action, attempt;
+
+-- name: demote_lost
+UPDATE task
+SET status = 'pending', run_at = min(run_at, :now), queued_at = NULL, dispatch_id = NULL, dispatch_until = NULL
+WHERE status = 'queued' AND seq IN (
+    SELECT seq FROM task INDEXED BY task_queued
+    WHERE status = 'queued' AND priority = :priority AND (queued_at <= :queued_before OR queued_at > :later)
+    LIMIT :limit
+)
+RETURNING seq, action, attempt;
+
+-- name: demote_all
+UPDATE task
+SET status = 'pending', run_at = min(run_at, :now), queued_at = NULL, dispatch_id = NULL, dispatch_until = NULL
+WHERE status = 'queued' AND seq IN (
+    SELECT seq FROM task WHERE status = 'queued' AND seq > :after ORDER BY seq LIMIT :limit
+)
+RETURNING seq, action, attempt;
+
+-- name: lease_due
+UPDATE task SET dispatch_id = id || '.' || :token, dispatch_until = :now + :lease
+WHERE status = 'pending' AND seq IN (
+    SELECT seq FROM task
+    WHERE status = 'pending' AND priority = :priority AND run_at <= :now
+      AND (dispatch_until IS NULL OR dispatch_until <= :now OR dispatch_until > :now + :lease)
+    ORDER BY run_at
+    LIMIT :limit
+)
+RETURNING seq, id, dispatch_id, payload, priority;
+
+-- name: mark_queued
+UPDATE task SET status = 'queued', queued_at = :now, dispatch_id = NULL, dispatch_until = NULL
+FROM json_each(:confirmed) AS publish
+WHERE task.seq = publish.value ->> 0 AND task.dispatch_id = publish.value ->> 1 AND task.status = 'pending'
+RETURNING seq, action, attempt;
+
+-- name: claimable
+SELECT seq, status, action, payload, run_at, priority, attempt, failures, max_attempts, timeout, request_id,
+       queued_at, dispatch_id, attempt_started IS NOT NULL AS has_attempt,
+       EXISTS (SELECT 1 FROM workers WHERE workers.id = :worker) AS worker_known
+FROM task WHERE id = :id;
+
+-- name: archive_attempt
+-- The one before: the row's own columns are for the next.
+INSERT INTO attempts (task_seq, number, worker_id, started_at, ended_at, outcome, error, request_id)
+SELECT seq, attempt, attempt_worker, attempt_started, attempt_ended, attempt_outcome, attempt_error, attempt_request_id
+FROM task WHERE seq = :seq;
+
+-- name: claim
+UPDATE task
+SET status = 'running', attempt = :attempt, worker_id = :worker,
+    attempt_worker = :worker, attempt_started = :now, attempt_ended = NULL, attempt_outcome = NULL,
+    attempt_error = NULL, attempt_request_id = request_id,
+    queued_at = NULL, dispatch_id = NULL, dispatch_until = NULL, progress = NULL
+WHERE seq = :seq AND status = :old AND status IN ('pending', 'queued') AND attempt = :attempt - 1;
+
+-- name: complete
+UPDATE task
+SET status = 'completed', result = :result, error = NULL, processed_at = :now, worker_id = NULL,
+    attempt_ended = :now, attempt_outcome = 'ok'
+WHERE seq = :seq AND status = 'running' AND attempt = :attempt AND worker_id = :worker;
+
+-- name: cancel_running
+UPDATE task
+SET status = 'cancelled', error = :error, processed_at = :now, worker_id = NULL,
+    attempt_ended = :now, attempt_outcome = 'cancelled', attempt_error = :error
+WHERE seq = :seq AND status = 'running' AND attempt = :attempt AND worker_id = :worker AND cancel_requested = 1;
+
+-- name: back_off
+UPDATE task
+SET status = 'pending', error = :error, failures = failures + 1, run_at = :run_at, worker_id = NULL,
+    attempt_ended = :now, attempt_outcome = :outcome, attempt_error = :error
+WHERE seq = :seq AND status = 'running' AND attempt = :attempt AND worker_id = :worker;
+
+-- name: fail
+UPDATE task
+SET status = 'failed', error = :error, failures = failures + 1, processed_at = :now, worker_id = NULL,
+    attempt_ended = :now, attempt_outcome = :outcome, attempt_error = :error
+WHERE seq = :seq AND status = 'running' AND attempt = :attempt AND worker_id = :worker;
+
+-- name: release
+UPDATE task
+SET status = 'pending', run_at = :now, worker_id = NULL, attempt_ended = :now, attempt_outcome = 'shutdown'
+WHERE seq = :seq AND status = 'running' AND attempt = :attempt AND worker_id = :worker;
+
+-- name: tell_progress
+UPDATE task SET progress = :progress
+WHERE seq = :seq AND status = 'running' AND attempt = :attempt AND worker_id = :worker;
+
+-- name: standing
+SELECT seq, status, action, attempt FROM task WHERE id = :id;
+
+-- name: cancel
+UPDATE task
+SET status = 'cancelled', processed_at = :now, cancel_requested = 1,
+    queued_at = NULL, dispatch_id = NULL, dispatch_until = NULL
+WHERE seq = :seq AND status IN ('pending', 'queued');
+
+-- name: ask_to_cancel
+UPDATE task SET cancel_requested = 1 WHERE seq = :seq AND status = 'running';
+
+-- name: retry
+UPDATE task
+SET status = 'pending', run_at = :now, failures = 0, cancel_requested = 0, error = NULL, processed_at = NULL,
+    request_id = :request_id
+WHERE seq = :seq AND status IN ('failed', 'cancelled');
+
+-- name: delete
+DELETE FROM task WHERE seq = :seq AND status IN ('completed', 'failed', 'cancelled');
+
+-- name: kept_answer
 SELECT fingerprint, answer FROM idempotency_keys WHERE key = :key AND created_at > :expired;
 
 -- name: keep_answer
@@ -28,99 +164,41 @@ ON CONFLICT (key) DO UPDATE SET
 -- name: amend_answer
 UPDATE idempotency_keys SET answer = :answer WHERE key = :key AND fingerprint = :fingerprint;
 
--- name: mark_queued
-UPDATE tasks SET status = 'queued', queued_at = :now, dispatch_id = NULL, dispatch_until = NULL
-WHERE id = :id AND status = 'pending' AND dispatch_id = :dispatch_id;
+-- name: widen_created_ranges
+INSERT INTO created_ranges (range, first, last)
+SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(:ranges) WHERE true
+ON CONFLICT (range) DO UPDATE SET first = min(first, excluded.first), last = max(last, excluded.last);
 
--- name: lease_due
--- A dispatch lease that reaches further than leases last was given before the clock was set back.
-UPDATE tasks SET dispatch_id = id || '.' || :token, dispatch_until = :now + :lease
-WHERE seq IN (
-    SELECT seq FROM tasks
-    WHERE status = 'pending' AND priority = :priority AND run_at <= :now
-      AND (dispatch_until IS NULL OR dispatch_until <= :now OR dispatch_until > :now + :lease)
-    ORDER BY run_at
-    LIMIT :limit
-)
-RETURNING id, dispatch_id, payload, priority;
+-- name: add_status_counts
+INSERT INTO status_counts (status, tasks) SELECT value ->> 0, value ->> 1 FROM json_each(:counts) WHERE true
+ON CONFLICT (status) DO UPDATE SET tasks = tasks + excluded.tasks;
 
--- name: claim
--- A pending task with a dispatch id was due when it was published, whatever the clock says now.
-UPDATE tasks
-SET status = 'running', attempt = attempt + 1, worker_id = :worker,
-    queued_at = NULL, dispatch_id = NULL, dispatch_until = NULL, progress = NULL
-WHERE id = :id AND (status = 'queued' OR (status = 'pending' AND (run_at <= :now OR dispatch_id IS NOT NULL)))
-RETURNING seq, attempt, action, payload, failures, max_attempts, timeout, request_id;
+-- name: add_minute_counts
+INSERT INTO minute_counts (minute, action, what, tasks)
+SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3 FROM json_each(:counts) WHERE true
+ON CONFLICT (minute, action, what) DO UPDATE SET tasks = tasks + excluded.tasks;
 
--- name: start_attempt
-INSERT INTO attempts (task_seq, number, worker_id, started_at, request_id)
-VALUES (:seq, :attempt, :worker, :now, :request_id);
+-- name: add_minute_times
+INSERT INTO minute_times (minute, action, what, bound, attempts)
+SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4 FROM json_each(:counts) WHERE true
+ON CONFLICT (minute, action, what, bound) DO UPDATE SET attempts = attempts + excluded.attempts;
 
--- name: end_attempt
-UPDATE attempts SET ended_at = :now, outcome = :outcome, error = :error
-WHERE task_seq = (SELECT seq FROM tasks WHERE id = :id) AND number = :attempt;
-
--- name: complete
-UPDATE tasks SET status = 'completed', result = :result, error = NULL, processed_at = :now, worker_id = NULL
-WHERE id = :id AND status = 'running' AND attempt = :attempt AND worker_id = :worker;
-
--- name: cancel_running
-UPDATE tasks SET status = 'cancelled', error = :error, processed_at = :now, worker_id = NULL
-WHERE id = :id AND status = 'running' AND attempt = :attempt AND worker_id = :worker AND cancel_requested = 1;
-
--- name: retry
-UPDATE tasks
-SET status = 'pending', error = :error, failures = failures + 1, run_at = :run_at, worker_id = NULL
-WHERE id = :id AND status = 'running' AND attempt = :attempt AND worker_id = :worker;
-
--- name: fail
-UPDATE tasks
-SET status = 'failed', error = :error, failures = failures + 1, processed_at = :now, worker_id = NULL
-WHERE id = :id AND status = 'running' AND attempt = :attempt AND worker_id = :worker;
-
--- name: release
-UPDATE tasks SET status = 'pending', run_at = :now, worker_id = NULL
-WHERE id = :id AND status = 'running' AND attempt = :attempt AND worker_id = :worker;
-
--- name: requeue
--- Those queued later than now were so before the clock was set back: nobody knows how long ago. What was queued
--- was due, so it is due now, whatever the clock says.
-UPDATE tasks SET status = 'pending', queued_at = NULL, run_at = min(run_at, :now)
-WHERE seq IN (
-    SELECT seq FROM tasks WHERE status = 'queued' AND seq > :after AND (queued_at <= :queued_before OR queued_at > :now)
-    ORDER BY seq LIMIT :limit
-)
-RETURNING seq;
-
--- name: cancel_waiting
-UPDATE tasks
-SET status = 'cancelled', processed_at = :now, cancel_requested = 1,
-    queued_at = NULL, dispatch_id = NULL, dispatch_until = NULL
-WHERE id = :id AND status IN ('pending', 'queued');
-
--- name: ask_to_cancel
-UPDATE tasks SET cancel_requested = 1 WHERE id = :id AND status = 'running';
-
--- name: rerun
-UPDATE tasks
-SET status = 'pending', run_at = :now, failures = 0, cancel_requested = 0, error = NULL, processed_at = NULL,
-    request_id = :request_id
-WHERE id = :id AND status IN ('failed', 'cancelled');
-
--- name: delete
-DELETE FROM tasks WHERE id = :id AND status IN ('completed', 'failed', 'cancelled');
-
--- name: tell_progress
-UPDATE tasks SET progress = :progress
-WHERE id = :id AND status = 'running' AND attempt = :attempt AND worker_id = :worker;
+-- name: add_events
+INSERT INTO events (at, task_seq, status, attempt, progress)
+SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4 FROM json_each(:events);
 
 -- name: prune_tasks
-DELETE FROM tasks WHERE seq IN (
-    SELECT seq FROM tasks WHERE status = :status AND processed_at < :before ORDER BY processed_at LIMIT :limit
+DELETE FROM task WHERE seq IN (
+    SELECT seq FROM task WHERE status = :status AND processed_at < :before ORDER BY processed_at LIMIT :limit
 ) AND status IN ('completed', 'failed', 'cancelled');
 
 -- name: prune_events
-DELETE FROM events WHERE seq IN (SELECT seq FROM events WHERE at < :before ORDER BY at LIMIT :limit);
+-- The oldest come first, so no index on their times is needed. Those from the future were written before the clock
+-- was set back.
+DELETE FROM events WHERE seq <= (
+    SELECT max(seq) FROM (SELECT seq, at FROM events ORDER BY seq LIMIT :limit)
+    WHERE at < :before OR at > :now
+);
 
 -- name: prune_idempotency_keys
 DELETE FROM idempotency_keys WHERE key IN (
@@ -137,16 +215,10 @@ DELETE FROM minute_times WHERE (minute, action, what, bound) IN (
     SELECT minute, action, what, bound FROM minute_times WHERE minute < :before / 60000 LIMIT :limit
 );
 
--- name: status
-SELECT status FROM tasks WHERE id = :id;
-
 -- name: beat
 INSERT INTO workers (id, host, pid, consumers, prefetch, actions, started_at, last_seen)
-VALUES (:worker, :host, :pid, :consumers, :prefetch, :actions, :started_at, :now)
+VALUES (:id, :host, :pid, :consumers, :prefetch, :actions, :started_at, :now)
 ON CONFLICT (id) DO UPDATE SET beat = beat + 1, last_seen = :now;
-
--- name: cancels_asked
-SELECT id, attempt FROM tasks WHERE worker_id = :worker AND cancel_requested = 1;
 
 -- name: worker_beats
 SELECT id, beat FROM workers;
@@ -155,26 +227,34 @@ SELECT id, beat FROM workers;
 SELECT beat FROM workers WHERE id = :worker;
 
 -- name: claims_of
-SELECT id, attempt, worker_id AS worker, action, payload, failures, max_attempts, timeout, request_id
-FROM tasks WHERE worker_id = :worker;
+SELECT seq, id, attempt, worker_id AS worker, action, payload, failures, max_attempts, timeout,
+       attempt_started AS started_at, request_id, priority, cancel_requested
+FROM task WHERE worker_id = :worker;
 
 -- name: forget_worker
 DELETE FROM workers WHERE id = :worker;
 
 -- name: get
-SELECT id, action, payload, status, result, error, created_at, run_at, processed_at,
-       priority, attempt, failures, max_attempts, timeout, cancel_requested, tags, progress, request_id
-FROM tasks WHERE id = :id;
+-- The attempts before the last one, as a JSON array.
+SELECT seq, id, action, payload, status, result, error, created_at, run_at, processed_at,
+       priority, attempt, failures, max_attempts, timeout, cancel_requested, tags, progress, request_id,
+       attempt_worker, attempt_started, attempt_ended, attempt_outcome, attempt_error, attempt_request_id,
+       CASE WHEN attempt > 1 OR attempt_started IS NULL THEN (
+           SELECT json_group_array(json_array(number, worker_id, started_at, ended_at, outcome, error, request_id))
+           FROM (SELECT * FROM attempts WHERE task_seq = task.seq ORDER BY number)
+       ) END AS earlier
+FROM task WHERE id = :id;
+
+-- name: status
+SELECT status FROM task WHERE id = :id;
+
+-- name: known
+SELECT id, seq FROM task WHERE id IN (SELECT value FROM json_each(:ids));
 
 -- name: page
--- `:seqs` is a JSON array.
 SELECT seq, id, action, payload, status, result, error, created_at, run_at, processed_at,
        priority, attempt, failures, max_attempts, timeout, cancel_requested, tags, progress, request_id
-FROM tasks WHERE seq IN (SELECT value FROM json_each(:seqs)) ORDER BY seq DESC;
-
--- name: attempts_of
-SELECT number, worker_id AS worker, started_at, ended_at, outcome, error, request_id
-FROM attempts WHERE task_seq = (SELECT seq FROM tasks WHERE id = :id) ORDER BY number;
+FROM task WHERE seq IN (SELECT value FROM json_each(:seqs)) ORDER BY seq DESC;
 
 -- name: none_created_since_below
 SELECT min(range) * 1000 AS seq FROM created_ranges WHERE last >= :at;
@@ -183,12 +263,15 @@ SELECT min(range) * 1000 AS seq FROM created_ranges WHERE last >= :at;
 SELECT (max(range) + 1) * 1000 AS seq FROM created_ranges WHERE first < :at;
 
 -- name: events_after
-SELECT seq, at, task_id, action, tags, status, attempt, progress
-FROM events WHERE seq > :after ORDER BY seq LIMIT :limit;
+-- Of a deleted task only its place is left: it must not stop those who read on.
+SELECT events.seq, events.at, events.task_seq, events.status, events.attempt, events.progress,
+       task.id AS task_id, task.action, task.tags
+FROM events LEFT JOIN task ON task.seq = events.task_seq
+WHERE events.seq > :after ORDER BY events.seq LIMIT :limit;
 
 -- name: end_event
 SELECT max(seq) AS seq FROM events
-WHERE task_id = :id AND status IN ('completed', 'failed', 'cancelled') AND progress IS NULL;
+WHERE task_seq = :task_seq AND status IN ('completed', 'failed', 'cancelled') AND progress IS NULL;
 
 -- name: first_event
 SELECT min(seq) AS seq FROM events;
@@ -202,19 +285,32 @@ PRAGMA data_version;
 -- name: status_counts
 SELECT status, tasks FROM status_counts;
 
+-- name: wrong_counts
+-- Of one moment: what is written meanwhile counts in neither.
+SELECT status, counted - tasks AS missing FROM (
+    SELECT status, tasks, (SELECT count(*) FROM task WHERE task.status = status_counts.status) AS counted
+    FROM status_counts
+)
+WHERE counted <> tasks;
+
 -- name: waiting_count
 SELECT total(tasks) AS tasks FROM status_counts WHERE status IN ('pending', 'queued');
 
 -- name: oldest_waiting
--- `pending` and due, or `queued`; by the index of each.
+-- `pending` and due, or queued first: by the index of each. What is queued first has been due for longest, but for
+-- what was published again.
 SELECT min(run_at) AS run_at FROM (
-    SELECT min(run_at) AS run_at FROM tasks WHERE status = 'pending' AND priority = 8 AND run_at <= :now
+    SELECT min(run_at) AS run_at FROM task WHERE status = 'pending' AND priority = 8 AND run_at <= :now
     UNION ALL
-    SELECT min(run_at) FROM tasks WHERE status = 'pending' AND priority = 4 AND run_at <= :now
+    SELECT min(run_at) FROM task WHERE status = 'pending' AND priority = 4 AND run_at <= :now
     UNION ALL
-    SELECT min(run_at) FROM tasks WHERE status = 'pending' AND priority = 0 AND run_at <= :now
+    SELECT min(run_at) FROM task WHERE status = 'pending' AND priority = 0 AND run_at <= :now
     UNION ALL
-    SELECT min(run_at) FROM tasks INDEXED BY tasks_queued WHERE status = 'queued'
+    SELECT * FROM (SELECT run_at FROM task WHERE status = 'queued' AND priority = 8 ORDER BY queued_at LIMIT 1)
+    UNION ALL
+    SELECT * FROM (SELECT run_at FROM task WHERE status = 'queued' AND priority = 4 ORDER BY queued_at LIMIT 1)
+    UNION ALL
+    SELECT * FROM (SELECT run_at FROM task WHERE status = 'queued' AND priority = 0 ORDER BY queued_at LIMIT 1)
 );
 
 -- name: minute_counts
@@ -233,7 +329,6 @@ SELECT action FROM (
 GROUP BY action ORDER BY sum(number) DESC, action LIMIT :limit;
 
 -- name: action_counts
--- `:names` is a JSON array.
 SELECT action, what, sum(tasks) AS tasks FROM minute_counts
 WHERE minute >= :since AND action IN (SELECT value FROM json_each(:names)) GROUP BY action, what;
 
@@ -246,7 +341,10 @@ GROUP BY action, what, bound ORDER BY action, what, bound;
 SELECT id, host, pid, consumers, prefetch, actions, started_at, last_seen FROM workers ORDER BY started_at;
 
 -- name: running
-SELECT id, action, attempt, worker_id AS worker FROM tasks WHERE worker_id IS NOT NULL;
+SELECT id, action, attempt, worker_id AS worker FROM task WHERE worker_id IS NOT NULL;
+
+-- name: migrations_table
+SELECT 1 FROM sqlite_schema WHERE name = 'schema_migrations';
 
 -- name: schema_version
 SELECT max(version) AS version FROM schema_migrations;

@@ -1,63 +1,39 @@
 """Which schema this version of taskqueue works on."""
 
-from pathlib import Path
 from typing import Final
 
-from taskqueue.store.queries import QUERIES
-from taskqueue.store.sqlite import Connection, StoreError, connect, journal_mode, translated_errors
+from taskqueue.store.engine.protocol import Engine, SchemaMismatchError
 
 #: The number of the newest file in `taskqueue_migrate/migrations`; a test holds the two together.
-SCHEMA_VERSION: Final = 3
+SCHEMA_VERSION: Final = 4
 
 
-class SchemaMismatchError(StoreError):
-    """The database has another schema than this version of taskqueue works on."""
-
-
-def check_schema(path: Path, connection: Connection) -> None:
+async def check_schema(engine: Engine) -> None:
     """Refuse a database that `taskqueue-migrate` of this version did not prepare.
 
     Raises:
         SchemaMismatchError: it is empty, older or newer; the text says what to run.
-        StoreError: it can't be read, or its journal isn't safe with this SQLite.
+        StoreError: it can't be read.
     """
-    with translated_errors(path):
-        version = _version(connection)
-        mode = connection.execute("PRAGMA journal_mode").fetchone()[0]
+    version = await read_schema_version(engine)
     if version < SCHEMA_VERSION:
         raise SchemaMismatchError(
-            f"{path}: schema {version or 'missing'}, needed is {SCHEMA_VERSION}: run taskqueue-migrate"
+            f"{engine}: schema {version or 'missing'}, needed is {SCHEMA_VERSION}: run taskqueue-migrate"
         )
     if version > SCHEMA_VERSION:
         raise SchemaMismatchError(
-            f"{path}: schema {version} is newer than this version's {SCHEMA_VERSION}: "
+            f"{engine}: schema {version} is newer than this version's {SCHEMA_VERSION}: "
             "upgrade taskqueue, or restore the copy made before the migration (docs/operations.md)"
         )
-    if mode != journal_mode():
-        raise SchemaMismatchError(
-            f"{path}: journal mode {mode}, needed is {journal_mode()}: run taskqueue-migrate"
-        )
 
 
-def read_schema_version(path: Path) -> int:
+async def read_schema_version(engine: Engine) -> int:
     """The schema's version; 0 where there is none.
 
     Raises:
-        StoreError: the database can't be opened or read.
+        StoreUnavailableError: the database can't be read now.
     """
-    connection = connect(path, busy_timeout=1, read_only=True)
-    try:
-        with translated_errors(path):
-            return _version(connection)
-    finally:
-        connection.close()
-
-
-def _version(connection: Connection) -> int:
-    try:
-        row = connection.execute(QUERIES["schema_version"]).fetchone()
-    except connection.OperationalError as error:
-        if "no such table" in str(error):
-            return 0
-        raise
-    return row["version"] or 0
+    if not await engine.read("migrations_table"):
+        return 0
+    [row] = await engine.read("schema_version")
+    return int(row["version"] or 0)

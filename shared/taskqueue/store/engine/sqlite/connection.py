@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from taskqueue.store.engine.protocol import StoreBusyError, StoreError, StoreUnavailableError
+
 if TYPE_CHECKING:
     import sqlite3
 else:
@@ -15,24 +17,10 @@ else:
         import sqlite3
 
 Connection = sqlite3.Connection
-Row = sqlite3.Row
-IntegrityError = sqlite3.IntegrityError
 SQLITE_VERSION: Final = sqlite3.sqlite_version
 
 #: 64 MiB: what a write-ahead log is cut back to after a checkpoint that a long reader held up.
 _JOURNAL_SIZE_LIMIT = 64 * 1024 * 1024
-
-
-class StoreError(Exception):
-    """The store can't be used. The text says why and what to do."""
-
-
-class StoreUnavailableError(StoreError):
-    """The store can't be read or written now; nothing of the refused write was stored. It may pass."""
-
-
-class StoreBusyError(StoreUnavailableError):
-    """Another process held the write lock for too long."""
 
 
 def wal_is_safe(version: tuple[int, ...]) -> bool:
@@ -86,18 +74,31 @@ def translated_errors(path: Path) -> Iterator[None]:
     """Turn SQLite's errors about the file, the disk and the locks into ours, naming the file."""
     try:
         yield
-    except IntegrityError:
-        raise
-    except sqlite3.OperationalError as error:
-        if _code(error) == sqlite3.SQLITE_BUSY:
-            raise StoreBusyError(f"{path}: another process holds the write lock") from error
-        raise StoreUnavailableError(f"{path}: {error}") from error
     except sqlite3.DatabaseError as error:
+        if is_busy(error):
+            raise StoreBusyError(f"{path}: another process holds the write lock") from error
         if _code(error) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
             raise StoreError(f"{path}: {error}; restore a backup (docs/operations.md)") from error
+        if isinstance(error, sqlite3.OperationalError):
+            raise StoreUnavailableError(f"{path}: {error}") from error
         raise
 
 
-def _code(error: sqlite3.DatabaseError) -> int:
+def of_the_disk(error: Exception) -> bool:
+    """Whether the database or its disk is at fault, and not the statement or its values."""
+    return isinstance(error, sqlite3.OperationalError) or type(error) is sqlite3.DatabaseError
+
+
+def is_busy(error: Exception) -> bool:
+    """Whether another connection holds a lock."""
+    return _code(error) == sqlite3.SQLITE_BUSY
+
+
+def is_full(error: Exception) -> bool:
+    """Whether the disk is full: of the transaction nothing was written that counts."""
+    return _code(error) == sqlite3.SQLITE_FULL
+
+
+def _code(error: Exception) -> int:
     """SQLite's primary result code; 0 for an error that the Python module raised by itself."""
     return getattr(error, "sqlite_errorcode", 0) & 0xFF

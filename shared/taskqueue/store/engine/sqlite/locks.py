@@ -6,18 +6,17 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from taskqueue.store.sqlite import StoreBusyError, StoreError
+from taskqueue.store.engine.protocol import StoreBusyError, StoreError
 
-#: Seconds between two tries. SQLite's own busy handler sleeps up to 100 ms and is unfair between
-#: processes; at half a millisecond the wait costs about 1 % of a core and nobody starves.
-_POLL = 0.0005
+#: Seconds between two tries of who waits with a deadline: `flock` itself knows none.
+_POLL = 0.002
 
 
 class WriteLock:
     """One writer at a time among all processes, taken around each write transaction.
 
-    SQLite would keep writers apart by itself; this keeps their waits short and even. The lock dies with
-    its process.
+    SQLite would keep writers apart by itself, but its busy handler sleeps up to 100 ms and is unfair between
+    processes; waiting for this lock costs nothing, and it is given in turn. It dies with its process.
     """
 
     def __init__(self, database: Path) -> None:
@@ -31,24 +30,36 @@ class WriteLock:
         except OSError as error:
             raise StoreError(f"{path}: {error.strerror}") from error
 
+    def try_acquire(self) -> bool:
+        """Whether it was free, and is held now."""
+        return _try_lock(self._file.fileno(), fcntl.LOCK_EX)
+
+    def acquire(self) -> None:
+        """Wait for it on the calling thread, however long another process holds it."""
+        fcntl.flock(self._file.fileno(), fcntl.LOCK_EX)
+
+    def release(self) -> None:
+        fcntl.flock(self._file.fileno(), fcntl.LOCK_UN)
+
     @contextlib.contextmanager
-    def held(self, deadline: float) -> Iterator[None]:
-        """Hold the lock; called on a thread, since it blocks.
+    def held(self, timeout: float) -> Iterator[None]:
+        """Hold it, once it is free; for who writes seldom.
 
         Args:
-            deadline: when to give up, on the monotonic clock.
+            timeout: seconds to wait on the calling thread.
 
         Raises:
-            StoreBusyError: another process (perhaps a stopped one) held it until the deadline.
+            StoreBusyError: another process (perhaps a stopped one) held it for as long.
         """
-        while not _try_lock(self._file.fileno(), fcntl.LOCK_EX):
+        deadline = time.monotonic() + timeout
+        while not self.try_acquire():
             if time.monotonic() >= deadline:
                 raise StoreBusyError("another process holds the write lock")
             time.sleep(_POLL)
         try:
             yield
         finally:
-            fcntl.flock(self._file, fcntl.LOCK_UN)
+            self.release()
 
     def close(self) -> None:
         self._file.close()

@@ -58,7 +58,7 @@ def page_query(filter: Filter, cursor: Cursor, limit: int) -> tuple[str, dict[st
 def ids_query(filter: Filter, cursor: Cursor, limit: int) -> tuple[str, dict[str, Any]]:
     """The statement, with its values, that yields the `seq` and the id of a page's tasks, newest first."""
     sql, values = page_query(filter, cursor, limit)
-    return f"SELECT seq, id FROM tasks WHERE seq IN ({sql}) ORDER BY seq DESC", values  # noqa: S608  # as above
+    return f"SELECT seq, id FROM task WHERE seq IN ({sql}) ORDER BY seq DESC", values  # noqa: S608  # as above
 
 
 def count_query(filter: Filter, cursor: Cursor) -> tuple[str, dict[str, Any]]:
@@ -86,16 +86,16 @@ def _ranges(filter: Filter, cursor: Cursor) -> tuple[list[tuple[str, str]], dict
             others.append(condition)
     if filter.tag is not None:
         # By tag alone: the rest is looked up, row by row.
-        source, key = "task_tags CROSS JOIN tasks NOT INDEXED ON seq = task_seq", "task_seq"
+        source, key = "task_tags CROSS JOIN task NOT INDEXED ON seq = task_seq", "task_seq"
         statuses = [sorted(filter.statuses)]
     elif filter.action is not None:
-        source, key = "tasks INDEXED BY tasks_by_action", "seq"
+        source, key = "task INDEXED BY task_by_action", "seq"
         statuses = [[status] for status in sorted(filter.statuses or Status)]
     elif filter.statuses:
-        source, key = "tasks INDEXED BY tasks_by_status", "seq"
+        source, key = "task INDEXED BY task_by_status", "seq"
         statuses = [[status] for status in sorted(filter.statuses)]
     else:
-        source, key = "tasks NOT INDEXED", "seq"
+        source, key = "task NOT INDEXED", "seq"
         statuses = [[]]
     ranges = []
     for alternatives in statuses:

@@ -1,0 +1,64 @@
+"""The outcome of an attempt: which verb records it, and whether that was done where the answer got lost."""
+
+import asyncio
+from random import Random
+
+from taskqueue.retry import backoff
+from taskqueue.settings import Settings
+from taskqueue.store import CommitUnknownError, Store, verbs
+from taskqueue.store.clock import to_ms
+from taskqueue.task import Claim, Outcome, Status
+from taskqueue.telemetry import TaskEnded, Telemetry
+from taskqueue_worker.execute import Ending
+from taskqueue_worker.storing import until_stored
+
+
+class Outcomes:
+    """Records how attempts ended."""
+
+    def __init__(self, settings: Settings, store: Store, telemetry: Telemetry, random: Random) -> None:
+        self._settings = settings
+        self._store = store
+        self._telemetry = telemetry
+        self._random = random
+
+    def enqueue(self, claim: Claim, ending: Ending) -> asyncio.Future[Status | None]:
+        """Enqueue the outcome at once; the status that it leads to, or None where the claim was lost.
+
+        A stop doesn't cancel it.
+        """
+        if ending.result is not None:
+            return self._store.write(verbs.complete, claim, ending.result)
+        if ending.outcome is Outcome.SHUTDOWN:
+            return self._store.write(verbs.release, claim)
+        error = ending.error or "{}"
+        failures = claim.failures + 1
+        if ending.final or failures >= claim.max_attempts:
+            return self._store.write(verbs.fail, claim, ending.outcome, error)
+        delay = ending.after
+        if delay is None:
+            base, cap = self._settings.retry_base, self._settings.retry_cap
+            delay = backoff(failures, base=base, cap=cap, jitter=self._random.uniform)
+        return self._store.write(verbs.back_off, claim, ending.outcome, error, to_ms(delay))
+
+    async def recorded(self, claim: Claim, ending: Ending, begun: asyncio.Future[Status | None]) -> None:
+        """Return once the outcome that was enqueued is recorded, however long the store is away."""
+        status = await until_stored(
+            lambda: asyncio.shield(self.enqueue(claim, ending)),
+            "an outcome",
+            self._telemetry,
+            self._random,
+            id=claim.id,
+            begun=asyncio.shield(begun),
+        )
+        if status is None and isinstance(begun.exception(), CommitUnknownError):
+            status = await self._read_fence(claim)
+        self._telemetry.tell(TaskEnded(claim, ending.outcome, status, ending.error))
+
+    async def _read_fence(self, claim: Claim) -> Status | None:
+        """Where the task stands, if the write whose answer got lost was committed: our attempt has ended then."""
+        task = await self._store.reads.get(claim.id)
+        mine = [attempt for attempt in task.attempts if attempt.number == claim.attempt] if task else []
+        if task is None or not mine or mine[0].outcome is None or mine[0].outcome is Outcome.WORKER_LOST:
+            return None
+        return task.status

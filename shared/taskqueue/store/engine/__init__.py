@@ -1,0 +1,1 @@
+"""What the store stands on: transactions, group commit and reads of a database. Nothing here knows of tasks."""

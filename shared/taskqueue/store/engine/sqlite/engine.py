@@ -1,0 +1,158 @@
+"""The `Engine` on a SQLite file: one connection that writes, and three that read."""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import aiosqlite
+
+from taskqueue.store.engine.protocol import Clock, Row, Settle, Transaction
+from taskqueue.store.engine.sqlite.connection import SQLITE_VERSION, connect, journal_mode
+from taskqueue.store.engine.sqlite.group_commit import GroupCommit
+from taskqueue.store.engine.sqlite.locks import WriteLock
+from taskqueue.store.engine.sqlite.reading import Searches, fetch, reading
+from taskqueue.store.engine.sqlite.transaction import Refused, Transactions
+
+log = logging.getLogger("taskqueue.store")
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class _Database:
+    """What all connections of a process have in common."""
+
+    path: Path
+    queries: Mapping[str, str]
+    clock: Clock
+    settle: Settle
+    #: Seconds that a write may wait for other processes.
+    timeout: float
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[tuple[Transactions[Any], WriteLock]]:
+        """A connection that writes, on the calling thread."""
+        with (
+            contextlib.closing(WriteLock(self.path)) as lock,
+            contextlib.closing(connect(self.path, busy_timeout=0)) as connection,
+        ):
+            yield Transactions(self.path, connection, self.queries, self.clock, self.settle), lock
+
+
+class SqliteEngine:
+    """An `Engine`."""
+
+    def __init__(
+        self,
+        database: _Database,
+        commits: GroupCommit,
+        reader: aiosqlite.Connection,
+        searches: Searches,
+        counts: Searches,
+    ) -> None:
+        self._database = database
+        self._commits = commits
+        self._reader = reader
+        self._searches = searches
+        self._counts = counts
+
+    def __str__(self) -> str:
+        return str(self._database.path)
+
+    def write(self, function: Callable[[Transaction], T]) -> asyncio.Future[T]:
+        return self._commits.write(function)
+
+    async def read(self, query: str, **values: Any) -> list[Row]:
+        return await fetch(self._database.path, self._reader, self._database.queries[query], values)
+
+    async def search(self, sql: str, values: Mapping[str, Any]) -> list[Row]:
+        return await self._searches.fetch(sql, values)
+
+    async def count(self, sql: str, values: Mapping[str, Any]) -> list[Row]:
+        return await self._counts.fetch(sql, values)
+
+    async def survey(self, query: str, **values: Any) -> list[Row]:
+        return await self._counts.fetch(self._database.queries[query], values)
+
+    @contextlib.contextmanager
+    def writer(self) -> Iterator["SqliteWriter"]:
+        """As `Engine.writer`."""
+        with self._database.writing() as (transactions, lock):
+            yield SqliteWriter(transactions, lock, self._database.timeout)
+
+
+class SqliteWriter:
+    """A `Writer`."""
+
+    def __init__(self, transactions: Transactions[Any], lock: WriteLock, timeout: float) -> None:
+        self._transactions = transactions
+        self._lock = lock
+        self._timeout = timeout
+
+    def write(self, function: Callable[[Transaction], T]) -> T:
+        deadline = time.monotonic() + self._timeout
+        with self._lock.held(self._timeout):
+            [outcome] = self._transactions.run([function], deadline - time.monotonic())
+        if isinstance(outcome, Refused):
+            raise outcome.error
+        return outcome  # type: ignore[no-any-return]
+
+
+@contextlib.asynccontextmanager
+async def open_sqlite(
+    path: Path,
+    queries: Mapping[str, str],
+    settle: Settle,
+    *,
+    timeout: float,
+    clock: Clock,
+    executor: Executor | None = None,
+) -> AsyncIterator[SqliteEngine]:
+    """Open a database; leaving writes what still waits, then closes it.
+
+    Args:
+        path: the database file; it must exist.
+        queries: SQL texts by name.
+        settle: called at the end of each transaction whose writes owe something.
+        timeout: seconds that a write may wait for other processes.
+        clock: the time in Unix milliseconds.
+        executor: with one thread, which then is the only one that writes; None makes one.
+
+    Raises:
+        StoreError: the file is missing, unreadable or not a database.
+    """
+    database = _Database(path, queries, clock, settle, timeout)
+    if journal_mode() != "wal":
+        log.warning(
+            "SQLite %s can't use a write-ahead log safely here: a rollback journal serves, slower", SQLITE_VERSION
+        )
+    async with (
+        _group_commit(database, executor or ThreadPoolExecutor(1, thread_name_prefix="store-writer")) as commits,
+        reading(path, timeout) as reader,
+        reading(path, timeout) as searches,
+        reading(path, timeout) as counts,
+    ):
+        yield SqliteEngine(database, commits, reader, Searches(path, searches), Searches(path, counts))
+
+
+@contextlib.asynccontextmanager
+async def _group_commit(database: _Database, executor: Executor) -> AsyncIterator[GroupCommit]:
+    loop = asyncio.get_running_loop()
+    stack = contextlib.ExitStack()
+    commits: GroupCommit | None = None
+    try:
+        transactions, lock = await loop.run_in_executor(executor, lambda: stack.enter_context(database.writing()))
+        commits = GroupCommit(transactions, lock, executor, database.timeout)
+        async with commits.running():
+            yield commits
+    finally:
+        closing = executor.submit(stack.close)
+        executor.shutdown(wait=False)
+        if commits is None or not commits.locked_out:  # else its thread ends when it has the lock
+            await asyncio.wrap_future(closing)
