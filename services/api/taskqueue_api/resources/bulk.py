@@ -4,8 +4,8 @@ from aiohttp import web
 
 from taskqueue.logs import REQUEST_ID
 from taskqueue.store.many import APPLIES_TO, Verb
-from taskqueue_api.bodies import read_json
-from taskqueue_api.deadline import read_body
+from taskqueue_api.http.bodies import read_json
+from taskqueue_api.http.deadline import read_body
 from taskqueue_api.keys import BACKLOG, STORE
 from taskqueue_api.models import BulkBody
 
