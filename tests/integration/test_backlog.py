@@ -7,7 +7,7 @@ import pytest
 from tests.conformance.waiting import eventually
 from tests.integration.system import Answer, System, quick_settings
 
-from taskqueue_api import backlog
+from taskqueue_api.live import backlog
 
 TASK = {"action": "note", "data": {"text": "x"}}
 

@@ -9,7 +9,7 @@ from tests.integration.system import System
 from yarl import URL
 
 from taskqueue.store import Cursor, Filter
-from taskqueue_api import tasks
+from taskqueue_api.resources import tasks
 
 LINK = re.compile(r'<(?P<url>[^>]+)>; rel="next"')
 

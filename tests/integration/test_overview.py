@@ -19,8 +19,8 @@ from tests.integration.system import System
 from taskqueue.store import now_ms
 from taskqueue.store.queries import QUERIES
 from taskqueue.task import Status
-from taskqueue_api import overview
-from taskqueue_api.overview import percentile
+from taskqueue_api.resources import overview
+from taskqueue_api.resources.overview import percentile
 
 
 async def stats(system: System, minutes: int = 15) -> dict[str, Any]:

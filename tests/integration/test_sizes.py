@@ -10,7 +10,7 @@ import pytest
 from tests.conformance.waiting import eventually
 from tests.integration.system import System, quick_settings
 
-from taskqueue_api import events
+from taskqueue_api.resources import events
 
 
 async def raw(system: System, path: str, **headers: str) -> tuple[dict[str, str], bytes]:

@@ -15,7 +15,7 @@ from tests.integration.system import System
 
 from taskqueue.store import StoreUnavailableError
 from taskqueue.task import Status
-from taskqueue_api import events
+from taskqueue_api.resources import events
 
 #: Seconds for a stream to tell what it should.
 PATIENCE = ClientTimeout(10)

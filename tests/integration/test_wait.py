@@ -14,7 +14,7 @@ from tests.integration.system import Answer, System, quick_settings
 from taskqueue.store import StoreUnavailableError
 from taskqueue.task import Status
 from taskqueue_api.keys import WATCHER
-from taskqueue_api.watch import Watcher
+from taskqueue_api.live.watcher import Watcher
 
 #: Seconds within which a change is told.
 SOON = 0.5

@@ -15,7 +15,8 @@ from tests.integration.test_stream_ends import Sent, listening, told
 from tests.integration.test_wait import watcher
 
 from taskqueue.task import Event
-from taskqueue_api import events, watch
+from taskqueue_api.live import watcher as watching
+from taskqueue_api.resources import events
 
 #: Seconds within which a change is told.
 SOON = 0.5
@@ -244,9 +245,9 @@ async def test_who_is_slow_is_not_buffered_for_and_misses_nothing(
     system: System, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Thousands of events come while a follower takes none: what it has missed is read from the store."""
-    monkeypatch.setattr(watch, "_BATCH", 100)
-    monkeypatch.setattr(watch, "_TAIL", 500)
-    following = watch.Watcher(system.store)
+    monkeypatch.setattr(watching, "_BATCH", 100)
+    monkeypatch.setattr(watching, "_TAIL", 500)
+    following = watching.Watcher(system.store)
     monkeypatch.setattr(following, "_tail", type(following._tail)(maxlen=500))
     running = asyncio.create_task(following.run())
     try:

@@ -9,43 +9,47 @@ from aiohttp import web
 
 from taskqueue.broker import Broker
 from taskqueue.dispatch import requeue_when_the_queue_was_lost
+from taskqueue.logs import REQUEST_ID
 from taskqueue.process import FatalError
 from taskqueue.settings import Settings
-from taskqueue.store import TaskStore
-from taskqueue_api.backlog import Backlog
-from taskqueue_api.compression import compress
-from taskqueue_api.cors import allow_origins, answer_preflights, refuse_foreign_pages
-from taskqueue_api.deadline import end_long_reads
-from taskqueue_api.docs import DOCS, Docs
-from taskqueue_api.errors import json_errors
+from taskqueue.store import StoreError, TaskStore
+from taskqueue_api.http.compression import compress
+from taskqueue_api.http.cors import ORIGINS, allow_origins, answer_preflights, read_origins, refuse_foreign_pages
+from taskqueue_api.http.deadline import MAX_WAIT, REQUEST_TIMEOUT, end_long_reads
+from taskqueue_api.http.errors import json_errors
+from taskqueue_api.http.request_ids import name_requests, tell_request_id
 from taskqueue_api.keys import BACKLOG, BROKER, MARKS, SETTINGS, STORE, STREAMS, WATCHER
-from taskqueue_api.openapi import document
-from taskqueue_api.request_ids import name_requests, tell_request_id
-from taskqueue_api.routes import OPERATIONS, routes
-from taskqueue_api.streams import Streams
-from taskqueue_api.watch import Watcher
+from taskqueue_api.live.backlog import Backlog
+from taskqueue_api.live.streams import Streams
+from taskqueue_api.live.watcher import Watcher
+from taskqueue_api.openapi.docs import DOCS, Docs
+from taskqueue_api.openapi.document import document
+from taskqueue_api.routes import ROUTES, routes
 
 
 def build_app(settings: Settings, store: TaskStore, broker: Broker) -> web.Application:
     """The API over an open store and a started broker."""
     app = web.Application(
         middlewares=[
-            name_requests,
+            name_requests(REQUEST_ID),
             answer_preflights,
             compress,
-            json_errors,
+            json_errors(StoreError, "database unavailable"),
             refuse_foreign_pages,
             end_long_reads,
         ],
         client_max_size=settings.max_body_bytes,
     )
+    app[ORIGINS] = read_origins(settings.cors_origins)
+    app[REQUEST_TIMEOUT] = settings.request_timeout
+    app[MAX_WAIT] = settings.max_wait
     app[SETTINGS] = settings
     app[STORE] = store
     app[BROKER] = broker
     app[BACKLOG] = Backlog(store, settings.max_backlog)
     app[STREAMS] = Streams(settings.max_streams)
     app[WATCHER] = Watcher(store)
-    app[DOCS] = Docs(document(OPERATIONS))
+    app[DOCS] = Docs(document(ROUTES))
     app.on_response_prepare.extend([tell_request_id, allow_origins])
     app.cleanup_ctx.extend([_marks, _watch_queue, _watch_events])
     # Before the server waits for the open requests to end.

@@ -7,9 +7,9 @@ from aiohttp import web
 from taskqueue.broker import Broker
 from taskqueue.settings import Settings
 from taskqueue.store import TaskStore
-from taskqueue_api.backlog import Backlog
-from taskqueue_api.streams import Streams
-from taskqueue_api.watch import Watcher
+from taskqueue_api.live.backlog import Backlog
+from taskqueue_api.live.streams import Streams
+from taskqueue_api.live.watcher import Watcher
 
 SETTINGS = web.AppKey("settings", Settings)
 STORE = web.AppKey("store", TaskStore)

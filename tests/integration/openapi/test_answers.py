@@ -16,7 +16,7 @@ from tests.integration.test_store_away import lose_its_content
 
 from taskqueue.task import Status
 from taskqueue_api.keys import BACKLOG
-from taskqueue_api.routes import OPERATIONS
+from taskqueue_api.routes import ROUTES
 
 UNKNOWN = "01a2043a-b7c0-71dd-b05f-f2d70b6d4bd4"
 TASK = {"action": "uppercase", "data": {"text": "x"}}
@@ -358,7 +358,7 @@ plain("get_page_file", 404, "GET", "/docs/..%2f__init__.py")
 
 
 @pytest.mark.parametrize(
-    ("id", "status"), [(operation.id, status) for operation in OPERATIONS for status in operation.answers]
+    ("id", "status"), [(route.operation.id, status) for route in ROUTES for status in route.operation.answers]
 )
 async def test_every_documented_answer_is_given(
     system: System, described: Described, id: str, status: int
@@ -375,5 +375,5 @@ async def test_every_documented_answer_is_given(
 
 
 def test_no_request_is_of_an_answer_that_is_not_documented() -> None:
-    told = {(operation.id, status) for operation in OPERATIONS for status in operation.answers}
+    told = {(route.operation.id, status) for route in ROUTES for status in route.operation.answers}
     assert {key for key, requests in REQUESTS.items() if requests} <= told

@@ -7,9 +7,10 @@ import pytest
 from tests.integration.openapi.described import Described, Reply
 from tests.integration.system import System
 
-from taskqueue_api.operations import JSON
-from taskqueue_api.routes import OPERATIONS
+from taskqueue_api.openapi.terms import JSON
+from taskqueue_api.routes import ROUTES
 
+OPERATIONS = [route.operation for route in ROUTES]
 BODIES = [
     (operation.id, content.media_type, name)
     for operation in OPERATIONS

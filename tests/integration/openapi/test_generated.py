@@ -11,7 +11,7 @@ import pytest
 from tests.integration.system import System, quick_settings
 
 from taskqueue.task import Event
-from taskqueue_api.watch import Watcher
+from taskqueue_api.live.watcher import Watcher
 
 FOLDER = Path(__file__).parent
 PROJECT = FOLDER.parents[2]

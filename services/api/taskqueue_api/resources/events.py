@@ -12,11 +12,11 @@ from aiohttp import web
 
 from taskqueue.store import StoreError
 from taskqueue.task import FINAL, Attempt, Event, Task
-from taskqueue_api.bodies import read_query
-from taskqueue_api.errors import bad_request
+from taskqueue_api.http.bodies import read_query
+from taskqueue_api.http.errors import bad_request
 from taskqueue_api.keys import STORE, STREAMS, WATCHER
 from taskqueue_api.models import EventFilter
-from taskqueue_api.tasks import existing_task
+from taskqueue_api.resources.tasks import existing_task
 
 log = logging.getLogger("taskqueue.api")
 

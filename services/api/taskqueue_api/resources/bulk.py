@@ -1,11 +1,11 @@
 """`POST /tasks/cancel`, `/tasks/retry` and `/tasks/delete`: act on all tasks that fit a filter."""
 
 from aiohttp import web
-from taskqueue.store.many import APPLIES_TO, Verb
 
 from taskqueue.logs import REQUEST_ID
-from taskqueue_api.bodies import read_json
-from taskqueue_api.deadline import read_body
+from taskqueue.store.many import APPLIES_TO, Verb
+from taskqueue_api.http.bodies import read_json
+from taskqueue_api.http.deadline import read_body
 from taskqueue_api.keys import BACKLOG, STORE
 from taskqueue_api.models import BulkBody
 

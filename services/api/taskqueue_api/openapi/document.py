@@ -8,10 +8,10 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from taskqueue_api import contract
-from taskqueue_api.docs import FILES
 from taskqueue_api.models import BatchBody
-from taskqueue_api.operations import JSON, NDJSON, SSE, Answer, Content, Header, Operation
+from taskqueue_api.openapi import headers
+from taskqueue_api.openapi.docs import FILES
+from taskqueue_api.openapi.terms import JSON, NDJSON, SSE, Answer, Content, Header, Operation, Route
 
 _ABOUT = """
 A task queue. POST a task; a worker runs its action; read the result back.
@@ -36,13 +36,13 @@ _PATH_PARAMETERS: dict[str, dict[str, Any]] = {
 }
 
 
-def document(operations: Iterable[Operation]) -> dict[str, Any]:
-    """The document of these operations."""
-    operations = list(operations)
-    schemas = _schemas(operations)
+def document(routes: Iterable[Route]) -> dict[str, Any]:
+    """The document of these routes."""
+    routes = list(routes)
+    schemas = _schemas([route.operation for route in routes])
     paths: dict[str, dict[str, Any]] = {}
-    for operation in operations:
-        paths.setdefault(operation.path, {})[operation.method.lower()] = _operation(operation, schemas)
+    for route in routes:
+        paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, schemas)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -74,7 +74,8 @@ def _schemas(operations: list[Operation]) -> dict[str, Any]:
     return {name: _untitled(schema) for name, schema in sorted(schemas["$defs"].items())}
 
 
-def _operation(operation: Operation, schemas: dict[str, Any]) -> dict[str, Any]:
+def _operation(route: Route, schemas: dict[str, Any]) -> dict[str, Any]:
+    operation = route.operation
     told: dict[str, Any] = {
         "operationId": operation.id,
         "tags": [operation.group],
@@ -83,11 +84,11 @@ def _operation(operation: Operation, schemas: dict[str, Any]) -> dict[str, Any]:
     if operation.description:
         told["description"] = operation.description
     parameters = [
-        *(_path_parameter(name) for name in re.findall(r"{(\w+)}", operation.path)),
+        *(_path_parameter(name) for name in re.findall(r"{(\w+)}", route.path)),
         *(_query_parameters(operation.query) if operation.query else ()),
         *(
             {"name": header.name, "in": "header", **_header(header)}
-            for header in (*operation.headers, contract.REQUEST_ID)
+            for header in (*operation.headers, headers.REQUEST_ID)
         ),
     ]
     told["parameters"] = parameters
@@ -125,7 +126,7 @@ def _answer(answer: Answer, schemas: dict[str, Any]) -> dict[str, Any]:
     told: dict[str, Any] = {"description": answer.description}
     told["headers"] = {
         header.name: _header(header) | {"required": header.always}
-        for header in (*answer.headers, contract.ANSWERED_ID)
+        for header in (*answer.headers, headers.ANSWERED_ID)
     }
     if answer.content:
         told["content"] = _contents(answer.content, schemas)

@@ -9,8 +9,12 @@ import json
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from taskqueue_api.errors import unavailable
-from taskqueue_api.keys import SETTINGS
+from taskqueue_api.http.errors import unavailable
+
+#: Seconds in which the body of a request must have come, and a GET be answered.
+REQUEST_TIMEOUT = web.AppKey("request_timeout", float)
+#: Seconds that a client may ask to wait beside, at most.
+MAX_WAIT = web.AppKey("max_wait", float)
 
 
 @web.middleware
@@ -18,10 +22,9 @@ async def end_long_reads(request: web.Request, handler: Handler) -> web.StreamRe
     """End a GET that takes too long; the time that the client would wait doesn't count, nor do streams."""
     if request.method not in {"GET", "HEAD"} or request.path.endswith("/events"):
         return await handler(request)
-    settings = request.app[SETTINGS]
-    wait = settings.max_wait if "Prefer" in request.headers else 0
+    wait = request.app[MAX_WAIT] if "Prefer" in request.headers else 0
     try:
-        async with asyncio.timeout(settings.request_timeout + wait):
+        async with asyncio.timeout(request.app[REQUEST_TIMEOUT] + wait):
             return await handler(request)
     except TimeoutError as error:
         raise unavailable("the request took too long") from error
@@ -32,11 +35,11 @@ async def read_body(request: web.Request, limit: int | None = None) -> bytes:
 
     Raises:
         HTTPRequestTimeout: it didn't come in time.
-        HTTPRequestEntityTooLarge: it has more bytes than a setting, or this limit, allows.
+        HTTPRequestEntityTooLarge: it has more bytes than the application, or this limit, allows.
     """
     reading = request if limit is None else request.clone(client_max_size=limit)
     try:
-        async with asyncio.timeout(request.app[SETTINGS].request_timeout):
+        async with asyncio.timeout(request.app[REQUEST_TIMEOUT]):
             return await reading.read()
     except TimeoutError as error:
         text = json.dumps({"error": "the body did not come in time; nothing was done"})

@@ -18,18 +18,21 @@ from taskqueue.settings import Settings
 from taskqueue.store import IdempotentRequest, StoreError, now_ms
 from taskqueue.store.clock import to_ms
 from taskqueue.task import Dispatch, NewTask, Status
-from taskqueue_api.bodies import parse, read_json, read_lines, validate
-from taskqueue_api.deadline import read_body
-from taskqueue_api.errors import MAX_PAYLOAD_BYTES, bad_request, too_large, unavailable, unprocessable
+from taskqueue_api.http.bodies import parse, read_json, read_lines, validate
+from taskqueue_api.http.deadline import read_body
+from taskqueue_api.http.errors import bad_request, too_large, unavailable, unprocessable
 from taskqueue_api.keys import BACKLOG, BROKER, MARKS, SETTINGS, STORE
 from taskqueue_api.models import BATCH_LIMIT, BatchBody, SubmitBody
-from taskqueue_api.wait import preferred_wait, wait_for
+from taskqueue_api.resources.wait import preferred_wait, wait_for
 
 log = logging.getLogger("taskqueue.api")
 
 _KEY = "Idempotency-Key"
 #: Characters of it at most.
 _LONGEST_KEY = 255
+#: The largest message that a task may make, in bytes: below RabbitMQ's default `max_message_size`, 16 MiB in 4.0.
+#: A larger one would be accepted here and refused there, again and again.
+MAX_PAYLOAD_BYTES = 15 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +115,9 @@ def _new_task(body: SubmitBody, settings: Settings, index: int | None = None) ->
         raise bad_request(f"{path}: {error}", [detail]) from error
     if (size := len(payload.encode())) > MAX_PAYLOAD_BYTES:
         where = "the task" if index is None else f"tasks.{index}"
-        raise too_large(f"{where} makes a message of {size} bytes; {MAX_PAYLOAD_BYTES} is the limit", size)
+        raise too_large(
+            f"{where} makes a message of {size} bytes; {MAX_PAYLOAD_BYTES} is the limit", size, MAX_PAYLOAD_BYTES
+        )
     return NewTask(
         id=id,
         action=body.action,

@@ -12,11 +12,11 @@ from taskqueue.logs import REQUEST_ID
 from taskqueue.store import Cursor, Filter
 from taskqueue.task import FINAL, Status, Task
 from taskqueue_api.answers import attempt_json, task_json
-from taskqueue_api.bodies import read_query
-from taskqueue_api.errors import bad_request
+from taskqueue_api.http.bodies import read_query
+from taskqueue_api.http.errors import bad_request
 from taskqueue_api.keys import BACKLOG, STORE
 from taskqueue_api.models import ListQuery
-from taskqueue_api.wait import preferred_wait, wait_for
+from taskqueue_api.resources.wait import preferred_wait, wait_for
 
 #: Bytes of payloads and results in one page: what comes beyond is the next page's.
 _PAGE_BYTES = 4 * 1024 * 1024

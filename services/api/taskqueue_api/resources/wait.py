@@ -7,7 +7,7 @@ from aiohttp import web
 
 from taskqueue.task import FINAL
 from taskqueue_api.answers import attempt_json, task_json
-from taskqueue_api.errors import bad_request
+from taskqueue_api.http.errors import bad_request
 from taskqueue_api.keys import SETTINGS, STORE, WATCHER
 
 #: A wait that is longer than any sane one is taken for a mistake, not capped.

@@ -8,7 +8,7 @@ from multidict import MultiMapping
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails, from_json
 
-from taskqueue_api.errors import bad_request
+from taskqueue_api.http.errors import bad_request
 
 M = TypeVar("M", bound=BaseModel)
 

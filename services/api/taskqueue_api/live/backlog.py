@@ -3,7 +3,7 @@
 import asyncio
 
 from taskqueue.store import StoreError, TaskStore
-from taskqueue_api.errors import unavailable
+from taskqueue_api.http.errors import unavailable
 
 #: Seconds for which a count is good; what this process accepts meanwhile is added to it.
 _FRESH = 1

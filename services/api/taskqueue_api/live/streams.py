@@ -3,7 +3,7 @@
 import contextlib
 from collections.abc import Iterator
 
-from taskqueue_api.errors import unavailable
+from taskqueue_api.http.errors import unavailable
 
 
 class Streams:

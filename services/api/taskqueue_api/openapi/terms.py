@@ -1,4 +1,4 @@
-"""What the route table says of a route, in the terms of OpenAPI."""
+"""The terms in which the API is told, and a route with what is told of it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -44,12 +44,9 @@ class Answer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
-    """A method of a path: what handles it, and all that a client can know of it."""
+    """What a request can ask for: all that a client can know of it."""
 
     id: str
-    method: Literal["GET", "POST", "DELETE"]
-    path: str
-    handler: Handler
     group: str
     summary: str
     description: str = ""
@@ -63,6 +60,16 @@ class Operation:
     def streams(self) -> bool:
         """Whether it answers with events, as they happen."""
         return any(content.media_type == SSE for answer in self.answers.values() for content in answer.content)
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A method of a path: what handles it, and what is told of it."""
+
+    method: Literal["GET", "POST", "DELETE"]
+    path: str
+    handler: Handler
+    operation: Operation
 
 
 def answer(description: str, model: type[BaseModel], example: Any, *headers: Header) -> Answer:

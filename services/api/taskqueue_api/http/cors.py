@@ -1,11 +1,12 @@
-"""Web pages of other origins: they may use the API where a setting names their origins, and else not at all."""
+"""Web pages of other origins: they may use the API where their origins are allowed, and else not at all."""
 
 import json
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from taskqueue_api.keys import SETTINGS
+#: The origins whose pages may use the API; `*` is all of them.
+ORIGINS = web.AppKey("origins", frozenset[str])
 
 _EXPOSED = "ETag, Idempotency-Replayed, Link, Location, Preference-Applied, Retry-After, X-Request-ID"
 _ACCEPTED = "Content-Type, Idempotency-Key, If-None-Match, Last-Event-ID, Prefer, X-Request-ID"
@@ -55,9 +56,14 @@ def _is_foreign(request: web.Request) -> bool:
     return origin is not None and origin.partition("://")[2] != request.host
 
 
+def read_origins(text: str) -> frozenset[str]:
+    """Origins that are separated by commas."""
+    return frozenset(filter(None, (origin.strip() for origin in text.split(","))))
+
+
 async def allow_origins(request: web.Request, response: web.StreamResponse) -> None:
     """Let the pages of allowed origins read the answer."""
-    if request.app[SETTINGS].cors_origins:
+    if request.app[ORIGINS]:
         response.headers.add("Vary", "Origin")
         if _is_allowed(request):
             response.headers["Access-Control-Allow-Origin"] = request.headers["Origin"]
@@ -65,6 +71,6 @@ async def allow_origins(request: web.Request, response: web.StreamResponse) -> N
 
 
 def _is_allowed(request: web.Request) -> bool:
-    origins = {origin.strip() for origin in request.app[SETTINGS].cors_origins.split(",") if origin.strip()}
+    origins = request.app[ORIGINS]
     origin = request.headers.get("Origin")
     return origin is not None and (origin in origins or "*" in origins)

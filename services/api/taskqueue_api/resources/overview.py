@@ -7,7 +7,7 @@ from typing import Any
 from aiohttp import web
 
 from taskqueue.store import now_ms
-from taskqueue_api.bodies import read_query
+from taskqueue_api.http.bodies import read_query
 from taskqueue_api.keys import STORE
 from taskqueue_api.models import StatsQuery
 

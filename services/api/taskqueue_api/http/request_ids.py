@@ -1,0 +1,34 @@
+"""`X-Request-ID`: each request has a name, which stands on its answer, on its log lines and in the tasks that it
+submits."""
+
+import re
+from contextvars import ContextVar
+from uuid import uuid4
+
+from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
+
+HEADER = "X-Request-ID"
+_NAME = web.RequestKey("request_id", str)
+
+
+def name_requests(current: ContextVar[str | None]) -> Middleware:
+    """Take the client's name for a request, or make one where it gave none that can be logged as it is; `current`
+    holds it meanwhile."""
+
+    @web.middleware
+    async def name_request(request: web.Request, handler: Handler) -> web.StreamResponse:
+        given = request.headers.get(HEADER, "")
+        request[_NAME] = given if re.fullmatch("[!-~]{1,128}", given) else str(uuid4())
+        token = current.set(request[_NAME])
+        try:
+            return await handler(request)
+        finally:
+            current.reset(token)
+
+    return name_request
+
+
+async def tell_request_id(request: web.BaseRequest, response: web.StreamResponse) -> None:
+    """Put it on every answer, also on a stream's."""
+    response.headers[HEADER] = request[_NAME]

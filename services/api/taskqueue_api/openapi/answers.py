@@ -1,0 +1,67 @@
+"""Answers that several operations have in common."""
+
+from typing import Any
+
+from taskqueue_api.answers import ConflictAnswer, ErrorAnswer
+from taskqueue_api.openapi import examples, headers
+from taskqueue_api.openapi.terms import Answer, answer
+
+
+def bad(error: str, **more: Any) -> Answer:
+    """A 400."""
+    return answer("What was sent is wrong; the error says what.", ErrorAnswer, {"error": error} | more)
+
+
+UNAVAILABLE = answer(
+    "The database can't be used now.", ErrorAnswer, {"error": "database unavailable"}, headers.RETRY_AFTER
+)
+UNAVAILABLE_OR_FULL = answer(
+    "The database can't be used now, or too many tasks wait already.",
+    ErrorAnswer,
+    {"error": "too many tasks waiting; nothing was stored"},
+    headers.RETRY_AFTER,
+)
+NO_STREAM = answer(
+    "The database can't be used now, or too many streams are open.",
+    ErrorAnswer,
+    {"error": "too many streams are open"},
+    headers.RETRY_AFTER,
+)
+NOT_STORED = answer(
+    "It could not be made durable, or too many tasks wait already; nothing was stored.",
+    ErrorAnswer,
+    {"error": "failed to queue task"},
+    headers.RETRY_AFTER,
+)
+TOO_SLOW = answer(
+    "The body didn't come in time.",
+    ErrorAnswer,
+    {"error": "the body did not come in time; nothing was done"},
+)
+TOO_LARGE = answer(
+    "The body is larger than a setting allows.",
+    ErrorAnswer,
+    {"error": "request body too large; TASKQUEUE_MAX_BODY_BYTES (of a batch, _BATCH_BYTES) is the limit"},
+)
+FOREIGN = answer(
+    "A web page of another origin sent it, which TASKQUEUE_CORS_ORIGINS doesn't name.",
+    ErrorAnswer,
+    {"error": "pages of https://example.com may not use this API; TASKQUEUE_CORS_ORIGINS names those that may"},
+)
+#: What every request that changes something may be answered.
+OF_WRITES: dict[int, Answer] = {403: FOREIGN, 408: TOO_SLOW, 413: TOO_LARGE}
+KEY_USED = answer(
+    "The Idempotency-Key came with another request before.",
+    ErrorAnswer,
+    {"error": "this Idempotency-Key was used for another request"},
+)
+NO_TASK = answer("There is no such task.", ErrorAnswer, {"error": f"no task has the id '{examples.OTHER_ID}'"})
+NOT_MODIFIED = Answer("It is what the client has.", headers=(headers.ETAG,))
+SAME_TASK = Answer(
+    "Nothing has changed since what the client has.", headers=(headers.TASK_ETAG, headers.PREFERENCE_APPLIED)
+)
+
+
+def conflict(error: str, status: str) -> Answer:
+    """A 409."""
+    return answer("The task's status doesn't allow it.", ConflictAnswer, {"error": error, "status": status})

@@ -1,0 +1,43 @@
+"""Acting on all tasks of a filter."""
+
+from typing import Any, Literal
+
+from taskqueue_api.answers import BulkAnswer
+from taskqueue_api.models import BulkBody
+from taskqueue_api.openapi import answers
+from taskqueue_api.openapi.terms import Answer, Content, Operation, answer
+
+
+def _bulk(
+    verb: Literal["cancel", "retry", "delete"], summary: str, example: dict[str, Any], unavailable: Answer
+) -> Operation:
+    return Operation(
+        id=f"{verb}_tasks",
+        group="Bulk",
+        summary=summary,
+        description="In slices: where it ends with 503, those before are done. Tasks accepted meanwhile are not "
+        "touched.",
+        body=(Content(BulkBody, {"only count them": example | {"dry_run": True}, "do it": example}),),
+        answers=answers.OF_WRITES
+        | {
+            200: answer("It is done.", BulkAnswer, {"count": 12, "dry_run": False}),
+            400: answers.bad("name at least one of status, action, tag, created_after, created_before"),
+            503: unavailable,
+        },
+    )
+
+
+CANCEL_TASKS = _bulk(
+    "cancel", "Cancel all tasks of a filter that are not final", {"tag": "customer-7"}, answers.UNAVAILABLE
+)
+
+RETRY_TASKS = _bulk(
+    "retry",
+    "Run all failed or cancelled tasks of a filter again",
+    {"status": ["failed"], "action": "resize", "created_after": 1795341600},
+    answers.UNAVAILABLE_OR_FULL,
+)
+
+DELETE_TASKS = _bulk(
+    "delete", "Forget all final tasks of a filter", {"created_before": 1795341600}, answers.UNAVAILABLE
+)

@@ -1,0 +1,42 @@
+"""The document itself, and its page."""
+
+from taskqueue_api.answers import ErrorAnswer
+from taskqueue_api.openapi import answers, headers
+from taskqueue_api.openapi.terms import Answer, Content, Operation, answer
+
+GET_OPENAPI = Operation(
+    id="get_openapi",
+    group="Documentation",
+    summary="This document",
+    headers=(headers.IF_NONE_MATCH,),
+    answers={200: Answer("OpenAPI 3.1.", (Content(None),), (headers.ETAG,)), 304: answers.NOT_MODIFIED},
+)
+
+BROWSE = Operation(
+    id="browse",
+    group="Documentation",
+    summary="A page to browse this document",
+    headers=(headers.IF_NONE_MATCH,),
+    answers={
+        200: Answer("The page.", (Content(None, media_type="text/html"),), (headers.ETAG,)),
+        304: answers.NOT_MODIFIED,
+    },
+)
+
+GET_PAGE_FILE = Operation(
+    id="get_page_file",
+    group="Documentation",
+    summary="What the page loads",
+    headers=(headers.IF_NONE_MATCH,),
+    answers={
+        200: Answer(
+            "The file.",
+            tuple(
+                Content(None, media_type=media_type) for media_type in ("text/javascript", "text/css", "image/png")
+            ),
+            (headers.ETAG,),
+        ),
+        304: answers.NOT_MODIFIED,
+        404: answer("There is no such file.", ErrorAnswer, {"error": "no such path"}),
+    },
+)

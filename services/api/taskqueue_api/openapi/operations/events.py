@@ -1,0 +1,36 @@
+"""Streams of events."""
+
+from taskqueue_api.answers import EventData
+from taskqueue_api.models import EventFilter
+from taskqueue_api.openapi import answers, examples, headers
+from taskqueue_api.openapi.terms import SSE, Answer, Content, Operation
+
+WATCH_TASKS = Operation(
+    id="watch_tasks",
+    group="Events",
+    summary="Watch tasks change",
+    description="Server-sent events: `status` and `progress`, as they happen, until the client leaves. "
+    "`reset` says that some were missed. A reader that is too slow is dropped, and may resume.",
+    query=EventFilter,
+    headers=(headers.LAST_EVENT_ID,),
+    answers={
+        200: Answer("The stream.", (Content(EventData, {"example": examples.STREAM}, SSE),)),
+        400: answers.bad("unknown status 'done'; known: pending, queued, running, completed, failed or cancelled"),
+        503: answers.NO_STREAM,
+    },
+)
+
+WATCH_TASK = Operation(
+    id="watch_task",
+    group="Events",
+    summary="Watch a task until it is final",
+    description="Begins with where it stands, unless it is resumed.",
+    headers=(headers.LAST_EVENT_ID,),
+    answers={
+        200: Answer("The stream.", (Content(EventData, {"example": examples.STREAM}, SSE),)),
+        204: Answer("The task is final, and the client knows: an EventSource stops."),
+        400: answers.bad("Last-Event-ID: not one of ours"),
+        404: answers.NO_TASK,
+        503: answers.NO_STREAM,
+    },
+)

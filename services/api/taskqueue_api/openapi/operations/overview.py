@@ -1,0 +1,68 @@
+"""What goes on, and health."""
+
+from taskqueue_api.answers import (
+    ActionsAnswer,
+    LiveAnswer,
+    NotReadyAnswer,
+    ReadyAnswer,
+    StatsAnswer,
+    WorkersAnswer,
+)
+from taskqueue_api.models import StatsQuery
+from taskqueue_api.openapi import answers, examples
+from taskqueue_api.openapi.terms import Operation, answer
+
+GET_STATS = Operation(
+    id="get_stats",
+    group="Overview",
+    summary="Count tasks, now and in the last minutes",
+    query=StatsQuery,
+    answers={
+        200: answer("The counters.", StatsAnswer, examples.STATS),
+        400: answers.bad("minutes: Input should be less than or equal to 1440"),
+        503: answers.UNAVAILABLE,
+    },
+)
+
+LIST_WORKERS = Operation(
+    id="list_workers",
+    group="Overview",
+    summary="Who works, and on what",
+    answers={
+        200: answer("The workers.", WorkersAnswer, examples.WORKERS),
+        400: answers.bad("unknown query parameter 'limit'"),
+        503: answers.UNAVAILABLE,
+    },
+)
+
+LIST_ACTIONS = Operation(
+    id="list_actions",
+    group="Overview",
+    summary="What the workers can run",
+    answers={
+        200: answer("The actions.", ActionsAnswer, examples.ACTIONS),
+        400: answers.bad("unknown query parameter 'limit'"),
+        503: answers.UNAVAILABLE,
+    },
+)
+
+CHECK_LIVE = Operation(
+    id="check_live",
+    group="Health",
+    summary="Whether the process answers",
+    answers={200: answer("It does.", LiveAnswer, {"status": "ok"})},
+)
+
+CHECK_READY = Operation(
+    id="check_ready",
+    group="Health",
+    summary="Whether tasks can be accepted",
+    answers={
+        200: answer("They can.", ReadyAnswer, {"status": "ready", "schema": 3, "broker": "connected"}),
+        503: answer(
+            "They can't.",
+            NotReadyAnswer,
+            {"status": "not ready", "error": "schema 2, needed is 3", "broker": "connected"},
+        ),
+    },
+)

@@ -1,0 +1,148 @@
+"""Tasks: submit, find, read, and act on one."""
+
+from taskqueue_api.answers import AcceptedAnswer, BatchAnswer, CancelAnswer, PageAnswer, WholeTaskAnswer
+from taskqueue_api.models import BatchBody, ListQuery, SubmitBody
+from taskqueue_api.openapi import answers, examples, headers
+from taskqueue_api.openapi.terms import NDJSON, Answer, Content, Operation, answer
+
+SUBMIT_TASK = Operation(
+    id="submit_task",
+    group="Tasks",
+    summary="Submit a task",
+    description="An accepted task is durable, and is run at least once.",
+    headers=(headers.IDEMPOTENCY_KEY, headers.PREFER_WAIT),
+    body=(Content(SubmitBody, {"a task": examples.UPPERCASE, "with all its options": examples.WITH_OPTIONS}),),
+    answers=answers.OF_WRITES
+    | {
+        200: answer(
+            "With `Prefer: wait`: it is final.",
+            WholeTaskAnswer,
+            examples.WHOLE_TASK,
+            headers.LOCATION,
+            headers.PREFERENCE_APPLIED,
+            headers.REPLAYED,
+        ),
+        202: answer(
+            "Accepted.",
+            AcceptedAnswer,
+            examples.ACCEPTED,
+            headers.LOCATION,
+            headers.PREFERENCE_APPLIED,
+            headers.REPLAYED,
+        ),
+        400: answers.bad(
+            "action required; unknown member 'prority'",
+            details=[
+                {"path": "action", "error": "action required"},
+                {"path": "prority", "error": "unknown member 'prority'"},
+            ],
+        ),
+        422: answers.KEY_USED,
+        503: answers.NOT_STORED,
+    },
+)
+
+SUBMIT_BATCH = Operation(
+    id="submit_batch",
+    group="Tasks",
+    summary="Submit up to 1,000 tasks, all or none",
+    description="As a JSON object, or as NDJSON: a task a line.",
+    headers=(headers.IDEMPOTENCY_KEY,),
+    body=(
+        Content(BatchBody, {"two tasks": examples.BATCH}),
+        Content(BatchBody, {"two lines": examples.LINES}, NDJSON),
+    ),
+    answers=answers.OF_WRITES
+    | {
+        202: answer("All are accepted.", BatchAnswer, examples.ACCEPTED_BATCH, headers.REPLAYED),
+        400: answers.bad(
+            "tasks.1.action required",
+            details=[{"path": "tasks.1.action", "error": "tasks.1.action required", "index": 1}],
+        ),
+        422: answers.KEY_USED,
+        503: answers.NOT_STORED,
+    },
+)
+
+FIND_TASKS = Operation(
+    id="find_tasks",
+    group="Tasks",
+    summary="Find tasks, newest first",
+    description="Pages don't shift while tasks are added or change: what was there at the first page comes "
+    "once. A page ends early where its tasks are large.",
+    query=ListQuery,
+    answers={
+        200: answer("A page.", PageAnswer, examples.PAGE, headers.LINK),
+        400: answers.bad("limit: Input should be less than or equal to 1000"),
+        503: answers.UNAVAILABLE,
+    },
+)
+
+GET_TASK = Operation(
+    id="get_task",
+    group="Tasks",
+    summary="Read a task, with its attempts",
+    headers=(headers.PREFER_WAIT, headers.TASK_IF_NONE_MATCH),
+    answers={
+        200: answer(
+            "The task.",
+            WholeTaskAnswer,
+            examples.WHOLE_TASK,
+            headers.TASK_ETAG,
+            headers.PREFERENCE_APPLIED,
+        ),
+        304: answers.SAME_TASK,
+        400: answers.bad("Prefer: wait is a whole number of seconds from 0 to 86400"),
+        404: answers.NO_TASK,
+        503: answers.UNAVAILABLE,
+    },
+)
+
+DELETE_TASK = Operation(
+    id="delete_task",
+    group="Tasks",
+    summary="Forget a final task",
+    answers=answers.OF_WRITES
+    | {
+        204: Answer("It is forgotten."),
+        400: answers.bad("unknown query parameter 'force'"),
+        404: answers.NO_TASK,
+        409: answers.conflict("the task is queued: cancel it first", "queued"),
+        503: answers.UNAVAILABLE,
+    },
+)
+
+CANCEL_TASK = Operation(
+    id="cancel_task",
+    group="Tasks",
+    summary="Cancel a task",
+    description="At once where it waits. A running one is asked to stop: it is `cancelled` once it has, or "
+    "final in another way where that came first.",
+    answers=answers.OF_WRITES
+    | {
+        202: answer(
+            "It is cancelled, or will be.",
+            CancelAnswer,
+            {"id": examples.ID, "status": "cancelled", "cancel_requested": True},
+        ),
+        400: answers.bad("unknown query parameter 'force'"),
+        404: answers.NO_TASK,
+        409: answers.conflict("the task is already completed", "completed"),
+        503: answers.UNAVAILABLE,
+    },
+)
+
+RETRY_TASK = Operation(
+    id="retry_task",
+    group="Tasks",
+    summary="Run a failed or cancelled task again",
+    description="It has all its attempts anew; those that were stay in its history.",
+    answers=answers.OF_WRITES
+    | {
+        202: answer("It will run.", AcceptedAnswer, {"id": examples.ID, "status": "pending"}),
+        400: answers.bad("unknown member 'delay'"),
+        404: answers.NO_TASK,
+        409: answers.conflict("the task is running: only a failed or cancelled one is retried", "running"),
+        503: answers.UNAVAILABLE_OR_FULL,
+    },
+)

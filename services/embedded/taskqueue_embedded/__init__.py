@@ -1,0 +1,1 @@
+"""API, worker and a queue in memory in one process."""
