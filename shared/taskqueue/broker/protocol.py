@@ -1,4 +1,4 @@
-"""What the rest of taskqueue knows of a message broker. Implementations: `memory.py`, `rabbitmq.py`."""
+"""What the rest of taskqueue knows of a message broker. Implementations: `memory.py`, `rabbitmq/`."""
 
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager

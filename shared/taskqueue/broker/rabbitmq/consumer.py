@@ -9,8 +9,8 @@ from uuid import uuid4
 
 from aio_pika.abc import AbstractConnection, AbstractIncomingMessage, AbstractQueue
 
-from .protocol import BrokerError
-from .rabbitmq_connection import (
+from ..protocol import BrokerError
+from .connection import (
     CHANNEL_CLOSE_TIMEOUT,
     STEP_TIMEOUT,
     Supervisor,
@@ -20,7 +20,7 @@ from .rabbitmq_connection import (
     opened,
     underlay,
 )
-from .rabbitmq_topology import Topology
+from .topology import Topology
 
 #: Publishes a copy of a message to the dead-letter queue, with a reason; raises `BrokerError`.
 Bury = Callable[[AbstractIncomingMessage, str], Awaitable[None]]
