@@ -50,6 +50,10 @@ class RabbitDelivery:
         return self._message.body
 
     @property
+    def message_id(self) -> str | None:
+        return self._message.message_id
+
+    @property
     def redelivered(self) -> bool:
         return bool(self._message.redelivered)
 
@@ -123,11 +127,16 @@ class RabbitConsumer:
 
     async def __anext__(self) -> RabbitDelivery:
         while not self._closed:
-            if self._buffer and not self._paused:
-                return self._buffer.popleft()
+            if delivery := self.take():
+                return delivery
             self._news.clear()
             await self._news.wait()
         raise StopAsyncIteration
+
+    def take(self) -> RabbitDelivery | None:
+        if self._paused or self._closed or not self._buffer:
+            return None
+        return self._buffer.popleft()
 
     @property
     def attached(self) -> bool:
