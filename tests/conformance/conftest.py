@@ -64,8 +64,9 @@ class Subject:
     keeps_order: bool
     dead_letter: Callable[[], Awaitable[tuple[bytes, str]]]
 
-    async def publish(self, body: bytes, priority: int = 4) -> None:
-        await self.broker.publish(body, message_id=uuid4().hex, priority=priority, timeout=PATIENCE)
+    async def publish(self, body: bytes, priority: int = 4, message_id: str | None = None) -> None:
+        id = message_id or uuid4().hex
+        await self.broker.publish(body, message_id=id, priority=priority, timeout=PATIENCE)
 
 
 @pytest.fixture(params=["memory", *RABBITS])

@@ -5,7 +5,14 @@ import time
 
 import pytest
 from tests.conformance.conftest import Subject
-from tests.conformance.waiting import PATIENCE, eventually, nothing_arrives, take, take_one
+from tests.conformance.waiting import (
+    PATIENCE,
+    eventually,
+    nothing_arrives,
+    take,
+    take_one,
+    take_without_waiting,
+)
 
 from taskqueue.broker import BrokerState, PublishError
 
@@ -20,6 +27,16 @@ async def test_a_confirmed_message_arrives_with_its_bytes(subject: Subject) -> N
         assert not any(delivery.redelivered for delivery in deliveries)
         for delivery in deliveries:
             await delivery.ack()
+
+
+async def test_a_delivery_has_the_id_of_its_publish(subject: Subject) -> None:
+    await subject.publish(b"1", message_id="the first")
+    await subject.publish(b"2", message_id="the second")
+    async with subject.broker.consume(5) as consumer:
+        first, second = await take(consumer, 2)
+        assert (first.message_id, second.message_id) == ("the first", "the second")
+        await first.requeue()
+        assert (await take_one(consumer)).message_id == "the first"
 
 
 async def test_many_concurrent_publishes_all_arrive(subject: Subject) -> None:
@@ -54,6 +71,46 @@ async def test_a_consumer_has_no_more_than_its_prefetch_unended(subject: Subject
         assert await nothing_arrives(consumer)
         await first.ack()
         assert (await take_one(consumer)).body == b"3"
+        assert await nothing_arrives(consumer)
+
+
+async def test_take_gives_what_is_there_and_does_not_wait(subject: Subject) -> None:
+    async with subject.broker.consume(2) as consumer:
+        await eventually(lambda: consumer.attached)
+        assert consumer.take() is None
+        for body in (b"1", b"2", b"3"):
+            await subject.publish(body)
+        first = await take_without_waiting(consumer)
+        assert (await take_one(consumer)).body == b"2"
+        assert consumer.take() is None, "that would be more than its prefetch"
+        await first.ack()
+        third = await take_without_waiting(consumer)
+        assert (first.body, third.body) == (b"1", b"3")
+
+
+async def test_take_gives_nothing_while_paused_or_closed(subject: Subject) -> None:
+    await subject.publish(b"1")
+    async with subject.broker.consume(2) as consumer:
+        await (await take_one(consumer)).requeue()
+        pausing = asyncio.create_task(consumer.pause())
+        await asyncio.sleep(0)  # in which it begins
+        assert consumer.take() is None
+        await pausing
+        assert consumer.take() is None
+        await consumer.resume()
+        await (await take_without_waiting(consumer)).requeue()
+    assert consumer.take() is None
+
+
+async def test_what_is_acked_just_before_a_clean_end_stays_acked(subject: Subject) -> None:
+    for number in range(100):
+        await subject.publish(b"%d" % number)
+    async with subject.broker.consume(100) as consumer:
+        deliveries = await take(consumer, 100)
+        for delivery in deliveries:
+            await delivery.ack()
+    async with subject.broker.consume(100) as consumer:
+        await eventually(lambda: consumer.attached)
         assert await nothing_arrives(consumer)
 
 

@@ -32,9 +32,9 @@ from taskqueue.broker import (
     BrokerState,
     PublishError,
     open_broker,
-    rabbitmq_connection,
 )
-from taskqueue.broker.rabbitmq_connection import Supervisor, connected
+from taskqueue.broker.rabbitmq import connection
+from taskqueue.broker.rabbitmq.connection import Supervisor, connected
 
 pytestmark = pytest.mark.docker
 #: For what is the client's doing, whatever RabbitMQ it talks to.
@@ -116,8 +116,8 @@ async def test_a_host_that_has_no_name_yet_is_waited_for(queue: str) -> None:
 async def test_nothing_is_left_of_an_attempt_that_failed(
     peer: str, scheme: str, tls: Tls, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rabbitmq_connection, "STEP_TIMEOUT", 0.5)
-    monkeypatch.setattr(rabbitmq_connection, "CLOSE_TIMEOUT", 0.5)
+    monkeypatch.setattr(connection, "STEP_TIMEOUT", 0.5)
+    monkeypatch.setattr(connection, "CLOSE_TIMEOUT", 0.5)
     port = free_port()
     over = asyncio.Event()
 
@@ -285,8 +285,8 @@ async def test_a_consumer_can_be_paused_and_resumed_while_there_is_no_connection
 async def test_dropped_packets_are_noticed(
     proxy: Proxy, proxied_url: str, queue: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert 3 * (rabbitmq_connection.HEARTBEAT + 1) + rabbitmq_connection.HEARTBEAT / 2 < 40
-    monkeypatch.setattr(rabbitmq_connection, "HEARTBEAT", 1)
+    assert 3 * (connection.HEARTBEAT + 1) + connection.HEARTBEAT / 2 < 40
+    monkeypatch.setattr(connection, "HEARTBEAT", 1)
     await proxy.open()
     async with open_broker(proxied_url, queue) as broker, broker.consume(5) as consumer:
         await eventually(lambda: consumer.attached)

@@ -98,7 +98,7 @@ async def test_closing_takes_seconds_when_rabbitmq_is_frozen(server: RabbitServe
 async def test_an_alarm_blocks_publishing_and_its_end_allows_it(
     server: RabbitServer, broker: Broker, queue: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rabbitmq, "BURY_TIMEOUT", 0.1)
+    monkeypatch.setattr(rabbitmq.broker, "BURY_TIMEOUT", 0.1)
     async with broker.consume(5) as consumer:
         await publish(broker, b"good")
         await publish(broker, b"bad")

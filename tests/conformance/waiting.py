@@ -40,6 +40,14 @@ async def take_one(consumer: Consumer) -> Delivery:
     return (await take(consumer))[0]
 
 
+async def take_without_waiting(consumer: Consumer) -> Delivery:
+    """The next delivery, asked for until it has arrived."""
+    async with asyncio.timeout(PATIENCE):
+        while (delivery := consumer.take()) is None:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    return delivery
+
+
 def connections_to(port: int) -> list[socket.socket]:
     """This process's open ones."""
 

@@ -3,7 +3,7 @@
 import argparse
 import asyncio
 
-from taskqueue.broker.rabbitmq_dead_letters import DeadLetters
+from taskqueue.broker.rabbitmq.dead_letters import DeadLetters
 from taskqueue.process import FatalError
 from taskqueue.settings import Settings
 

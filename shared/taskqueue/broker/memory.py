@@ -25,18 +25,20 @@ class _Message:
     #: message returns to the front of its priority.
     rank: tuple[int, int]
     body: bytes = field(compare=False)
+    message_id: str = field(compare=False)
     redelivered: bool = field(default=False, compare=False)
 
 
 class MemoryBroker:
-    """A `Broker` whose messages live in this object."""
+    """A `Broker` whose messages live in this object. It does the same each time it is asked the same."""
 
     def __init__(self) -> None:
         #: What was rejected, oldest first.
         self.dead: list[DeadLetter] = []
         self._ready: list[_Message] = []  # a heap
         self._arrivals = itertools.count()
-        self._consumers: set[_Consumer] = set()
+        #: In the order in which they are served: whoever got the last message comes last.
+        self._consumers: list[_Consumer] = []
         self._open = False
 
     async def __aenter__(self) -> Self:
@@ -59,17 +61,17 @@ class MemoryBroker:
     async def publish(self, body: bytes, *, message_id: str, priority: int, timeout: float) -> None:
         if not self._open:
             raise PublishError("the broker is closed")
-        self._put(_Message((-priority, next(self._arrivals)), body))
+        self._put(_Message((-priority, next(self._arrivals)), body, message_id))
 
     @asynccontextmanager
     async def consume(self, prefetch: int) -> AsyncIterator["_Consumer"]:
         consumer = _Consumer(self, prefetch)
-        self._consumers.add(consumer)
+        self._consumers.append(consumer)
         try:
             yield consumer
         finally:
             consumer.close()
-            self._consumers.discard(consumer)
+            self._consumers.remove(consumer)
 
     async def ready_count(self) -> int:
         return len(self._ready)
@@ -79,8 +81,12 @@ class MemoryBroker:
         for consumer in self._consumers:
             consumer.news.set()
 
-    def _take(self) -> _Message | None:
-        return heapq.heappop(self._ready) if self._ready else None
+    def _take(self, consumer: "_Consumer") -> _Message | None:
+        if not self._ready:
+            return None
+        self._consumers.remove(consumer)
+        self._consumers.append(consumer)
+        return heapq.heappop(self._ready)
 
 
 class _Consumer:
@@ -100,13 +106,20 @@ class _Consumer:
 
     async def __anext__(self) -> "_Delivery":
         while not self._closed:
-            if not self._paused and len(self._unended) < self._prefetch and (message := self._broker._take()):
-                delivery = _Delivery(self, message.body, message.redelivered)
-                self._unended[delivery] = message
+            if delivery := self.take():
                 return delivery
             self.news.clear()
             await self.news.wait()
         raise StopAsyncIteration
+
+    def take(self) -> "_Delivery | None":
+        if self._paused or self._closed or len(self._unended) >= self._prefetch:
+            return None
+        if (message := self._broker._take(self)) is None:
+            return None
+        delivery = _Delivery(self, message.body, message.message_id, message.redelivered)
+        self._unended[delivery] = message
+        return delivery
 
     async def pause(self) -> None:
         self._paused = True
@@ -145,6 +158,7 @@ class _Consumer:
 class _Delivery:
     _consumer: _Consumer
     body: bytes
+    message_id: str
     redelivered: bool
 
     async def ack(self) -> None:

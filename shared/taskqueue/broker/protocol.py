@@ -1,4 +1,4 @@
-"""What the rest of taskqueue knows of a message broker. Implementations: `memory.py`, `rabbitmq.py`."""
+"""What the rest of taskqueue knows of a message broker. Implementations: `memory.py`, `rabbitmq/`."""
 
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
@@ -37,12 +37,20 @@ class Delivery(Protocol):
     @property
     def body(self) -> bytes: ...
     @property
+    def message_id(self) -> str | None:
+        """What `publish` was given; None where a stranger published without one."""
+        ...
+
+    @property
     def redelivered(self) -> bool:
         """Whether the broker may have delivered this message before."""
         ...
 
     async def ack(self) -> None:
-        """Done with it: the broker forgets the message."""
+        """Done with it: the broker forgets the message.
+
+        It may return before that is sent; a clean close of the consumer or broker sends it.
+        """
         ...
 
     async def requeue(self) -> None:
@@ -62,6 +70,10 @@ class Consumer(Protocol):
     """
 
     def __aiter__(self) -> AsyncIterator[Delivery]: ...
+    def take(self) -> Delivery | None:
+        """The next delivery if there is one right now, without waiting; None also while paused or closed."""
+        ...
+
     async def pause(self) -> None:
         """Stop the flow and give back what was received and not yet yielded.
 

@@ -1,4 +1,4 @@
-"""The broker for `amqp://`: RabbitMQ 4.0 or later, with quorum queues."""
+"""`RabbitBroker`: publishing to RabbitMQ, and the connections that it and its consumers share."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable
@@ -12,8 +12,8 @@ from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMe
 from aio_pika.exceptions import PublishError as ReturnedError
 from aiormq.abc import AbstractConnection as UnderlayConnection
 
-from .protocol import BrokerError, BrokerState, PublishError, UnroutableError
-from .rabbitmq_connection import (
+from ..protocol import BrokerError, BrokerState, PublishError, UnroutableError
+from .connection import (
     FIRST_PAUSE,
     RefusedError,
     Supervisor,
@@ -24,8 +24,8 @@ from .rabbitmq_connection import (
     opened,
     underlay,
 )
-from .rabbitmq_consumer import RabbitConsumer
-from .rabbitmq_topology import Topology
+from .consumer import RabbitConsumer
+from .topology import Topology
 
 #: Seconds that entering waits to hear whether the credentials are refused.
 ENTER_TIMEOUT = 5

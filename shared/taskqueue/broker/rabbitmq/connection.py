@@ -27,7 +27,7 @@ from aiormq.abc import AbstractConnection as UnderlayConnection
 from aiormq.exceptions import ChannelAccessRefused
 from yarl import URL
 
-from .protocol import BrokerError
+from ..protocol import BrokerError
 
 log = logging.getLogger("taskqueue.broker")
 # aiormq logs an error, some with a traceback, at each attempt to connect. What matters of it is logged here.

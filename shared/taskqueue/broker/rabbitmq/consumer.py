@@ -9,8 +9,8 @@ from uuid import uuid4
 
 from aio_pika.abc import AbstractConnection, AbstractIncomingMessage, AbstractQueue
 
-from .protocol import BrokerError
-from .rabbitmq_connection import (
+from ..protocol import BrokerError
+from .connection import (
     CHANNEL_CLOSE_TIMEOUT,
     STEP_TIMEOUT,
     Supervisor,
@@ -20,7 +20,7 @@ from .rabbitmq_connection import (
     opened,
     underlay,
 )
-from .rabbitmq_topology import Topology
+from .topology import Topology
 
 #: Publishes a copy of a message to the dead-letter queue, with a reason; raises `BrokerError`.
 Bury = Callable[[AbstractIncomingMessage, str], Awaitable[None]]
@@ -48,6 +48,10 @@ class RabbitDelivery:
     @property
     def body(self) -> bytes:
         return self._message.body
+
+    @property
+    def message_id(self) -> str | None:
+        return self._message.message_id
 
     @property
     def redelivered(self) -> bool:
@@ -123,11 +127,16 @@ class RabbitConsumer:
 
     async def __anext__(self) -> RabbitDelivery:
         while not self._closed:
-            if self._buffer and not self._paused:
-                return self._buffer.popleft()
+            if delivery := self.take():
+                return delivery
             self._news.clear()
             await self._news.wait()
         raise StopAsyncIteration
+
+    def take(self) -> RabbitDelivery | None:
+        if self._paused or self._closed or not self._buffer:
+            return None
+        return self._buffer.popleft()
 
     @property
     def attached(self) -> bool:

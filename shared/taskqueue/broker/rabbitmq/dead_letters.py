@@ -10,8 +10,8 @@ from uuid import uuid4
 from aio_pika import DeliveryMode, Message
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage, AbstractQueue
 
-from .rabbitmq_connection import STEP_TIMEOUT, bounded, connected, opened
-from .rabbitmq_topology import Topology
+from .connection import STEP_TIMEOUT, bounded, connected, opened
+from .topology import Topology
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,8 @@ from aio_pika import ExchangeType
 from aio_pika.abc import AbstractChannel, AbstractConnection
 from aio_pika.exceptions import ChannelNotFoundEntity, ChannelPreconditionFailed
 
-from .protocol import BrokerError
-from .rabbitmq_connection import STEP_TIMEOUT, bounded, describe, opened
+from ..protocol import BrokerError
+from .connection import STEP_TIMEOUT, bounded, describe, opened
 
 
 class Topology:

@@ -1,0 +1,5 @@
+"""The broker for `amqp://`: RabbitMQ 4.0 or later, with quorum queues."""
+
+from .broker import RabbitBroker
+
+__all__ = ["RabbitBroker"]
