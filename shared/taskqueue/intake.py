@@ -1,8 +1,8 @@
 """The one way in: a validated task is made durable, then handed to the broker. Whatever that does, it is safe.
 
 A task that is due is stored as `queued` under a short dispatch lease, and published at once. What the broker
-confirms has its lease taken off a moment later, with all that gathered; what it doesn't is demoted to `pending`, for
-the relay.
+confirms has its lease taken off a moment later, with all that gathered; what it does not is demoted to `pending`,
+for the relay.
 """
 
 import asyncio
@@ -31,8 +31,10 @@ from taskqueue.telemetry import LeasesKept, TaskAccepted, TaskRefused, Telemetry
 #: Seconds in which confirmed leases gather before they are taken off: most of their tasks are claimed by then.
 GATHERING = 0.3
 
-#: Makes the text of an answer from the statuses that it tells, in the order of the tasks.
-Answer = Callable[[Sequence[Status]], str]
+#: The ids and statuses that an answer tells, in the order of the tasks.
+Told = Sequence[tuple[str, Status]]
+#: Makes an answer's text.
+Answer = Callable[[Told], str]
 #: The request, and its answer after these tasks were demoted.
 _Amend = Callable[[set[int]], tuple[IdempotentRequest, str]]
 
@@ -89,7 +91,8 @@ class Intake:
         connected = self._broker.state is BrokerState.CONNECTED
         to_publish = [connected and task.run_at <= task.created_at for task in tasks]
         expected = [Status.QUEUED if now else Status.PENDING for now in to_publish]
-        kept = answer(expected) if request and answer else ""
+        ids = [task.id for task in tasks]
+        kept = answer(list(zip(ids, expected, strict=True))) if request and answer else ""
         try:
             stored = await self._stored(tasks, to_publish, request, kept)
         except StoreError as error:
@@ -108,7 +111,10 @@ class Intake:
                 Status.PENDING if seq in demoted else status for seq, status in zip(stored, expected, strict=True)
             ]
 
-        amend = (lambda demoted: (request, answer(statuses(demoted)))) if request and answer else None
+        def amended(demoted: set[int]) -> str:
+            return answer(list(zip(ids, statuses(demoted), strict=True))) if answer else ""
+
+        amend = (lambda demoted: (request, amended(demoted))) if request else None
         demoted = await self._publish(dispatches, amend)
         accepted = [
             Accepted(seq, task.id, status)

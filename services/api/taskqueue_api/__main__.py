@@ -4,9 +4,11 @@ import asyncio
 import logging
 
 from taskqueue.broker import open_broker
+from taskqueue.logs import log_happening
 from taskqueue.process import run_service
 from taskqueue.settings import Settings
-from taskqueue.store import TaskStore, data_dir_lock
+from taskqueue.store import data_dir_lock, open_store
+from taskqueue.telemetry import Telemetry
 from taskqueue_api.app import build_app, serving
 
 log = logging.getLogger("taskqueue.api")
@@ -15,9 +17,9 @@ log = logging.getLogger("taskqueue.api")
 async def _serve(settings: Settings, stop: asyncio.Event) -> None:
     with data_dir_lock(settings.data_dir, exclusive=False):
         async with (
-            TaskStore.open(settings.database, write_timeout=settings.write_timeout) as store,
+            open_store(settings.database, write_timeout=settings.write_timeout) as store,
             open_broker(settings.broker, settings.queue) as broker,
-            serving(build_app(settings, store, broker)) as url,
+            serving(build_app(settings, store, broker, Telemetry(log_happening))) as url,
         ):
             log.info("serving on %s", url)
             await stop.wait()

@@ -8,17 +8,19 @@ from typing import Any
 from aiohttp import web
 
 from taskqueue.broker import Broker
-from taskqueue.dispatch import requeue_when_the_queue_was_lost
+from taskqueue.dispatch import demote_when_the_queue_was_lost
+from taskqueue.intake import Intake
 from taskqueue.logs import REQUEST_ID
 from taskqueue.process import FatalError
 from taskqueue.settings import Settings
-from taskqueue.store import StoreError, TaskStore
+from taskqueue.store import Store, StoreError
+from taskqueue.telemetry import Telemetry
 from taskqueue_api.http.compression import compress
 from taskqueue_api.http.cors import ORIGINS, allow_origins, answer_preflights, read_origins, refuse_foreign_pages
 from taskqueue_api.http.deadline import MAX_WAIT, REQUEST_TIMEOUT, end_long_reads
 from taskqueue_api.http.errors import json_errors
 from taskqueue_api.http.request_ids import name_requests, tell_request_id
-from taskqueue_api.keys import BACKLOG, BROKER, MARKS, SETTINGS, STORE, STREAMS, WATCHER
+from taskqueue_api.keys import BACKLOG, BROKER, INTAKE, SETTINGS, STORE, STREAMS, TELEMETRY, WATCHER
 from taskqueue_api.live.backlog import Backlog
 from taskqueue_api.live.streams import Streams
 from taskqueue_api.live.watcher import Watcher
@@ -27,7 +29,7 @@ from taskqueue_api.openapi.document import document
 from taskqueue_api.routes import ROUTES, routes
 
 
-def build_app(settings: Settings, store: TaskStore, broker: Broker) -> web.Application:
+def build_app(settings: Settings, store: Store, broker: Broker, telemetry: Telemetry) -> web.Application:
     """The API over an open store and a started broker."""
     app = web.Application(
         middlewares=[
@@ -46,12 +48,14 @@ def build_app(settings: Settings, store: TaskStore, broker: Broker) -> web.Appli
     app[SETTINGS] = settings
     app[STORE] = store
     app[BROKER] = broker
+    app[TELEMETRY] = telemetry
+    app[INTAKE] = Intake(settings, store, broker, telemetry)
     app[BACKLOG] = Backlog(store, settings.max_backlog)
     app[STREAMS] = Streams(settings.max_streams)
     app[WATCHER] = Watcher(store)
     app[DOCS] = Docs(document(ROUTES))
     app.on_response_prepare.extend([tell_request_id, allow_origins])
-    app.cleanup_ctx.extend([_marks, _watch_queue, _watch_events])
+    app.cleanup_ctx.extend([_take_in, _watch_queue, _watch_events])
     # Before the server waits for the open requests to end.
     app.on_shutdown.append(_let_listeners_go)
     app.add_routes(routes())
@@ -83,16 +87,13 @@ async def serving(app: web.Application) -> AsyncIterator[str]:
         await runner.cleanup()
 
 
-async def _marks(app: web.Application) -> AsyncIterator[None]:
-    """Marks that requests left behind are written before the store closes."""
-    app[MARKS] = marks = set[asyncio.Task[None]]()
-    yield
-    if marks:
-        await asyncio.wait(marks)
+async def _take_in(app: web.Application) -> AsyncIterator[None]:
+    async with app[INTAKE].running():
+        yield
 
 
 async def _watch_queue(app: web.Application) -> AsyncIterator[None]:
-    async with _running(requeue_when_the_queue_was_lost(app[STORE], app[BROKER])):
+    async with _running(demote_when_the_queue_was_lost(app[STORE], app[BROKER], app[TELEMETRY])):
         yield
 
 

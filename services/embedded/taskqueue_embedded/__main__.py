@@ -5,11 +5,14 @@ It loses no task either: what was queued or running when it ended is taken up ag
 
 import asyncio
 import logging
+from random import Random
 
 from taskqueue.broker import open_broker
+from taskqueue.logs import log_happening
 from taskqueue.process import FatalError, run_service
 from taskqueue.settings import Settings
-from taskqueue.store import TaskStore, data_dir_lock
+from taskqueue.store import Store, data_dir_lock, open_store
+from taskqueue.telemetry import Demoted, Telemetry
 from taskqueue_api.app import build_app, serving
 from taskqueue_migrate.runner import migrate
 from taskqueue_worker.sweeps import rescue_worker
@@ -28,13 +31,14 @@ async def _serve(settings: Settings, stop: asyncio.Event) -> None:
     with data_dir_lock(settings.data_dir, exclusive=True):
         migrate(settings.database)
         async with (
-            TaskStore.open(settings.database, write_timeout=settings.write_timeout) as store,
+            open_store(settings.database, write_timeout=settings.write_timeout) as store,
             open_broker("memory://", settings.queue) as broker,
         ):
-            await _recover(settings, store)
-            async with serving(build_app(settings, store, broker)) as url:
+            telemetry, random = Telemetry(log_happening), Random()
+            await _recover(settings, store, telemetry, random)
+            async with serving(build_app(settings, store, broker, telemetry)) as url:
                 _greet(url)
-                working = asyncio.create_task(work(settings, store, broker, stop))
+                working = asyncio.create_task(work(settings, store, broker, telemetry, stop, random))
                 stopping = asyncio.create_task(stop.wait())
                 await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
                 stopping.cancel()
@@ -42,12 +46,12 @@ async def _serve(settings: Settings, stop: asyncio.Event) -> None:
             await working
 
 
-async def _recover(settings: Settings, store: TaskStore) -> None:
+async def _recover(settings: Settings, store: Store, telemetry: Telemetry, random: Random) -> None:
     """Nobody else uses this folder: every worker it knows is gone, and so is every message."""
-    for worker, beat in (await store.worker_beats()).items():
-        await rescue_worker(settings, store, worker, beat)
-    if count := await store.requeue():
-        log.info("%d tasks were still queued: they will be published again", count)
+    for worker, beat in (await store.reads.worker_beats()).items():
+        await rescue_worker(settings, store, worker, beat, telemetry, random)
+    if count := await store.bulk.demote_all():
+        telemetry.tell(Demoted(count, "they were queued when it ended"))
 
 
 def _greet(url: str) -> None:

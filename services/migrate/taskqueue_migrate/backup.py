@@ -4,9 +4,8 @@ import contextlib
 import os
 from pathlib import Path
 
-from taskqueue.store.sqlite import Connection, connect, translated_errors
-
 from taskqueue.store import StoreError
+from taskqueue.store.engine.sqlite.connection import Connection, connect, translated_errors
 
 
 def backup(database: Path, copy: Path) -> None:

@@ -12,11 +12,9 @@ from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
-from taskqueue.store.locks import WriteLock
-from taskqueue.store.sqlite import Connection, connect, journal_mode, translated_errors
-from taskqueue.store.writer import transaction
-
 from taskqueue.store import StoreError
+from taskqueue.store.engine.sqlite.connection import Connection, connect, journal_mode, translated_errors
+from taskqueue.store.engine.sqlite.locks import WriteLock
 from taskqueue_migrate.backup import copy_into
 
 log = logging.getLogger("taskqueue.migrate")
@@ -83,13 +81,12 @@ def migrate(database: Path, migrations: list[Migration] | None = None) -> list[M
         applied: list[Migration] = []
         worth_a_copy = _has_tables(connection)
         for migration in migrations:
-            deadline = time.monotonic() + _LOCK_TIMEOUT
-            with lock.held(deadline):
+            with lock.held(_LOCK_TIMEOUT):
                 if migration.version in _check_records(connection, migrations):
                     continue
                 if worth_a_copy and not applied:
                     _keep_copy(database, connection, migration)
-                with transaction(connection, database, deadline):
+                with translated_errors(database), _transaction(connection):
                     _apply(connection, migration)
                 applied.append(migration)
                 log.info("applied migration %04d_%s", migration.version, migration.name)
@@ -107,7 +104,7 @@ def _writing(database: Path) -> Iterator[tuple[Connection, WriteLock]]:
         lock = WriteLock(database)
         stack.callback(lock.close)
         _refuse_damage(connection, database)
-        with lock.held(time.monotonic() + _LOCK_TIMEOUT), translated_errors(database):
+        with lock.held(_LOCK_TIMEOUT), translated_errors(database):
             # Enforced, they would delete rows that refer to a table which a migration rebuilds.
             connection.execute("PRAGMA foreign_keys = OFF")
             if not connection.execute("PRAGMA page_count").fetchone()[0]:
@@ -117,6 +114,19 @@ def _writing(database: Path) -> Iterator[tuple[Connection, WriteLock]]:
             connection.execute(_RECORDS)
         with translated_errors(database):
             yield connection, lock
+
+
+@contextlib.contextmanager
+def _transaction(connection: Connection) -> Iterator[None]:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        # A full or failing disk may have rolled back already.
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
 
 
 def _refuse_damage(connection: Connection, database: Path) -> None:

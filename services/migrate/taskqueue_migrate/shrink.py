@@ -4,8 +4,8 @@ import contextlib
 import time
 from pathlib import Path
 
-from taskqueue.store.locks import WriteLock
-from taskqueue.store.sqlite import connect, translated_errors
+from taskqueue.store.engine.sqlite.connection import connect, translated_errors
+from taskqueue.store.engine.sqlite.locks import WriteLock
 
 #: Pages given back in one transaction (4 MiB at 4 KiB a page): other writers wait a few milliseconds.
 _SLICE = 1024
@@ -28,7 +28,7 @@ def shrink(database: Path) -> int:
         page_size = connection.execute("PRAGMA page_size").fetchone()[0]
         given_back = 0
         while free := connection.execute("PRAGMA freelist_count").fetchone()[0]:
-            with lock.held(time.monotonic() + _LOCK_TIMEOUT):
+            with lock.held(_LOCK_TIMEOUT):
                 # Each step of the statement frees a page.
                 connection.execute(f"PRAGMA incremental_vacuum({_SLICE})").fetchall()
             left = connection.execute("PRAGMA freelist_count").fetchone()[0]

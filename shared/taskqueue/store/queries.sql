@@ -269,6 +269,12 @@ SELECT events.seq, events.at, events.task_seq, events.status, events.attempt, ev
 FROM events LEFT JOIN task ON task.seq = events.task_seq
 WHERE events.seq > :after ORDER BY events.seq LIMIT :limit;
 
+-- name: events_of
+SELECT events.seq, events.at, events.task_seq, events.status, events.attempt, events.progress,
+       task.id AS task_id, task.action, task.tags
+FROM events LEFT JOIN task ON task.seq = events.task_seq
+WHERE events.seq > :after AND events.seq <= :until AND events.task_seq = :task_seq ORDER BY events.seq;
+
 -- name: end_event
 SELECT max(seq) AS seq FROM events
 WHERE task_seq = :task_seq AND status IN ('completed', 'failed', 'cancelled') AND progress IS NULL;

@@ -129,6 +129,11 @@ class Reads:
         """The events after one, oldest first."""
         return [_event(dict(row)) for row in await self._engine.read("events_after", after=seq, limit=limit)]
 
+    async def events_of(self, task_seq: int, *, after: int, until: int) -> list[Event]:
+        """The events of a task after one and up to another, oldest first."""
+        values = {"task_seq": task_seq, "after": after, "until": until}
+        return [_event(dict(row)) for row in await self._engine.survey("events_of", **values)]
+
     async def event_range(self) -> tuple[int, int]:
         """The first event that is still kept, and the last there ever was; (1, 0) where there is none."""
         [first], last = await self._engine.read("first_event"), await self._engine.read("last_event")

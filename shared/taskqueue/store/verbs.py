@@ -156,13 +156,13 @@ def claim(tx: Transaction, id: str, worker: str) -> Claim | Refusal:
     )
 
 
-def complete(tx: Transaction, claim: Claim, result: str) -> bool:
-    """`running` → `completed`. False: the claim is no longer its worker's."""
+def complete(tx: Transaction, claim: Claim, result: str) -> Status | None:
+    """`running` → `completed`. None: the claim is no longer its worker's."""
     now = tx.now
-    if not _ended(tx, "complete", claim, Status.COMPLETED, now, result=result):
-        return False
-    tx.owed.append(Took(claim.action, "run", now - claim.started_at, now))
-    return True
+    status = _ended(tx, "complete", claim, Status.COMPLETED, now, result=result)
+    if status:
+        tx.owed.append(Took(claim.action, "run", now - claim.started_at, now))
+    return status
 
 
 def back_off(tx: Transaction, claim: Claim, outcome: Outcome, error: str, delay: int) -> Status | None:

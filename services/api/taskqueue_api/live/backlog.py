@@ -2,7 +2,7 @@
 
 import asyncio
 
-from taskqueue.store import StoreError, TaskStore
+from taskqueue.store import Store, StoreError
 from taskqueue_api.http.errors import unavailable
 
 #: Seconds for which a count is good; what this process accepts meanwhile is added to it.
@@ -12,7 +12,7 @@ _FRESH = 1
 class Backlog:
     """The count of waiting tasks, held against a limit (0: there is none)."""
 
-    def __init__(self, store: TaskStore, limit: int) -> None:
+    def __init__(self, store: Store, limit: int) -> None:
         self._store = store
         self._limit = limit
         self._waiting = 0
@@ -31,7 +31,7 @@ class Backlog:
             now = asyncio.get_running_loop().time()
             if self._read_at is None or now - self._read_at >= _FRESH:
                 try:
-                    self._waiting = await self._store.waiting_count()
+                    self._waiting = await self._store.reads.waiting_count()
                 except StoreError:
                     return  # the submission itself will tell
                 self._read_at = now

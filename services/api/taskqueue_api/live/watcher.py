@@ -1,4 +1,7 @@
-"""Watching changes: one poller a process reads new events, for all who wait for a task or follow the stream."""
+"""Watching changes: one poller a process reads new events, for all who wait for a task or follow a stream.
+
+Each event is read and parsed once, and handed on by its task to who waits for or follows that one.
+"""
 
 import asyncio
 import contextlib
@@ -7,28 +10,47 @@ from collections import defaultdict, deque
 from collections.abc import AsyncGenerator, AsyncIterator
 from itertools import takewhile
 
-from taskqueue.store import StoreError, TaskStore
+from taskqueue.store import Store, StoreError
 from taskqueue.task import FINAL, Event
 
 log = logging.getLogger("taskqueue.api")
 
 #: Seconds between two looks while anybody listens. A look without news asks SQLite for one number.
-_INTERVAL = 0.05
+_INTERVAL = 0.02
 #: Events read at a time, and kept in memory for those who follow.
 _BATCH, _TAIL = 500, 5000
+#: Ends that are remembered, for who has read a task before that and waits for it now.
+_ENDS = 5000
+
+
+class _Follower:
+    """Who follows one task: its events that were read since."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+        self.news = asyncio.Event()
+
+    def take(self) -> list[Event]:
+        events, self.events = self.events, []
+        self.news.clear()
+        return events
 
 
 class Watcher:
     """Polls while somebody listens, and rests otherwise."""
 
-    def __init__(self, store: TaskStore) -> None:
+    def __init__(self, store: Store) -> None:
         self._store = store
         self._listeners = 0
         self._wanted = asyncio.Event()
         #: The last event that was read; the tail holds all since `_tail_from`.
         self._last = self._tail_from = 0
         self._tail: deque[Event] = deque(maxlen=_TAIL)
-        self._waiters: defaultdict[str, set[asyncio.Future[None]]] = defaultdict(set)
+        #: By the `seq` of their task.
+        self._waiters: defaultdict[int, set[asyncio.Future[None]]] = defaultdict(set)
+        self._followers: defaultdict[int, set[_Follower]] = defaultdict(set)
+        #: Tasks whose end was read lately, latest last.
+        self._ended: dict[int, None] = {}
         #: Replaced, and the old one set, whenever there is news.
         self._news = asyncio.Event()
         self._starting = asyncio.Lock()
@@ -40,7 +62,7 @@ class Watcher:
         while True:
             await self._wanted.wait()
             try:
-                if (now := await self._store.data_version()) != version:
+                if (now := await self._store.reads.data_version()) != version:
                     await self._read()
                     version = now
             except StoreError as error:
@@ -54,36 +76,64 @@ class Watcher:
         self.closing = True
         self._news.set()
         for waiters in self._waiters.values():
-            for waiter in waiters:
-                if not waiter.done():
-                    waiter.set_result(None)
+            _let_go(waiters)
+        for followers in self._followers.values():
+            for follower in followers:
+                follower.news.set()
 
-    async def until_final(self, id: str, seconds: float) -> None:
-        """Return when the task is final, when there is no such task, or when the time is over."""
-        async with self._listening():
-            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._waiters[id].add(waiter)
-            try:
-                # It may have become final before we listened.
-                task = await self._store.get(id)
-                if task is not None and task.status not in FINAL and not self.closing:
-                    await asyncio.wait({waiter}, timeout=seconds)
-            finally:
-                self._waiters[id].discard(waiter)
-                if not self._waiters[id]:
-                    del self._waiters[id]
+    @contextlib.asynccontextmanager
+    async def listening(self) -> AsyncIterator[None]:
+        """From now on no event is missed: enter it before reading a task to wait for.
 
-    async def follow(self, after: int | None, heartbeat: float) -> AsyncGenerator[list[Event], None]:
-        """Yield the events after one (None: those to come), and nothing every `heartbeat` seconds without any.
+        Raises:
+            StoreUnavailableError: the store can't be read now.
+        """
+        async with self._starting:
+            if self._listeners == 0:
+                _, self._last = await self._store.reads.event_range()
+                self._tail_from = self._last
+                self._tail.clear()
+                self._ended.clear()
+            self._listeners += 1
+            self._wanted.set()
+        try:
+            yield
+        finally:
+            self._listeners -= 1
+            if self._listeners == 0:
+                self._wanted.clear()
+
+    async def until_end(self, task_seq: int, seconds: float) -> bool:
+        """Return when the task's end was told since we listen, or when the time is over, which is False.
+
+        Call it while `listening`, of a task that was read since and was not final.
+        """
+        if self.closing:
+            return False
+        if task_seq in self._ended:  # between the read and now
+            del self._ended[task_seq]
+            return True
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiters[task_seq].add(waiter)
+        try:
+            done, _ = await asyncio.wait({waiter}, timeout=seconds)
+        finally:
+            self._waiters[task_seq].discard(waiter)
+            if not self._waiters[task_seq]:
+                del self._waiters[task_seq]
+        return bool(done) and not self.closing
+
+    async def follow(self, after: int, heartbeat: float) -> AsyncGenerator[list[Event], None]:
+        """Yield the events after one, and nothing every `heartbeat` seconds without any.
 
         Who is slow is not buffered for: what has left the tail is read from the store again.
         """
-        async with self._listening():
-            seen = self._last if after is None else after
+        async with self.listening():
+            seen = after
             while not self.closing:
                 news = self._news
                 if seen < self._tail_from:
-                    events = await self._store.events_after(seen, limit=_BATCH)
+                    events = await self._store.reads.events_after(seen, limit=_BATCH)
                 else:
                     events = self._newer_than(seen)
                 if events:
@@ -96,35 +146,56 @@ class Watcher:
                 except TimeoutError:
                     yield []
 
-    @contextlib.asynccontextmanager
-    async def _listening(self) -> AsyncIterator[None]:
-        async with self._starting:
-            if self._listeners == 0:
-                _, self._last = await self._store.event_range()
-                self._tail_from = self._last
-                self._tail.clear()
-            self._listeners += 1
-            self._wanted.set()
-        try:
-            yield
-        finally:
-            self._listeners -= 1
-            if self._listeners == 0:
-                self._wanted.clear()
+    async def follow_task(self, task_seq: int, after: int, heartbeat: float) -> AsyncGenerator[list[Event], None]:
+        """As `follow`, of one task."""
+        async with self.listening():
+            follower = _Follower()
+            self._followers[task_seq].add(follower)
+            try:
+                # What comes after the last one read so far comes to the follower.
+                yield await self._store.reads.events_of(task_seq, after=after, until=self._last)
+                while not self.closing:
+                    if events := [event for event in follower.take() if event.seq > after]:
+                        yield events
+                        continue
+                    try:
+                        async with asyncio.timeout(heartbeat):
+                            await follower.news.wait()
+                    except TimeoutError:
+                        yield []
+            finally:
+                self._followers[task_seq].discard(follower)
+                if not self._followers[task_seq]:
+                    del self._followers[task_seq]
 
     def _newer_than(self, seq: int) -> list[Event]:
         return list(takewhile(lambda event: event.seq > seq, reversed(self._tail)))[::-1]
 
     async def _read(self) -> None:
-        while events := await self._store.events_after(self._last, limit=_BATCH):
+        while events := await self._store.reads.events_after(self._last, limit=_BATCH):
             for event in events:
                 if len(self._tail) == _TAIL:
                     self._tail_from = self._tail[0].seq
                 self._tail.append(event)
-                if event.status in FINAL:
-                    for waiter in self._waiters.get(event.task_id, ()):
-                        if not waiter.done():
-                            waiter.set_result(None)
+                self._hand_on(event)
             self._last = events[-1].seq
             news, self._news = self._news, asyncio.Event()
             news.set()
+
+    def _hand_on(self, event: Event) -> None:
+        for follower in self._followers.get(event.task_seq, ()):
+            follower.events.append(event)
+            follower.news.set()
+        if event.status in FINAL:
+            if event.task_seq in self._waiters:
+                _let_go(self._waiters[event.task_seq])
+            self._ended.pop(event.task_seq, None)
+            self._ended[event.task_seq] = None
+            if len(self._ended) > _ENDS:
+                del self._ended[next(iter(self._ended))]
+
+
+def _let_go(waiters: set[asyncio.Future[None]]) -> None:
+    for waiter in waiters:
+        if not waiter.done():
+            waiter.set_result(None)

@@ -3,7 +3,7 @@
 from aiohttp import web
 
 from taskqueue.logs import REQUEST_ID
-from taskqueue.store.many import APPLIES_TO, Verb
+from taskqueue.store.bulk import APPLIES_TO, Verb
 from taskqueue_api.http.bodies import read_json
 from taskqueue_api.http.deadline import read_body
 from taskqueue_api.keys import BACKLOG, STORE
@@ -29,9 +29,11 @@ async def _act(request: web.Request, verb: Verb) -> web.Response:
     body = read_json(BulkBody, await read_body(request))
     store, wanted = request.app[STORE], body.to_store()
     if body.dry_run:
-        count = await store.count(wanted, APPLIES_TO[verb])
+        count = await store.reads.count(wanted, APPLIES_TO[verb])
     else:
         if verb == "retry":
             await request.app[BACKLOG].check()
-        count = await store.apply_to_all(verb, wanted, await store.first_page(wanted), request_id=REQUEST_ID.get())
+        count = await store.bulk.apply_to_all(
+            verb, wanted, await store.reads.first_page(wanted), request_id=REQUEST_ID.get()
+        )
     return web.json_response({"count": count, "dry_run": body.dry_run})

@@ -5,13 +5,13 @@ import contextlib
 import functools
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 
 from aiohttp import web
 
 from taskqueue.store import StoreError
-from taskqueue.task import FINAL, Attempt, Event, Task
+from taskqueue.task import FINAL, Event, Task
 from taskqueue_api.http.bodies import read_query
 from taskqueue_api.http.errors import bad_request
 from taskqueue_api.keys import STORE, STREAMS, WATCHER
@@ -44,7 +44,7 @@ async def all_events(request: web.Request) -> web.StreamResponse:
         stream = await _open(request)
         if start.lost and not await _send(request, stream, _format("reset", start.after, {})):
             return stream
-        await _follow(request, stream, start.after, wanted)
+        await _follow(request, stream, request.app[WATCHER].follow(start.after, _LOOK), wanted)
         return stream
 
 
@@ -59,18 +59,19 @@ async def _watch_task(request: web.Request) -> web.StreamResponse:
     start = await _start(request)
     task = await existing_task(request)
     if start.resumed and task.status in FINAL:
-        end = await request.app[STORE].end_event(task.id)
+        end = await request.app[STORE].reads.end_event(task.seq)
         if end is None or end <= start.after:
             return web.Response(status=204)  # tells an EventSource to stop
-    attempts = [] if start.resumed else await request.app[STORE].attempts_of(task.id)
     stream = await _open(request)
     if not start.resumed:
-        text = _format("status", start.after, _state(task, attempts))
+        text = _format("status", start.after, _state(task))
         if start.lost:
             text = _format("reset", start.after, {}) + text
         if not await _send(request, stream, text) or task.status in FINAL:
             return stream
-    await _follow(request, stream, start.after, lambda event: event.task_id == task.id, until_final=True)
+    await _follow(
+        request, stream, request.app[WATCHER].follow_task(task.seq, start.after, _LOOK), until_final=True
+    )
     return stream
 
 
@@ -87,7 +88,7 @@ class _Start:
 
 async def _start(request: web.Request) -> _Start:
     named = _last_event_id(request)
-    first, last = await request.app[STORE].event_range()
+    first, last = await request.app[STORE].reads.event_range()
     if named is not None and named > last:
         raise bad_request(f"Last-Event-ID: {named} is still to come; the last event so far is {last}")
     if named is not None and first - 1 <= named:
@@ -98,17 +99,18 @@ async def _start(request: web.Request) -> _Start:
 async def _follow(
     request: web.Request,
     stream: web.StreamResponse,
-    after: int,
-    wanted: Callable[[Event], bool],
+    batches: AsyncGenerator[list[Event], None],
+    wanted: Callable[[Event], bool] = lambda event: True,
     *,
     until_final: bool = False,
 ) -> None:
     clock = asyncio.get_running_loop().time
     sent = clock()
     try:
-        async with contextlib.aclosing(request.app[WATCHER].follow(after, _LOOK)) as batches:
+        async with contextlib.aclosing(batches):
             async for events in batches:
-                chosen = [event for event in events if wanted(event)]
+                # Of a task that was deleted since nothing can be told.
+                chosen = [event for event in events if event.task_id is not None and wanted(event)]
                 text = "".join(map(_told, chosen))
                 if not text and clock() - sent >= HEARTBEAT:
                     text = ": heartbeat\n\n"
@@ -168,8 +170,8 @@ def _told(event: Event) -> str:
     return _format("status" if event.progress is None else "progress", event.seq, change)
 
 
-def _state(task: Task, attempts: list[Attempt]) -> dict[str, object]:
-    last = attempts[-1] if attempts else None
+def _state(task: Task) -> dict[str, object]:
+    last = task.attempts[-1] if task.attempts else None
     since = task.processed_at or (last and (last.ended_at or last.started_at)) or task.created_at
     return {
         "id": task.id,

@@ -23,7 +23,7 @@ async def stats(request: web.Request) -> web.Response:
     now = now_ms()
     # The present minute has only begun: it is told as well, but is none of the `minutes` that are over.
     since = now // 60_000 - query.minutes
-    overview = await request.app[STORE].overview(since_minute=since, now=now, actions=_ACTIONS_TOLD)
+    overview = await request.app[STORE].reads.overview(since_minute=since, now=now, actions=_ACTIONS_TOLD)
     per_minute: defaultdict[int, dict[str, int]] = defaultdict(_no_tasks)
     for minute, what, tasks in overview.minutes:
         per_minute[minute][what] = tasks
@@ -53,7 +53,7 @@ async def stats(request: web.Request) -> web.Response:
 
 async def workers(request: web.Request) -> web.Response:
     """`GET /workers`: who works, and on what."""
-    known = await request.app[STORE].workers()
+    known = await request.app[STORE].reads.workers()
     answer = [
         {
             "id": worker.id,
@@ -73,7 +73,7 @@ async def workers(request: web.Request) -> web.Response:
 async def actions(request: web.Request) -> web.Response:
     """`GET /actions`: what the workers can run, and the JSON Schema of each one's arguments."""
     known: dict[str, dict[str, Any]] = {}
-    for worker in await request.app[STORE].workers():
+    for worker in await request.app[STORE].reads.workers():
         for action in worker.actions:
             told = known.setdefault(action["name"], action | {"workers": 0})
             told["workers"] += 1

@@ -1,29 +1,27 @@
-"""`POST /tasks` and `POST /tasks/batch`: tasks are made durable, then handed to the broker."""
+"""`POST /tasks` and `POST /tasks/batch`: from a request to tasks, and from what became of them to the answer."""
 
-import asyncio
 import hashlib
 import json
 import logging
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Any
 
 from aiohttp import web
 from uuid_utils import uuid7
 
-from taskqueue.broker import BrokerState
-from taskqueue.dispatch import mark, publish
-from taskqueue.logs import REQUEST_ID, task_fields
+from taskqueue.intake import Accepted, Told
+from taskqueue.logs import REQUEST_ID
 from taskqueue.message import Message, Priority, encode
-from taskqueue.settings import Settings
-from taskqueue.store import IdempotentRequest, StoreError, now_ms
+from taskqueue.store import CommitUnknownError, IdempotentRequest, Replay, StoreError
 from taskqueue.store.clock import to_ms
-from taskqueue.task import Dispatch, NewTask, Status
+from taskqueue.task import NewTask
 from taskqueue_api.http.bodies import parse, read_json, read_lines, validate
 from taskqueue_api.http.deadline import read_body
 from taskqueue_api.http.errors import bad_request, too_large, unavailable, unprocessable
-from taskqueue_api.keys import BACKLOG, BROKER, MARKS, SETTINGS, STORE
+from taskqueue_api.keys import BACKLOG, INTAKE, SETTINGS, STORE, WATCHER
 from taskqueue_api.models import BATCH_LIMIT, BatchBody, SubmitBody
-from taskqueue_api.resources.wait import preferred_wait, wait_for
+from taskqueue_api.resources.tasks import whole
+from taskqueue_api.resources.wait import once_final, preferred_wait
 
 log = logging.getLogger("taskqueue.api")
 
@@ -35,38 +33,33 @@ _LONGEST_KEY = 255
 MAX_PAYLOAD_BYTES = 15 * 1024 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class _Replayed:
-    """The first answer to a request that came before."""
-
-    answer: Any
-
-
 async def submit(request: web.Request) -> web.StreamResponse:
     """`POST /tasks`: accept one task; with `Prefer: wait`, answer it whole if it is final in time."""
     await _refuse_early(request)
     wait = preferred_wait(request)
     raw = await read_body(request)
-    task = _new_task(read_json(SubmitBody, raw), request.app[SETTINGS])
-    accepted = await _accept(request, raw, [task], batch=False)
-    replayed = isinstance(accepted, _Replayed)
-    answer = accepted.answer if isinstance(accepted, _Replayed) else _told(task, accepted[task.id])
-    final = None
-    if wait is not None:
+    task = _new_task(request, read_json(SubmitBody, raw))
+    if wait is None:
+        answer, replayed = await _accept(request, raw, [task], _told_one)
+        return _response(answer, replayed=replayed)
+    async with request.app[WATCHER].listening():
+        answer, replayed = await _accept(request, raw, [task], _told_one)
         try:
-            final = await wait_for(request.app, answer["id"], wait)
+            final = await once_final(request.app, answer["id"], wait)
         except StoreError as error:  # the task is stored, and must not be answered as if it were not
             log.warning("a task can't be waited for: %s", error, extra={"task_id": answer["id"]})
-    response = web.json_response(final or answer, status=200 if final else 202)
-    response.headers["Location"] = f"/tasks/{answer['id']}"
-    return _marked(response, replayed=replayed, wait=wait)
+            final = None
+    response = _response(
+        answer if final is None else whole(final), replayed=replayed, status=200 if final else 202
+    )
+    response.headers["Preference-Applied"] = f"wait={wait:g}"
+    return response
 
 
 async def submit_batch(request: web.Request) -> web.StreamResponse:
     """`POST /tasks/batch`: accept up to 1,000 tasks, all or none."""
-    settings = request.app[SETTINGS]
     await _refuse_early(request)
-    raw = await read_body(request, settings.max_batch_bytes)
+    raw = await read_body(request, request.app[SETTINGS].max_batch_bytes)
     if request.content_type in {"application/x-ndjson", "application/ndjson", "application/jsonl"}:
         body: Any = {"tasks": read_lines(raw, BATCH_LIMIT + 1)}
     else:
@@ -74,11 +67,9 @@ async def submit_batch(request: web.Request) -> web.StreamResponse:
         if not isinstance(body, dict):
             raise bad_request("the body must be a JSON object")
     items = validate(BatchBody, body, "member").tasks
-    tasks = [_new_task(item, settings, index) for index, item in enumerate(items)]
-    accepted = await _accept(request, raw, tasks, batch=True)
-    if isinstance(accepted, _Replayed):
-        return _marked(web.json_response(accepted.answer, status=202), replayed=True, wait=None)
-    return web.json_response(_told_batch(tasks, accepted), status=202)
+    tasks = [_new_task(request, item, index) for index, item in enumerate(items)]
+    answer, replayed = await _accept(request, raw, tasks, _told_batch)
+    return _response(answer, replayed=replayed)
 
 
 async def _refuse_early(request: web.Request) -> None:
@@ -87,24 +78,54 @@ async def _refuse_early(request: web.Request) -> None:
         await request.app[BACKLOG].check()
 
 
-def _told(task: NewTask, status: Status) -> dict[str, str]:
-    return {"id": task.id, "status": status}
+async def _accept(
+    request: web.Request, raw: bytes, tasks: list[NewTask], told: Callable[[Told], dict[str, Any]]
+) -> tuple[dict[str, Any], bool]:
+    """The answer, and whether it is the first one's again."""
+    app = request.app
+    key = _idempotency_key(request, raw)
+    try:
+        accepted: list[Accepted] | Replay | None = await app[STORE].reads.first_answer(key) if key else None
+        if accepted is None:
+            if key:
+                await app[BACKLOG].check()
+            accepted = await app[INTAKE].accept(tasks, request=key, answer=lambda pairs: json.dumps(told(pairs)))
+    except CommitUnknownError:
+        # No answer is true. The client sees its connection end, as if the API had been killed.
+        if request.transport is not None:
+            request.transport.abort()
+        raise
+    except StoreError as error:
+        raise unavailable("failed to queue task") from error
+    if isinstance(accepted, Replay):
+        if not accepted.same_request:
+            raise unprocessable("this Idempotency-Key was used for another request")
+        return json.loads(accepted.answer), True
+    app[BACKLOG].add(len(tasks))
+    return told([(task.id, task.status) for task in accepted]), False
 
 
-def _told_batch(tasks: list[NewTask], statuses: dict[str, Status]) -> dict[str, Any]:
-    return {"tasks": [_told(task, statuses[task.id]) for task in tasks], "count": len(tasks)}
+def _told_one(tasks: Told) -> dict[str, Any]:
+    [(id, status)] = tasks
+    return {"id": id, "status": status}
 
 
-def _marked(response: web.Response, *, replayed: bool, wait: float | None) -> web.Response:
+def _told_batch(tasks: Told) -> dict[str, Any]:
+    return {"tasks": [{"id": id, "status": status} for id, status in tasks], "count": len(tasks)}
+
+
+def _response(answer: dict[str, Any], *, replayed: bool, status: int = 202) -> web.Response:
+    response = web.json_response(answer, status=status)
+    if "id" in answer:
+        response.headers["Location"] = f"/tasks/{answer['id']}"
     if replayed:
         response.headers["Idempotency-Replayed"] = "true"
-    if wait is not None:
-        response.headers["Preference-Applied"] = f"wait={wait:g}"
     return response
 
 
-def _new_task(body: SubmitBody, settings: Settings, index: int | None = None) -> NewTask:
-    id, now = str(uuid7()), now_ms()
+def _new_task(request: web.Request, body: SubmitBody, index: int | None = None) -> NewTask:
+    settings, now = request.app[SETTINGS], request.app[STORE].clock()
+    id = str(uuid7())
     try:
         payload = encode(Message(id, body.action, body.data, now / 1000))
     except ValueError as error:
@@ -132,67 +153,7 @@ def _new_task(body: SubmitBody, settings: Settings, index: int | None = None) ->
     )
 
 
-async def _accept(
-    request: web.Request, raw: bytes, tasks: list[NewTask], *, batch: bool
-) -> dict[str, Status] | _Replayed:
-    """Commit the tasks, then try to publish them: whatever the broker does, they are safe."""
-    app, settings, store = request.app, request.app[SETTINGS], request.app[STORE]
-    connected = app[BROKER].state is BrokerState.CONNECTED
-    dispatches = {
-        task.id: Dispatch(task.id, f"{task.id}.0", task.payload, task.priority)
-        for task in tasks
-        if connected and task.run_at <= task.created_at
-    }
-    statuses = dict.fromkeys((task.id for task in tasks), Status.PENDING)
-    key = _idempotency_key(request, raw, settings)
-
-    def answer() -> str:
-        return json.dumps(_told_batch(tasks, statuses) if batch else _told(tasks[0], statuses[tasks[0].id]))
-
-    try:
-        replay = await store.first_answer(key) if key else None
-        if key and not replay:
-            await app[BACKLOG].check()
-        replay = replay or await store.submit_all(
-            [(task, f"{task.id}.0" if task.id in dispatches else None) for task in tasks],
-            lease=settings.dispatch_lease,
-            request=key,
-            answer=answer() if key else "",
-        )
-    except StoreError as error:
-        log.warning("task refused: %s", error)
-        raise unavailable("failed to queue task") from error
-    if replay and not replay.same_request:
-        raise unprocessable("this Idempotency-Key was used for another request")
-    if replay:
-        return _Replayed(json.loads(replay.answer))
-    app[BACKLOG].add(len(tasks))
-    statuses |= await _publish_all(app, dispatches)
-    if key:
-        try:
-            await store.amend_answer(key, answer())
-        except StoreError as error:
-            log.warning("a replay will tell the task as pending: %s", error)
-    for task in tasks:
-        log.info("task accepted", extra=task_fields(task.id, task.action, status=statuses[task.id]))
-    return statuses
-
-
-async def _publish_all(app: web.Application, dispatches: dict[str, Dispatch]) -> dict[str, Status]:
-    """Those that the broker confirmed, as `queued`; their marks are written meanwhile."""
-    timeout = app[SETTINGS].publish_timeout
-    confirmed = await asyncio.gather(
-        *(publish(app[BROKER], dispatch, timeout) for dispatch in dispatches.values())
-    )
-    queued = [dispatch for dispatch, ok in zip(dispatches.values(), confirmed, strict=True) if ok]
-    for dispatch in queued:
-        marking = asyncio.create_task(mark(app[STORE], dispatch))
-        app[MARKS].add(marking)
-        marking.add_done_callback(app[MARKS].discard)
-    return {dispatch.id: Status.QUEUED for dispatch in queued}
-
-
-def _idempotency_key(request: web.Request, raw: bytes, settings: Settings) -> IdempotentRequest | None:
+def _idempotency_key(request: web.Request, raw: bytes) -> IdempotentRequest | None:
     """After the IETF's draft "The Idempotency-Key HTTP Header Field": a quoted string; a bare one is taken too."""
     header = request.headers.getall(_KEY, [])
     if not header:
@@ -206,5 +167,5 @@ def _idempotency_key(request: web.Request, raw: bytes, settings: Settings) -> Id
     return IdempotentRequest(
         key=key,
         fingerprint=hashlib.sha256(content).hexdigest(),
-        expired=now_ms() - to_ms(settings.idempotency_keep),
+        expired=request.app[STORE].clock() - to_ms(request.app[SETTINGS].idempotency_keep),
     )

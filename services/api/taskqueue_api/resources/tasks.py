@@ -4,19 +4,20 @@ import base64
 import hashlib
 import json
 from dataclasses import astuple
+from typing import Any
 
 from aiohttp import ETag, web
-from taskqueue.store.many import APPLIES_TO
 
 from taskqueue.logs import REQUEST_ID
-from taskqueue.store import Cursor, Filter
+from taskqueue.store import Cursor, Filter, verbs
+from taskqueue.store.bulk import APPLIES_TO
 from taskqueue.task import FINAL, Status, Task
 from taskqueue_api.answers import attempt_json, task_json
 from taskqueue_api.http.bodies import read_query
 from taskqueue_api.http.errors import bad_request
-from taskqueue_api.keys import BACKLOG, STORE
+from taskqueue_api.keys import BACKLOG, STORE, WATCHER
 from taskqueue_api.models import ListQuery
-from taskqueue_api.resources.wait import preferred_wait, wait_for
+from taskqueue_api.resources.wait import once_final, preferred_wait
 
 #: Bytes of payloads and results in one page: what comes beyond is the next page's.
 _PAGE_BYTES = 4 * 1024 * 1024
@@ -28,7 +29,7 @@ async def newest(request: web.Request) -> web.Response:
     """`GET /tasks`: a page of the tasks that fit a filter, newest first."""
     query = read_query(ListQuery, request.query)
     wanted = query.to_store()
-    page = await request.app[STORE].find(
+    page = await request.app[STORE].reads.find(
         wanted,
         limit=query.limit,
         cursor=None if query.cursor is None else _decode(query.cursor, wanted),
@@ -46,14 +47,12 @@ async def newest(request: web.Request) -> web.Response:
 async def show(request: web.Request) -> web.Response:
     """`GET /tasks/{id}`: one task, with its attempts; with `Prefer: wait`, once it is final."""
     wait = preferred_wait(request)
-    task = await existing_task(request)
-    if wait is not None and task.status not in FINAL:
-        await wait_for(request.app, task.id, wait)
-        task = await existing_task(request)
-    attempts = [attempt_json(attempt) for attempt in await request.app[STORE].attempts_of(task.id)]
-    response = _unless_known(request, json.dumps(task_json(task) | {"attempts": attempts}))
-    if wait is not None:
-        response.headers["Preference-Applied"] = f"wait={wait:g}"
+    if wait is None:
+        return _unless_known(request, await existing_task(request))
+    async with request.app[WATCHER].listening():
+        task = await once_final(request.app, request.match_info["id"], wait)
+    response = _unless_known(request, task or await existing_task(request))
+    response.headers["Preference-Applied"] = f"wait={wait:g}"
     return response
 
 
@@ -62,7 +61,7 @@ async def cancel(request: web.Request) -> web.Response:
     task = await existing_task(request)
     # The verb can't tell a task that it cancelled from one that was cancelled long ago.
     if task.status not in FINAL:
-        status = await request.app[STORE].cancel(task.id)
+        status = await request.app[STORE].write(verbs.cancel, task.id)
         if status in {Status.CANCELLED, Status.RUNNING}:
             return web.json_response({"id": task.id, "status": status, "cancel_requested": True}, status=202)
         task = await existing_task(request)
@@ -74,7 +73,7 @@ async def retry(request: web.Request) -> web.Response:
     task = await existing_task(request)
     if task.status in APPLIES_TO["retry"]:
         await request.app[BACKLOG].check()
-        if await request.app[STORE].rerun(task.id, REQUEST_ID.get()):
+        if await request.app[STORE].write(verbs.retry, task.id, REQUEST_ID.get()):
             request.app[BACKLOG].add(1)
             return web.json_response({"id": task.id, "status": Status.PENDING}, status=202)
         task = await existing_task(request)
@@ -83,7 +82,7 @@ async def retry(request: web.Request) -> web.Response:
 
 async def delete(request: web.Request) -> web.Response:
     """`DELETE /tasks/{id}`: forget a final task."""
-    if await request.app[STORE].delete(request.match_info["id"]):
+    if await request.app[STORE].write(verbs.delete, request.match_info["id"]):
         return web.Response(status=204)
     task = await existing_task(request)
     return _conflict(f"the task is {task.status}: cancel it first", task)
@@ -96,7 +95,7 @@ async def existing_task(request: web.Request) -> Task:
         HTTPNotFound: there is none.
     """
     id = request.match_info["id"]
-    task = await request.app[STORE].get(id)
+    task = await request.app[STORE].reads.get(id)
     if task is None:
         raise web.HTTPNotFound(
             text=json.dumps({"error": f"no task has the id {id[:100]!r}"}), content_type="application/json"
@@ -104,8 +103,14 @@ async def existing_task(request: web.Request) -> Task:
     return task
 
 
-def _unless_known(request: web.Request, text: str) -> web.Response:
-    """The answer; 304 where the client has it already. The tag is weak: the bytes may be sent compressed."""
+def whole(task: Task) -> dict[str, Any]:
+    """A task with its attempts."""
+    return task_json(task) | {"attempts": [attempt_json(attempt) for attempt in task.attempts]}
+
+
+def _unless_known(request: web.Request, task: Task) -> web.Response:
+    """The task; 304 where the client has it already. The tag is weak: the bytes may be sent compressed."""
+    text = json.dumps(whole(task))
     tag = ETag(hashlib.blake2b(text.encode(), digest_size=12).hexdigest(), is_weak=True)
     if any(known.value in {tag.value, "*"} for known in request.if_none_match or ()):
         response = web.Response(status=304)

@@ -1,12 +1,11 @@
 """`Prefer: wait=N` (RFC 7240): answer the moment that a task is final."""
 
+import asyncio
 import re
-from typing import Any
 
 from aiohttp import web
 
-from taskqueue.task import FINAL
-from taskqueue_api.answers import attempt_json, task_json
+from taskqueue.task import FINAL, Task
 from taskqueue_api.http.errors import bad_request
 from taskqueue_api.keys import SETTINGS, STORE, WATCHER
 
@@ -36,11 +35,16 @@ def _seconds(value: str) -> float:
     return float(digits[2])
 
 
-async def wait_for(app: web.Application, id: str, seconds: float) -> dict[str, Any] | None:
-    """The task with its attempts once it is final; None if that takes longer, or there is no such task."""
-    store = app[STORE]
-    await app[WATCHER].until_final(id, seconds)
-    task = await store.get(id)
-    if task is None or task.status not in FINAL:
-        return None
-    return task_json(task) | {"attempts": [attempt_json(attempt) for attempt in await store.attempts_of(id)]}
+async def once_final(app: web.Application, id: str, seconds: float) -> Task | None:
+    """The task once it is final; None if that takes longer, or there is no such task.
+
+    It is called while the watcher is listening, so no end is missed between a read and the wait.
+    """
+    clock = asyncio.get_running_loop().time
+    deadline = clock() + seconds
+    while True:
+        task = await app[STORE].reads.get(id)
+        if task is None or task.status in FINAL:
+            return task
+        if not await app[WATCHER].until_end(task.seq, deadline - clock()):
+            return None
