@@ -29,6 +29,8 @@ def set_up_logging(settings: Settings) -> None:
     handler.setFormatter(_TextFormatter() if as_text else _json_formatter())
     handler.addFilter(_name_request)
     logging.basicConfig(level=settings.log_level, handlers=[handler], force=True)
+    # What no line of ours tells need not be looked up for each (Python's "Logging HOWTO", Optimization).
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     # Python's own warnings too: a program that reads JSON lines can't read them otherwise.
     logging.captureWarnings(capture=True)
     # They report each reconnect themselves, with tracebacks; taskqueue.broker says it once.
