@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator, Awaitable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from random import Random
 
-import aio_pika
 import aiormq
 import pytest
 import trustme
@@ -34,7 +34,8 @@ from taskqueue.broker import (
     open_broker,
 )
 from taskqueue.broker.rabbitmq import connection
-from taskqueue.broker.rabbitmq.connection import Supervisor, connected
+from taskqueue.broker.rabbitmq.connection import connected
+from taskqueue.broker.rabbitmq.supervisor import Supervisor
 
 pytestmark = pytest.mark.docker
 #: For what is the client's doing, whatever RabbitMQ it talks to.
@@ -137,7 +138,7 @@ async def test_nothing_is_left_of_an_attempt_that_failed(
         await eventually(lambda: not connections_to(port))
         over.set()
     # What isn't closed would be, by the garbage collector, in whatever thread that runs.
-    connections = [it for it in gc.get_objects() if isinstance(it, aio_pika.Connection)]
+    connections = [it for it in gc.get_objects() if isinstance(it, aiormq.Connection)]
     assert all(it.is_closed for it in connections if it.url.port == port)
 
 
@@ -149,7 +150,7 @@ async def test_a_session_that_fails_to_clean_up_does_not_outlive_its_end() -> No
         finally:
             raise RuntimeError("by a test")
 
-    supervisor = Supervisor("a test", session)
+    supervisor = Supervisor("a test", session, Random())
     supervisor.start()
     await supervisor.tried.wait()
     with at_most(1):
