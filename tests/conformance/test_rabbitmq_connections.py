@@ -16,6 +16,7 @@ import trustme
 from tests.conformance.proxy import Proxy
 from tests.conformance.server import PASSWORD, RabbitServer, free_port
 from tests.conformance.waiting import (
+    PATIENCE,
     at_most,
     connections_to,
     eventually,
@@ -142,6 +143,19 @@ async def test_nothing_is_left_of_an_attempt_that_failed(
     assert all(it.is_closed for it in connections if it.url.port == port)
 
 
+async def test_pauses_before_connecting_again_are_drawn_from_the_random_that_is_handed_in(queue: str) -> None:
+    class Told(Random):
+        drawn = asyncio.Event()
+
+        def random(self) -> float:
+            self.drawn.set()
+            return super().random()
+
+    random = Told()
+    async with open_broker(f"amqp://127.0.0.1:{free_port()}/", queue, random=random), asyncio.timeout(PATIENCE):
+        await random.drawn.wait()
+
+
 async def test_a_session_that_fails_to_clean_up_does_not_outlive_its_end() -> None:
     @asynccontextmanager
     async def session() -> AsyncIterator[Awaitable[None]]:
@@ -225,6 +239,37 @@ async def test_consumers_that_leave_under_load_do_not_disturb_the_others(
         await take_one(steady)
     # Neither connection was lost.
     assert not [record.message for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+@pytest.mark.parametrize("frames", [1, 10])
+async def test_acks_go_out_before_the_broker_closes(
+    server: RabbitServer, queue: str, frames: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(aiormq.Connection, "FRAME_BUFFER_SIZE", frames)
+    async with open_broker(server.url, queue) as broker, broker.consume(20) as consumer:
+        await asyncio.gather(*(publish(broker) for _ in range(20)))
+        deliveries = await take(consumer, 20)
+        await asyncio.gather(*(delivery.ack() for delivery in deliveries))
+    async with open_broker(server.url, queue) as broker, broker.consume(1) as consumer:
+        await eventually(lambda: consumer.attached)
+        assert await nothing_arrives(consumer)
+
+
+async def test_what_is_buffered_is_not_taken_while_the_consumer_pauses(broker: Broker) -> None:
+    async def all_are_delivered() -> bool:
+        return await broker.ready_count() == 0
+
+    for _ in range(3):
+        await publish(broker)
+    async with broker.consume(3) as consumer:
+        await take_one(consumer)
+        await eventually(all_are_delivered)
+        pausing = asyncio.create_task(consumer.pause())
+        await asyncio.sleep(0)  # in which it begins
+        assert consumer.take() is None
+        await pausing
+        await consumer.resume()
+        assert all(delivery.redelivered for delivery in await take(consumer, 2))
 
 
 # Losing the connection
