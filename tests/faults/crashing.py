@@ -17,7 +17,7 @@ from collections.abc import Callable
 from typing import Any
 
 from taskqueue.broker.rabbitmq import RabbitBroker
-from taskqueue.broker.rabbitmq.consumer import RabbitDelivery
+from taskqueue.broker.rabbitmq.delivery import RabbitDelivery
 from taskqueue.store import TaskStore, transitions
 from taskqueue_worker.execute import Run
 
