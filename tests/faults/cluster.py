@@ -13,9 +13,9 @@ from typing import Any, Self
 from uuid import uuid4
 
 import aiohttp
+from taskqueue.store.sqlite import Connection, connect
 from tests.conformance.server import RabbitServer, free_port
 
-from taskqueue.store.sqlite import Connection, connect
 from taskqueue.task import FINAL
 from taskqueue_migrate.runner import migrate
 

@@ -14,10 +14,10 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from taskqueue.store.sqlite import connect
 from tests.faults.cluster import RECORDER
 
 from taskqueue.store import Refusal, TaskStore, WorkerInfo, transitions
-from taskqueue.store.sqlite import connect
 from taskqueue.task import FINAL, Claim, NewTask, Outcome, Status
 from taskqueue_migrate.runner import migrate
 

@@ -15,10 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from taskqueue.store.sqlite import connect
 from tests.conformance.server import RabbitServer
 from tests.faults.cluster import LEASE, SETTINGS, Cluster, until
-
-from taskqueue.store.sqlite import connect
 
 pytestmark = pytest.mark.docker
 

@@ -15,11 +15,12 @@ log = logging.getLogger("taskqueue.api")
 
 
 async def _serve(settings: Settings, stop: asyncio.Event) -> None:
+    telemetry = Telemetry(log_happening)
     with data_dir_lock(settings.data_dir, exclusive=False):
         async with (
-            open_store(settings.database, write_timeout=settings.write_timeout) as store,
+            open_store(settings.database, write_timeout=settings.write_timeout, telemetry=telemetry) as store,
             open_broker(settings.broker, settings.queue) as broker,
-            serving(build_app(settings, store, broker, Telemetry(log_happening))) as url,
+            serving(build_app(settings, store, broker, telemetry)) as url,
         ):
             log.info("serving on %s", url)
             await stop.wait()

@@ -14,12 +14,13 @@ from taskqueue_worker.worker import work
 
 
 async def _work(settings: Settings, stop: asyncio.Event) -> None:
+    telemetry = Telemetry(log_happening)
     with data_dir_lock(settings.data_dir, exclusive=False):
         async with (
-            open_store(settings.database, write_timeout=settings.write_timeout) as store,
+            open_store(settings.database, write_timeout=settings.write_timeout, telemetry=telemetry) as store,
             open_broker(settings.broker, settings.queue) as broker,
         ):
-            await work(settings, store, broker, Telemetry(log_happening), stop)
+            await work(settings, store, broker, telemetry, stop)
 
 
 def main() -> None:
