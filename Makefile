@@ -15,7 +15,7 @@ export TESTCONTAINERS_HOST_OVERRIDE := 127.0.0.1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run up down test storm mutants bench check format images lock clean
+.PHONY: help run up down test storm mutants bench bench-long check format images lock clean
 # A failed recipe must not leave a half-made stamp.
 .DELETE_ON_ERROR:
 
@@ -52,6 +52,9 @@ mutants: $(VENV)/project.stamp ## take safeguards away, one by one, and see the 
 bench: $(VENV)/project.stamp $(PEERS)/requirements.stamp ## compare with a floor and peers; ROUNDS=1 ONLY=floor,ours-10, BEFORE=ref
 	@deploy/base-images rabbitmq
 	$(BIN)/python -m bench --rounds $(or $(ROUNDS),5) --only "$(ONLY)" --before "$(BEFORE)" $(ARGS)
+
+bench-long: ARGS += --long
+bench-long: bench ## the same, and with a store of 10,000,000 tasks
 
 check: $(VENV)/project.stamp ## formatting, lint, types, import boundaries
 	$(BIN)/ruff format --check

@@ -8,7 +8,6 @@ import asyncio
 import signal
 import sys
 import tempfile
-from contextlib import AsyncExitStack
 from pathlib import Path
 
 import uvloop
@@ -21,9 +20,12 @@ from bench.measure import measure
 from bench.ours import Code, code_at
 from bench.processes import FailedError
 from bench.rabbitmq import RabbitMQ, rabbitmq
+from bench.sections import SECTIONS, Bench
 from bench.variants import BESIDE, Variant, of
 
 _DOCUMENT = Path(__file__).with_name("README.md")
+_STORES = (10_000, 1_000_000)
+_LONG_STORES = (*_STORES, 10_000_000)
 
 
 def _arguments() -> argparse.Namespace:
@@ -31,41 +33,42 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=5, help="alternating rounds (default: 5)")
     parser.add_argument("--only", default="", help="names, separated by commas; the result is then only printed")
     parser.add_argument("--before", default="", help="a git ref whose code is measured too, in the same rounds")
+    parser.add_argument("--long", action="store_true", help="with a store of 10,000,000 tasks, too")
     return parser.parse_args()
 
 
 async def _bench(arguments: argparse.Namespace, folder: Path) -> str:
-    async with AsyncExitStack() as stack:
-        ours = of(Code(Path(__file__).parents[1]), "ours")
-        if arguments.before:
-            code = await stack.enter_async_context(code_at(arguments.before, folder))
-            pairs = zip(ours, of(code, "before"), strict=True)
-            ours = [variant for pair in pairs for variant in pair]
-        chosen = _choose([*BESIDE, *ours], arguments.only)
-        broker = await stack.enter_async_context(rabbitmq())
-        machine = in_words(await broker.version())
-        most, cost = await ceiling(folder)
-        results = await _rounds(chosen, arguments.rounds, broker)
-    return "\n\n".join(
-        [
-            f"On {machine}. {arguments.rounds} rounds.",
-            report.claims(results),
-            report.figures(chosen, results),
-            report.ceiling(most, cost),
-        ]
-    )
+    codes = {"ours": Code(Path(__file__).parents[1])}
+    if arguments.before:
+        codes["before"] = await code_at(arguments.before, folder)
+    by_code = [of(code, whose) for whose, code in codes.items()]
+    variants = BESIDE + [variant for group in zip(*by_code, strict=True) for variant in group]
+    chosen, sections = _choose(variants, arguments.only)
+    async with rabbitmq() as broker:
+        text = [f"On {in_words(await broker.version())}. Rounds: {arguments.rounds}."]
+        bench = Bench(broker, arguments.rounds, codes, _LONG_STORES if arguments.long else _STORES)
+        if chosen:
+            most, cost = await ceiling(folder)
+            results = await _rounds(chosen, arguments.rounds, broker)
+            text += [report.claims(results), report.figures(chosen, results), report.ceiling(most, cost)]
+        for name in sections:
+            _say(f"{name} ...")
+            text.append(await SECTIONS[name](bench))
+            _say(text[-1])
+    return "\n\n".join(text)
 
 
-def _choose(variants: list[Variant], only: str) -> list[Variant]:
+def _choose(variants: list[Variant], only: str) -> tuple[list[Variant], list[str]]:
+    """The variants and the sections that are asked for."""
     if not only:
-        return variants
+        return variants, list(SECTIONS)
     names = set(only.split(","))
-    if unknown := names - {variant.name for variant in variants}:
-        known = ", ".join(variant.name for variant in variants)
-        raise FailedError(f"nothing is named {', '.join(unknown)}; there are {known}")
+    known = [*(variant.name for variant in variants), *SECTIONS]
+    if unknown := names.difference(known):
+        raise FailedError(f"nothing is named {', '.join(unknown)}; there are {', '.join(known)}")
     # What was before comes along with what is now.
     names |= {name.replace("ours-", "before-") for name in names}
-    return [variant for variant in variants if variant.name in names]
+    return [it for it in variants if it.name in names], [name for name in SECTIONS if name in names]
 
 
 async def _rounds(variants: list[Variant], rounds: int, broker: RabbitMQ) -> report.Results:

@@ -13,7 +13,7 @@ from typing import Any
 from bench.load import ask, connected, get
 from bench.processes import FailedError, run, running
 from bench.rabbitmq import RabbitMQ
-from bench.system import OUTPUT, System, free_port, must_hold, until_answers
+from bench.system import OUTPUT, StartWorker, System, free_port, must_hold, until_answers
 
 #: Where packages lie in a checkout; a folder that a state does not have is left out.
 _FOLDERS = ("shared", "services/api", "services/worker", "services/migrate", "services/embedded")
@@ -97,50 +97,38 @@ class WithRabbitMQ:
 
     @asynccontextmanager
     async def _running(self, broker: RabbitMQ, folder: Path) -> AsyncIterator[Taskqueue]:
-        async with broker.virtual_host() as url, self.on(url, folder) as system:
-            for number in range(self.workers):
-                await system.start_worker(number)
-            await system.until_workers(self.workers)
+        async with self.accepting(broker, folder) as (system, start_worker):
+            for _ in range(self.workers):
+                await start_worker()
+            while await system.count_workers() < self.workers:
+                system.must_run()
+                await asyncio.sleep(0.02)
             yield system
 
     @asynccontextmanager
-    async def on(self, url: str, folder: Path) -> AsyncIterator["Workable"]:
-        """With its API only, on a broker's URL."""
+    async def accepting(self, broker: RabbitMQ, folder: Path) -> AsyncIterator[tuple[Taskqueue, StartWorker]]:
+        """With its API only, until workers are started."""
         port = free_port()
-        env = self.code.environment(data_dir=folder / "data", broker_url=url, port=port, consumers=self.consumers)
-        (folder / "data").mkdir(exist_ok=True)
-        await run(self.code.command("taskqueue_migrate"), log=folder / "migrate.log", env=env, cwd=folder)
-        async with AsyncExitStack() as stack:
+        async with broker.virtual_host() as url, AsyncExitStack() as stack:
+            env = self.code.environment(
+                data_dir=folder / "data", broker_url=url, port=port, consumers=self.consumers
+            )
+            (folder / "data").mkdir(exist_ok=True)
+            await run(self.code.command("taskqueue_migrate"), log=folder / "migrate.log", env=env, cwd=folder)
+            command = self.code.command("taskqueue_api")
             api = await stack.enter_async_context(
-                running("API", self.code.command("taskqueue_api"), log=folder / "api.log", env=env, cwd=folder)
+                running("API", command, log=folder / "api.log", env=env, cwd=folder)
             )
             await until_answers(port, "/readyz", api, lambda body: json.loads(body)["broker"] == "connected")
-            yield Workable(port, folder / "data" / "tasks.db", [api], self.code, env, folder, stack)
+            system = Taskqueue(port, folder / "data" / "tasks.db", [api])
 
+            async def start_worker() -> None:
+                log = folder / f"worker-{len(system.processes)}.log"
+                command = self.code.command("taskqueue_worker")
+                worker = running("worker", command, log=log, env=env, cwd=folder)
+                system.processes.append(await stack.enter_async_context(worker))
 
-@dataclass
-class Workable(Taskqueue):
-    """One whose workers are started apart."""
-
-    code: Code
-    env: dict[str, str]
-    folder: Path
-    stack: AsyncExitStack
-
-    async def start_worker(self, number: int) -> None:
-        log = self.folder / f"worker-{number}.log"
-        command = self.code.command("taskqueue_worker")
-        self.processes.append(
-            await self.stack.enter_async_context(
-                running("worker", command, log=log, env=self.env, cwd=self.folder)
-            )
-        )
-
-    async def until_workers(self, count: int) -> None:
-        """Wait until so many are known."""
-        while await self.count_workers() < count:
-            self.must_run()
-            await asyncio.sleep(0.02)
+            yield system, start_worker
 
 
 @dataclass(frozen=True)
@@ -164,21 +152,19 @@ class Embedded:
             yield Taskqueue(port, folder / "data" / "tasks.db", [process])
 
 
-@asynccontextmanager
-async def code_at(ref: str, folder: Path) -> AsyncIterator[Code]:
+async def code_at(ref: str, folder: Path) -> Code:
     """The repository's state at a git ref, written into a folder.
 
     Raises:
         FailedError: there is no such ref.
     """
-    root = folder / "before"
-    root.mkdir()
-    archive = await asyncio.create_subprocess_exec(
-        "git", "archive", "--output", folder / "before.tar", ref, stderr=asyncio.subprocess.PIPE
+    root, archive = folder / "before", folder / "before.tar"
+    git = await asyncio.create_subprocess_exec(
+        *("git", "archive", "--output", str(archive), ref), stderr=asyncio.subprocess.PIPE
     )
-    _, errors = await archive.communicate()
-    if archive.returncode:
+    _, errors = await git.communicate()
+    if git.returncode:
         raise FailedError(f"git archive {ref}: {errors.decode().strip()}")
-    with tarfile.open(folder / "before.tar") as tar:
+    with tarfile.open(archive) as tar:
         tar.extractall(root, filter="data")
-    yield Code(root)
+    return Code(root)

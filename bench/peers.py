@@ -2,13 +2,13 @@
 
 import sys
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from bench.processes import running
 from bench.rabbitmq import RabbitMQ
-from bench.system import ByRows, free_port, until_answers
+from bench.system import ByRows, StartWorker, free_port, until_answers
 
 _ROOT = Path(__file__).parents[1]
 #: Has the peers installed, which taskqueue doesn't need.
@@ -30,23 +30,35 @@ class Peer:
 
     @asynccontextmanager
     async def _running(self, broker: RabbitMQ, folder: Path) -> AsyncIterator[ByRows]:
+        async with self.accepting(broker, folder) as (system, start_worker):
+            await start_worker()
+            yield system
+
+    @asynccontextmanager
+    async def accepting(self, broker: RabbitMQ, folder: Path) -> AsyncIterator[tuple[ByRows, StartWorker]]:
+        """With its API only, until its worker is started."""
         port = free_port()
         (folder / "data").mkdir(exist_ok=True)
         database = folder / "data" / "results.db"
-        async with broker.virtual_host() as url:
+        python = [str(self.python), "-m"]
+        async with broker.virtual_host() as url, AsyncExitStack() as stack:
             env = {
                 "PYTHONPATH": str(_ROOT),
                 "BENCH_URL": url,
                 "BENCH_DATABASE": str(database),
                 "BENCH_PORT": str(port),
             }
-            python = [str(self.python), "-m"]
-            async with running("API", [*python, *self.api], log=folder / "api.log", env=env, cwd=folder) as api:
-                await until_answers(port, "/tasks/0", api, lambda _: True)
-                async with running(
-                    "worker", [*python, *self.worker], log=folder / "worker.log", env=env, cwd=folder
-                ) as worker:
-                    yield ByRows(port, database, [api, worker], self.select_ids)
+            api = await stack.enter_async_context(
+                running("API", [*python, *self.api], log=folder / "api.log", env=env, cwd=folder)
+            )
+            await until_answers(port, "/tasks/0", api, lambda _: True)
+            system = ByRows(port, database, [api], self.select_ids)
+
+            async def start_worker() -> None:
+                worker = running("worker", [*python, *self.worker], log=folder / "worker.log", env=env, cwd=folder)
+                system.processes.append(await stack.enter_async_context(worker))
+
+            yield system, start_worker
 
 
 FLOOR = Peer(Path(sys.executable), ("bench.programs.floor", "api"), ("bench.programs.floor", "worker"))

@@ -72,9 +72,9 @@ def _figures(variant: Variant, results: Results) -> list[str]:
         spread([it.accepted for it in measures]),
         spread([it.p50 * 1000 for it in measures], 1),
         spread([it.p99 * 1000 for it in measures], 1),
-        _by_process([{role: cpu * 1000 for role, cpu in it.cpu.items()} for it in measures], 2),
+        by_process([{role: cpu * 1000 for role, cpu in it.cpu.items()} for it in measures], 2),
         spread([it.disk for it in measures]),
-        _by_process([{role: size / 1e6 for role, size in it.memory.items()} for it in measures], 0),
+        by_process([{role: size / 1e6 for role, size in it.memory.items()} for it in measures], 0),
     ]
 
 
@@ -90,7 +90,8 @@ def _ratios(ones: list[Measure], others: list[Measure], of: Callable[[Measure], 
     return [of(one) / of(other) for one, other in zip(ones, others, strict=True)]
 
 
-def _by_process(rounds: list[dict[str, float]], digits: int) -> str:
+def by_process(rounds: list[dict[str, float]], digits: int) -> str:
+    """Medians of the rounds, by process."""
     return ", ".join(f"{role} {statistics.median(it[role] for it in rounds):.{digits}f}" for role in rounds[0])
 
 

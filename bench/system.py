@@ -6,7 +6,7 @@ import secrets
 import socket
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +21,11 @@ from bench.sqlite import sqlite3
 TASK = b'{"action": "uppercase", "data": {"text": "hello world"}}'
 OUTPUT = "HELLO WORLD"
 SUBMIT = post("/tasks", TASK)
+#: So many of them in one request.
+BATCH = 1000
+SUBMIT_BATCH = post("/tasks/batch", b'{"tasks": [' + b", ".join([TASK] * BATCH) + b"]}")
+#: It is answered once the task is final.
+SUBMIT_AND_WAIT = post("/tasks", TASK, "Prefer: wait=60\r\n")
 
 #: Seconds that a system may take to start, and between two tasks that become final.
 PATIENCE = 60
@@ -79,6 +84,16 @@ class Start(Protocol):
     """Starts a system on an empty or a filled folder."""
 
     def __call__(self, broker: RabbitMQ, folder: Path) -> AbstractAsyncContextManager[System]: ...
+
+
+StartWorker = Callable[[], Awaitable[None]]
+
+
+class Accepting(Protocol):
+    """What can be started with its API only."""
+
+    def accepting(self, broker: RabbitMQ, folder: Path) -> AbstractAsyncContextManager[tuple[System, StartWorker]]:
+        """The system, and how to add a worker to it."""
 
 
 def free_port() -> int:

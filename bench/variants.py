@@ -1,22 +1,15 @@
 """Which systems are compared, by the names that `ONLY=` takes."""
 
-import json
 from dataclasses import dataclass
 
-from bench.load import post
 from bench.measure import Load
 from bench.ours import Code, Embedded, WithRabbitMQ
 from bench.peers import CELERY, FLOOR, TASKIQ
-from bench.system import TASK, Start
+from bench.system import BATCH, SUBMIT_AND_WAIT, SUBMIT_BATCH, Start
 
-#: Tasks of a batch.
-_BATCH = 1000
-#: They are accepted so fast that a few are enough.
-_BATCHED = Load(
-    post("/tasks/batch", json.dumps({"tasks": [json.loads(TASK)] * _BATCH}).encode()), tasks=_BATCH, connections=2
-)
 _SINGLY = Load()
-_WAITING = Load(post("/tasks", TASK, "Prefer: wait=60\r\n"))
+_BATCHED = Load(SUBMIT_BATCH, tasks=BATCH, connections=2)
+_WAITING = Load(SUBMIT_AND_WAIT)
 
 
 @dataclass(frozen=True)
