@@ -4,7 +4,7 @@ import asyncio
 import logging
 
 from taskqueue.broker import open_broker
-from taskqueue.logs import log_happening
+from taskqueue.log_lines import log_happening
 from taskqueue.process import run_service
 from taskqueue.settings import Settings
 from taskqueue.store import data_dir_lock, open_store

@@ -8,7 +8,7 @@ import logging
 from random import Random
 
 from taskqueue.broker import open_broker
-from taskqueue.logs import log_happening
+from taskqueue.log_lines import log_happening
 from taskqueue.process import FatalError, run_service
 from taskqueue.settings import Settings
 from taskqueue.store import Store, data_dir_lock, open_store

@@ -4,7 +4,7 @@ import argparse
 import asyncio
 
 from taskqueue.broker import open_broker
-from taskqueue.logs import log_happening
+from taskqueue.log_lines import log_happening
 from taskqueue.process import run_command, run_service
 from taskqueue.settings import Settings
 from taskqueue.store import data_dir_lock, open_store
