@@ -2,7 +2,6 @@
 
 import asyncio
 import hashlib
-import json
 import logging
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +10,9 @@ from aiohttp import web
 from uuid_utils import uuid7
 
 from taskqueue.broker import BrokerState
+from taskqueue.contract.answers import AcceptedAnswer, BatchAnswer
+from taskqueue.contract.limits import LONGEST_KEY, MAX_BATCH, MAX_PAYLOAD_BYTES
+from taskqueue.contract.requests import BatchBody, SubmitBody
 from taskqueue.dispatch import mark, publish
 from taskqueue.logs import REQUEST_ID, task_fields
 from taskqueue.message import Message, Priority, encode
@@ -22,24 +24,18 @@ from taskqueue_api.http.bodies import parse, read_json, read_lines, validate
 from taskqueue_api.http.deadline import read_body
 from taskqueue_api.http.errors import bad_request, too_large, unavailable, unprocessable
 from taskqueue_api.keys import BACKLOG, BROKER, MARKS, SETTINGS, STORE
-from taskqueue_api.models import BATCH_LIMIT, BatchBody, SubmitBody
 from taskqueue_api.resources.wait import preferred_wait, wait_for
 
 log = logging.getLogger("taskqueue.api")
 
 _KEY = "Idempotency-Key"
-#: Characters of it at most.
-_LONGEST_KEY = 255
-#: The largest message that a task may make, in bytes: below RabbitMQ's default `max_message_size`, 16 MiB in 4.0.
-#: A larger one would be accepted here and refused there, again and again.
-MAX_PAYLOAD_BYTES = 15 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class _Replayed:
-    """The first answer to a request that came before."""
+    """The first answer to a request that came before, as JSON text."""
 
-    answer: Any
+    answer: str
 
 
 async def submit(request: web.Request) -> web.StreamResponse:
@@ -49,16 +45,18 @@ async def submit(request: web.Request) -> web.StreamResponse:
     raw = await read_body(request)
     task = _new_task(read_json(SubmitBody, raw), request.app[SETTINGS])
     accepted = await _accept(request, raw, [task], batch=False)
-    replayed = isinstance(accepted, _Replayed)
-    answer = accepted.answer if isinstance(accepted, _Replayed) else _told(task, accepted[task.id])
+    if replayed := isinstance(accepted, _Replayed):
+        answer = AcceptedAnswer.model_validate_json(accepted.answer)
+    else:
+        answer = _told(task, accepted[task.id])
     final = None
     if wait is not None:
         try:
-            final = await wait_for(request.app, answer["id"], wait)
+            final = await wait_for(request.app, answer.id, wait)
         except StoreError as error:  # the task is stored, and must not be answered as if it were not
-            log.warning("a task can't be waited for: %s", error, extra={"task_id": answer["id"]})
-    response = web.json_response(final or answer, status=200 if final else 202)
-    response.headers["Location"] = f"/tasks/{answer['id']}"
+            log.warning("a task can't be waited for: %s", error, extra={"task_id": answer.id})
+    response = web.json_response(text=(final or answer).to_json(), status=200 if final else 202)
+    response.headers["Location"] = f"/tasks/{answer.id}"
     return _marked(response, replayed=replayed, wait=wait)
 
 
@@ -68,7 +66,7 @@ async def submit_batch(request: web.Request) -> web.StreamResponse:
     await _refuse_early(request)
     raw = await read_body(request, settings.max_batch_bytes)
     if request.content_type in {"application/x-ndjson", "application/ndjson", "application/jsonl"}:
-        body: Any = {"tasks": read_lines(raw, BATCH_LIMIT + 1)}
+        body: Any = {"tasks": read_lines(raw, MAX_BATCH + 1)}
     else:
         body = parse(raw)
         if not isinstance(body, dict):
@@ -77,8 +75,8 @@ async def submit_batch(request: web.Request) -> web.StreamResponse:
     tasks = [_new_task(item, settings, index) for index, item in enumerate(items)]
     accepted = await _accept(request, raw, tasks, batch=True)
     if isinstance(accepted, _Replayed):
-        return _marked(web.json_response(accepted.answer, status=202), replayed=True, wait=None)
-    return web.json_response(_told_batch(tasks, accepted), status=202)
+        return _marked(web.json_response(text=accepted.answer, status=202), replayed=True, wait=None)
+    return web.json_response(text=_told_batch(tasks, accepted).to_json(), status=202)
 
 
 async def _refuse_early(request: web.Request) -> None:
@@ -87,12 +85,12 @@ async def _refuse_early(request: web.Request) -> None:
         await request.app[BACKLOG].check()
 
 
-def _told(task: NewTask, status: Status) -> dict[str, str]:
-    return {"id": task.id, "status": status}
+def _told(task: NewTask, status: Status) -> AcceptedAnswer:
+    return AcceptedAnswer(id=task.id, status=status)
 
 
-def _told_batch(tasks: list[NewTask], statuses: dict[str, Status]) -> dict[str, Any]:
-    return {"tasks": [_told(task, statuses[task.id]) for task in tasks], "count": len(tasks)}
+def _told_batch(tasks: list[NewTask], statuses: dict[str, Status]) -> BatchAnswer:
+    return BatchAnswer(tasks=[_told(task, statuses[task.id]) for task in tasks], count=len(tasks))
 
 
 def _marked(response: web.Response, *, replayed: bool, wait: float | None) -> web.Response:
@@ -147,7 +145,8 @@ async def _accept(
     key = _idempotency_key(request, raw, settings)
 
     def answer() -> str:
-        return json.dumps(_told_batch(tasks, statuses) if batch else _told(tasks[0], statuses[tasks[0].id]))
+        told = _told_batch(tasks, statuses) if batch else _told(tasks[0], statuses[tasks[0].id])
+        return told.to_json()
 
     try:
         replay = await store.first_answer(key) if key else None
@@ -165,7 +164,7 @@ async def _accept(
     if replay and not replay.same_request:
         raise unprocessable("this Idempotency-Key was used for another request")
     if replay:
-        return _Replayed(json.loads(replay.answer))
+        return _Replayed(replay.answer)
     app[BACKLOG].add(len(tasks))
     statuses |= await _publish_all(app, dispatches)
     if key:
@@ -200,8 +199,8 @@ def _idempotency_key(request: web.Request, raw: bytes, settings: Settings) -> Id
     key = header[0].strip()
     if len(key) > 1 and key[0] == key[-1] == '"':
         key = key[1:-1]
-    if len(header) > 1 or not key or len(key) > _LONGEST_KEY or not key.isprintable() or not key.isascii():
-        raise bad_request(f"{_KEY}: one key of 1 to {_LONGEST_KEY} printable ASCII characters")
+    if len(header) > 1 or not key or len(key) > LONGEST_KEY or not key.isprintable() or not key.isascii():
+        raise bad_request(f"{_KEY}: one key of 1 to {LONGEST_KEY} printable ASCII characters")
     content = b"\n".join([request.path.encode(), raw])
     return IdempotentRequest(
         key=key,

@@ -7,15 +7,17 @@ from dataclasses import astuple
 
 from aiohttp import ETag, web
 
+from taskqueue.contract.answers import AcceptedAnswer, CancelAnswer, ConflictAnswer
+from taskqueue.contract.requests import ListQuery
+from taskqueue.contract.tasks import PageAnswer, TaskAnswer, WholeTaskAnswer
 from taskqueue.logs import REQUEST_ID
 from taskqueue.store import Cursor, Filter
 from taskqueue.store.many import APPLIES_TO
 from taskqueue.task import FINAL, Status, Task
-from taskqueue_api.answers import attempt_json, task_json
 from taskqueue_api.http.bodies import read_query
 from taskqueue_api.http.errors import bad_request
 from taskqueue_api.keys import BACKLOG, STORE
-from taskqueue_api.models import ListQuery
+from taskqueue_api.resources.filters import to_store
 from taskqueue_api.resources.wait import preferred_wait, wait_for
 
 #: Bytes of payloads and results in one page: what comes beyond is the next page's.
@@ -27,20 +29,19 @@ _NOT_A_CURSOR = "cursor: not the `next` of a page with this filter"
 async def newest(request: web.Request) -> web.Response:
     """`GET /tasks`: a page of the tasks that fit a filter, newest first."""
     query = read_query(ListQuery, request.query)
-    wanted = query.to_store()
+    wanted = to_store(query)
     page = await request.app[STORE].find(
         wanted,
         limit=query.limit,
         cursor=None if query.cursor is None else _decode(query.cursor, wanted),
         max_bytes=_PAGE_BYTES,
     )
-    tasks = [task_json(task) for task in page.tasks]
-    answer = {"tasks": tasks, "count": len(tasks)}
+    answer = PageAnswer(tasks=[TaskAnswer.of(task) for task in page.tasks], count=len(page.tasks))
     if page.next is None:
-        return web.json_response(answer)
-    cursor = _encode(page.next, wanted)
-    url = request.rel_url.update_query(cursor=cursor)
-    return web.json_response(answer | {"next": cursor}, headers={"Link": f'<{url}>; rel="next"'})
+        return web.json_response(text=answer.to_json())
+    answer.next = _encode(page.next, wanted)
+    url = request.rel_url.update_query(cursor=answer.next)
+    return web.json_response(text=answer.to_json(), headers={"Link": f'<{url}>; rel="next"'})
 
 
 async def show(request: web.Request) -> web.Response:
@@ -50,8 +51,8 @@ async def show(request: web.Request) -> web.Response:
     if wait is not None and task.status not in FINAL:
         await wait_for(request.app, task.id, wait)
         task = await existing_task(request)
-    attempts = [attempt_json(attempt) for attempt in await request.app[STORE].attempts_of(task.id)]
-    response = _unless_known(request, json.dumps(task_json(task) | {"attempts": attempts}))
+    answer = WholeTaskAnswer.whole(task, await request.app[STORE].attempts_of(task.id))
+    response = _unless_known(request, answer.to_json())
     if wait is not None:
         response.headers["Preference-Applied"] = f"wait={wait:g}"
     return response
@@ -64,7 +65,8 @@ async def cancel(request: web.Request) -> web.Response:
     if task.status not in FINAL:
         status = await request.app[STORE].cancel(task.id)
         if status in {Status.CANCELLED, Status.RUNNING}:
-            return web.json_response({"id": task.id, "status": status, "cancel_requested": True}, status=202)
+            answer = CancelAnswer(id=task.id, status=status, cancel_requested=True)
+            return web.json_response(text=answer.to_json(), status=202)
         task = await existing_task(request)
     return _conflict(f"the task is already {task.status}", task)
 
@@ -76,7 +78,8 @@ async def retry(request: web.Request) -> web.Response:
         await request.app[BACKLOG].check()
         if await request.app[STORE].rerun(task.id, REQUEST_ID.get()):
             request.app[BACKLOG].add(1)
-            return web.json_response({"id": task.id, "status": Status.PENDING}, status=202)
+            answer = AcceptedAnswer(id=task.id, status=Status.PENDING)
+            return web.json_response(text=answer.to_json(), status=202)
         task = await existing_task(request)
     return _conflict(f"the task is {task.status}: only a failed or cancelled one is retried", task)
 
@@ -117,7 +120,8 @@ def _unless_known(request: web.Request, text: str) -> web.Response:
 
 
 def _conflict(error: str, task: Task) -> web.Response:
-    return web.json_response({"error": error, "status": task.status}, status=409)
+    answer = ConflictAnswer(error=error, status=task.status)
+    return web.json_response(text=answer.to_json(), status=409)
 
 
 def _encode(cursor: Cursor, filter: Filter) -> str:

@@ -1,17 +1,14 @@
 """`Prefer: wait=N` (RFC 7240): answer the moment that a task is final."""
 
 import re
-from typing import Any
 
 from aiohttp import web
 
+from taskqueue.contract.limits import LONGEST_WAIT
+from taskqueue.contract.tasks import WholeTaskAnswer
 from taskqueue.task import FINAL
-from taskqueue_api.answers import attempt_json, task_json
 from taskqueue_api.http.errors import bad_request
 from taskqueue_api.keys import SETTINGS, STORE, WATCHER
-
-#: A wait that is longer than any sane one is taken for a mistake, not capped.
-_LONGEST_WAIT = 86_400
 
 
 def preferred_wait(request: web.Request) -> float | None:
@@ -31,16 +28,16 @@ def preferred_wait(request: web.Request) -> float | None:
 
 def _seconds(value: str) -> float:
     digits = re.fullmatch(r'(?P<quote>"?)([0-9]{1,9})(?P=quote)', value)
-    if digits is None or int(digits[2]) > _LONGEST_WAIT:
-        raise bad_request(f"Prefer: wait is a whole number of seconds from 0 to {_LONGEST_WAIT}")
+    if digits is None or int(digits[2]) > LONGEST_WAIT:
+        raise bad_request(f"Prefer: wait is a whole number of seconds from 0 to {LONGEST_WAIT}")
     return float(digits[2])
 
 
-async def wait_for(app: web.Application, id: str, seconds: float) -> dict[str, Any] | None:
+async def wait_for(app: web.Application, id: str, seconds: float) -> WholeTaskAnswer | None:
     """The task with its attempts once it is final; None if that takes longer, or there is no such task."""
     store = app[STORE]
     await app[WATCHER].until_final(id, seconds)
     task = await store.get(id)
     if task is None or task.status not in FINAL:
         return None
-    return task_json(task) | {"attempts": [attempt_json(attempt) for attempt in await store.attempts_of(id)]}
+    return WholeTaskAnswer.whole(task, await store.attempts_of(id))
