@@ -14,20 +14,26 @@ log = logging.getLogger("taskqueue.api")
 
 #: Seconds between two looks while anybody listens. A look without news asks SQLite for one number.
 _INTERVAL = 0.05
-#: Events read at a time, and kept in memory for those who follow.
-_BATCH, _TAIL = 500, 5000
 
 
 class Watcher:
     """Polls while somebody listens, and rests otherwise."""
 
-    def __init__(self, store: TaskStore) -> None:
+    def __init__(self, store: TaskStore, *, batch: int = 500, tail: int = 5000) -> None:
+        """Over an open store.
+
+        Args:
+            batch: events that are read at a time.
+            tail: events that are kept in memory for those who follow.
+        """
         self._store = store
-        self._listeners = 0
+        self._batch = batch
+        #: How many wait or follow.
+        self.listeners = 0
         self._wanted = asyncio.Event()
         #: The last event that was read; the tail holds all since `_tail_from`.
         self._last = self._tail_from = 0
-        self._tail: deque[Event] = deque(maxlen=_TAIL)
+        self._tail: deque[Event] = deque(maxlen=tail)
         self._waiters: defaultdict[str, set[asyncio.Future[None]]] = defaultdict(set)
         #: Replaced, and the old one set, whenever there is news.
         self._news = asyncio.Event()
@@ -83,7 +89,7 @@ class Watcher:
             while not self.closing:
                 news = self._news
                 if seen < self._tail_from:
-                    events = await self._store.events_after(seen, limit=_BATCH)
+                    events = await self._store.events_after(seen, limit=self._batch)
                 else:
                     events = self._newer_than(seen)
                 if events:
@@ -99,26 +105,26 @@ class Watcher:
     @contextlib.asynccontextmanager
     async def _listening(self) -> AsyncIterator[None]:
         async with self._starting:
-            if self._listeners == 0:
+            if self.listeners == 0:
                 _, self._last = await self._store.event_range()
                 self._tail_from = self._last
                 self._tail.clear()
-            self._listeners += 1
+            self.listeners += 1
             self._wanted.set()
         try:
             yield
         finally:
-            self._listeners -= 1
-            if self._listeners == 0:
+            self.listeners -= 1
+            if self.listeners == 0:
                 self._wanted.clear()
 
     def _newer_than(self, seq: int) -> list[Event]:
         return list(takewhile(lambda event: event.seq > seq, reversed(self._tail)))[::-1]
 
     async def _read(self) -> None:
-        while events := await self._store.events_after(self._last, limit=_BATCH):
+        while events := await self._store.events_after(self._last, limit=self._batch):
             for event in events:
-                if len(self._tail) == _TAIL:
+                if len(self._tail) == self._tail.maxlen:
                     self._tail_from = self._tail[0].seq
                 self._tail.append(event)
                 if event.status in FINAL:

@@ -22,7 +22,7 @@ from taskqueue_api.http.bodies import read_query
 from taskqueue_api.keys import STORE
 
 #: Actions that are told, at most.
-_ACTIONS_TOLD = 100
+ACTIONS_TOLD = 100
 #: Histograms of the attempts' waits and runs: (upper bound in milliseconds, attempts), by bound.
 _Times = dict[str, list[tuple[int, int]]]
 
@@ -33,7 +33,7 @@ async def stats(request: web.Request) -> web.Response:
     now = now_ms()
     # The present minute has only begun: it is told as well, but is none of the `minutes` that are over.
     since = now // 60_000 - query.minutes
-    overview = await request.app[STORE].overview(since_minute=since, now=now, actions=_ACTIONS_TOLD)
+    overview = await request.app[STORE].overview(since_minute=since, now=now, actions=ACTIONS_TOLD)
     per_minute: defaultdict[int, dict[str, int]] = defaultdict(_no_tasks)
     for minute, what, tasks in overview.minutes:
         per_minute[minute][what] = tasks

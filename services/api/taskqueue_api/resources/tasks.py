@@ -1,9 +1,7 @@
 """The resource `/tasks`: finding tasks, and acting on one."""
 
-import base64
 import hashlib
 import json
-from dataclasses import astuple
 
 from aiohttp import ETag, web
 
@@ -11,19 +9,16 @@ from taskqueue.contract.answers import AcceptedAnswer, CancelAnswer, ConflictAns
 from taskqueue.contract.requests import ListQuery
 from taskqueue.contract.tasks import PageAnswer, TaskAnswer, WholeTaskAnswer
 from taskqueue.logs import REQUEST_ID
-from taskqueue.store import Cursor, Filter
 from taskqueue.store.many import APPLIES_TO
 from taskqueue.task import FINAL, Status, Task
 from taskqueue_api.http.bodies import read_query
-from taskqueue_api.http.errors import bad_request
 from taskqueue_api.keys import BACKLOG, STORE
+from taskqueue_api.resources.cursors import decode, encode
 from taskqueue_api.resources.filters import to_store
 from taskqueue_api.resources.wait import preferred_wait, wait_for
 
 #: Bytes of payloads and results in one page: what comes beyond is the next page's.
-_PAGE_BYTES = 4 * 1024 * 1024
-
-_NOT_A_CURSOR = "cursor: not the `next` of a page with this filter"
+PAGE_BYTES = 4 * 1024 * 1024
 
 
 async def newest(request: web.Request) -> web.Response:
@@ -33,13 +28,13 @@ async def newest(request: web.Request) -> web.Response:
     page = await request.app[STORE].find(
         wanted,
         limit=query.limit,
-        cursor=None if query.cursor is None else _decode(query.cursor, wanted),
-        max_bytes=_PAGE_BYTES,
+        cursor=None if query.cursor is None else decode(query.cursor, wanted),
+        max_bytes=PAGE_BYTES,
     )
     answer = PageAnswer(tasks=[TaskAnswer.of(task) for task in page.tasks], count=len(page.tasks))
     if page.next is None:
         return web.json_response(text=answer.to_json())
-    answer.next = _encode(page.next, wanted)
+    answer.next = encode(page.next, wanted)
     url = request.rel_url.update_query(cursor=answer.next)
     return web.json_response(text=answer.to_json(), headers={"Link": f'<{url}>; rel="next"'})
 
@@ -122,24 +117,3 @@ def _unless_known(request: web.Request, text: str) -> web.Response:
 def _conflict(error: str, task: Task) -> web.Response:
     answer = ConflictAnswer(error=error, status=task.status)
     return web.json_response(text=answer.to_json(), status=409)
-
-
-def _encode(cursor: Cursor, filter: Filter) -> str:
-    """Where the next page begins, and a mark of the filter that it belongs to."""
-    place = f"{cursor.before}.{cursor.floor}"
-    filtered = json.dumps([sorted(filter.statuses), *astuple(filter)[1:]])
-    mark = hashlib.blake2b(f"{place} {filtered}".encode(), digest_size=6).hexdigest()
-    return base64.urlsafe_b64encode(f"{place}.{mark}".encode()).decode().rstrip("=")
-
-
-def _decode(text: str, filter: Filter) -> Cursor:
-    try:
-        before, floor, _ = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)).split(b".")
-        cursor = Cursor(int(before), int(floor))
-    except ValueError as error:
-        raise bad_request(_NOT_A_CURSOR) from error
-    if _encode(cursor, filter) != text or not all(
-        0 <= place <= Cursor().before for place in (cursor.before, cursor.floor)
-    ):
-        raise bad_request(_NOT_A_CURSOR)
-    return cursor
