@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from taskqueue.store.sqlite import Connection
 from tests.integration import actions
 from tests.integration.store.given import stored
 from tests.integration.system import Answer, System, quick_settings
