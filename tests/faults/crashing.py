@@ -25,7 +25,7 @@ from collections.abc import Callable
 from typing import Any
 
 from taskqueue.broker.rabbitmq import RabbitBroker
-from taskqueue.broker.rabbitmq.consumer import RabbitDelivery
+from taskqueue.broker.rabbitmq.delivery import RabbitDelivery
 from taskqueue.store import Store, StoreUnavailableError, verbs
 from taskqueue.store.engine.sqlite import engine
 from taskqueue.store.engine.sqlite.connection import Connection, connect

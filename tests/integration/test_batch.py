@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from taskqueue.store.sqlite import Connection
 from tests.integration import actions
 from tests.integration.system import Answer, System, quick_settings
 from tests.integration.test_store_away import locked
 
 from taskqueue.broker.memory import MemoryBroker
-from taskqueue.store.sqlite import Connection
 
 TASK: dict[str, Any] = {"action": "note", "data": {"text": "x"}}
 

@@ -18,14 +18,15 @@ RETURNING seq;
 INSERT INTO task_tags (tag, task_seq) SELECT value, :seq FROM json_each(:tags);
 
 -- name: settle
--- Matched by the dispatch id too: another publisher's lease is not this one's to take off.
-UPDATE task SET dispatch_id = NULL, dispatch_until = NULL
+-- Matched by the dispatch id too: another publisher's lease is not this one's to take off. NOT INDEXED, here and
+-- below: the planner would rather walk all that are queued than look up those that are named.
+UPDATE task NOT INDEXED SET dispatch_id = NULL, dispatch_until = NULL
 FROM json_each(:confirmed) AS publish
 WHERE task.seq = publish.value ->> 0 AND task.dispatch_id = publish.value ->> 1 AND task.status = 'queued';
 
 -- name: demote
 -- What was queued was due, so it is due now, whatever the clock says.
-UPDATE task
+UPDATE task NOT INDEXED
 SET status = 'pending', run_at = min(run_at, :now), queued_at = NULL, dispatch_id = NULL, dispatch_until = NULL
 FROM json_each(:unconfirmed) AS publish
 WHERE task.seq = publish.value ->> 0 AND task.dispatch_id = publish.value ->> 1 AND task.status = 'queued'
@@ -73,7 +74,7 @@ WHERE status = 'pending' AND seq IN (
 RETURNING seq, id, dispatch_id, payload, priority;
 
 -- name: mark_queued
-UPDATE task SET status = 'queued', queued_at = :now, dispatch_id = NULL, dispatch_until = NULL
+UPDATE task NOT INDEXED SET status = 'queued', queued_at = :now, dispatch_id = NULL, dispatch_until = NULL
 FROM json_each(:confirmed) AS publish
 WHERE task.seq = publish.value ->> 0 AND task.dispatch_id = publish.value ->> 1 AND task.status = 'pending'
 RETURNING seq, action, attempt;

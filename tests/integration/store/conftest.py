@@ -4,9 +4,9 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+from taskqueue.store.sqlite import Connection
 from tests.integration.store.given import Clock, beat, looking
 
-from taskqueue.store.sqlite import Connection
 from taskqueue.store.store import TaskStore
 from taskqueue_migrate.runner import migrate
 

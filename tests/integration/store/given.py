@@ -6,8 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from taskqueue.store import WorkerInfo, transitions
 from taskqueue.store.sqlite import Connection, connect
+
+from taskqueue.store import WorkerInfo, transitions
 from taskqueue.store.store import TaskStore
 from taskqueue.task import Claim, NewTask
 

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from taskqueue.store.sqlite import Connection
 from tests.integration.store.given import NOON, PATIENCE, beat, claimed, new_task, stored
 
 from taskqueue.store import Cursor, Filter, StoreUnavailableError, TaskStore, reader
-from taskqueue.store.sqlite import Connection
 from taskqueue.task import NewTask, Status, Task
 from taskqueue_migrate.runner import migrate
 

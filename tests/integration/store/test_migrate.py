@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from taskqueue.store.sqlite import journal_mode
 from tests.integration.store.given import looking, stored
 
 from taskqueue.store import StoreError
 from taskqueue.store.schema import SCHEMA_VERSION, read_schema_version
-from taskqueue.store.sqlite import journal_mode
 from taskqueue_migrate.runner import MigrationError, migrate, shipped_migrations
 
 RECORDS = "SELECT * FROM schema_migrations ORDER BY version"

@@ -8,11 +8,11 @@ import re
 from pathlib import Path
 
 import pytest
+from taskqueue.store.find import count_query, ids_query, page_query
+from taskqueue.store.sqlite import Connection
 
 from taskqueue.store import Cursor, Filter, queries, transitions
-from taskqueue.store.find import count_query, ids_query, page_query
 from taskqueue.store.queries import QUERIES
-from taskqueue.store.sqlite import Connection
 from taskqueue.task import Status
 
 #: Queries that may read a whole table, and why.

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from taskqueue.store.sqlite import SQLITE_VERSION, Connection, IntegrityError, connect, journal_mode, wal_is_safe
 from tests.integration.store.given import NOON, looking
 
 from taskqueue.store import StoreError, TaskStore
 from taskqueue.store.schema import SCHEMA_VERSION, SchemaMismatchError, check_schema, read_schema_version
-from taskqueue.store.sqlite import SQLITE_VERSION, Connection, IntegrityError, connect, journal_mode, wal_is_safe
 from taskqueue.task import Outcome, Status
 
 TASK: dict[str, Any] = {

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from taskqueue.store.sqlite import Connection
+from taskqueue.store.writer import Writer
 from tests.integration.store.given import PATIENCE, beat, claimed, looking, new_task, stored, until
 
 from taskqueue.store import StoreBusyError, StoreError, StoreUnavailableError, TaskStore
-from taskqueue.store.sqlite import Connection
-from taskqueue.store.writer import Writer
 from taskqueue_migrate.runner import migrate
 
 #: Seconds that a write may wait in the tests of what happens then.
