@@ -55,16 +55,18 @@ async def stop_all(workers: list[Process]) -> list[int]:
 async def test_a_mark_that_arrives_after_the_task_has_failed_into_its_backoff_does_not_strand_it(
     cluster: Cluster,
 ) -> None:
-    # Without reconciliation: a task that is marked `queued` and has no message would stay so.
+    # Without reconciliation: a task that is marked `queued` and has no message would stay so. Nor is anybody to be
+    # taken for lost meanwhile.
+    patient = {"reconcile_after": 3600, "lease": 60}
     await cluster.start_api()
     marking = await cluster.start_worker(
-        consumers=1, reconcile_after=3600, crash_at="before store.mark_queued", crash_by=signal.SIGSTOP
+        consumers=1, crash_at="before store.mark_queued", crash_by=signal.SIGSTOP, **patient
     )
     held = await hold(cluster)  # so that it takes no other task
     await until_marked(cluster, held)
-    id = await cluster.must_submit("come_back", data={"after": 3}, expect="came back", max_attempts=2, delay=1.5)
-    # Neither relays, nor takes the other one for lost.
-    await cluster.start_worker(reconcile_after=3600, relay_interval=60, lease=60)
+    data = {"after": 3}
+    id = await cluster.must_submit("come_back", data=data, expect="came back", max_attempts=2, delay=1.5)
+    await cluster.start_worker(relay_interval=60, **patient)
     await marking.stopped()
     await until(lambda: cluster.row(id)["failures"] == 1, "the first attempt to fail")
     marking.send(signal.SIGCONT)
