@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 
 from taskqueue.broker import Broker, BrokerState
-from taskqueue.dispatch import publish
+from taskqueue.dispatch import publish, token
 from taskqueue.settings import Settings
 from taskqueue.store import (
     CommitUnknownError,
@@ -213,5 +213,5 @@ def _demote(tx: Transaction, unconfirmed: Sequence[tuple[int, str]], amend: _Ame
 
 
 def _dispatch_id(task: NewTask) -> str:
-    """Of the publish that follows the submission: no other has this token."""
-    return f"{task.id}.0"
+    """Of the publish that follows the submission."""
+    return f"{task.id}.{token(task.created_at)}"

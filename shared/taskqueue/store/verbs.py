@@ -160,7 +160,6 @@ def claim(tx: Transaction, id: str, worker: str) -> Claim | Refusal:
         started_at=now,
         request_id=row["request_id"],
         priority=row["priority"],
-        queued_at=row["queued_at"],
     )
 
 
