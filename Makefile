@@ -2,7 +2,9 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-SOURCES := shared services tests
+# What `make bench` compares with, apart from what taskqueue needs.
+PEERS := .venv-bench
+SOURCES := shared services tests bench
 DOCKER := $(shell docker version >/dev/null 2>&1 && echo yes)
 UV_COMPILE := uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header \
 	--no-emit-index-url --no-emit-find-links
@@ -13,12 +15,12 @@ export TESTCONTAINERS_HOST_OVERRIDE := 127.0.0.1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run up down test storm mutants check format images lock clean
+.PHONY: help run up down test storm mutants bench bench-long check format images lock clean
 # A failed recipe must not leave a half-made stamp.
 .DELETE_ON_ERROR:
 
 help: ## list the commands
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: $(VENV)/project.stamp ## API, worker and queue in one process on 127.0.0.1:8080, without Docker
 	@$(BIN)/taskqueue-embedded
@@ -47,6 +49,13 @@ storm: $(VENV)/project.stamp ## 20,000 tasks while something random breaks; STOR
 mutants: $(VENV)/project.stamp ## take safeguards away, one by one, and see the fault suite notice
 	$(BIN)/python tests/faults/mutants.py
 
+bench: $(VENV)/project.stamp $(PEERS)/requirements.stamp ## compare with a floor and peers; ROUNDS=1 ONLY=floor,ours-10, BEFORE=ref
+	@deploy/base-images rabbitmq
+	$(BIN)/python -m bench --rounds $(or $(ROUNDS),5) --only "$(ONLY)" --before "$(BEFORE)" $(ARGS)
+
+bench-long: ARGS += --long
+bench-long: bench ## the same, and with a store of 10,000,000 tasks
+
 check: $(VENV)/project.stamp ## formatting, lint, types, import boundaries
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
@@ -65,9 +74,11 @@ lock: $(VENV)/project.stamp ## pin the requirements anew; ARGS=--upgrade takes n
 	$(BIN)/$(UV_COMPILE) $(ARGS) pyproject.toml -o requirements/image.txt
 	$(BIN)/$(UV_COMPILE) $(ARGS) pyproject.toml --extra dev -c requirements/image.txt -o requirements/dev.txt
 	echo hatchling | $(BIN)/$(UV_COMPILE) $(ARGS) - -c requirements/dev.txt -o requirements/build.txt
+	$(BIN)/$(UV_COMPILE) $(ARGS) bench/requirements.in -c requirements/dev.txt -o bench/requirements.txt
 
 clean: ## remove the environment and all caches; data/ and .env stay
-	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage
+	rm -rf $(VENV) $(PEERS) dist \
+		.mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage
 	find $(SOURCES) -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The environment is made anew when the pinned requirements change, so that nothing stale stays in it.
@@ -81,4 +92,9 @@ $(VENV)/requirements.stamp: requirements/dev.txt
 
 $(VENV)/project.stamp: pyproject.toml $(VENV)/requirements.stamp
 	$(BIN)/pip install --quiet --no-build-isolation --no-deps -e .
+	@touch $@
+
+$(PEERS)/requirements.stamp: bench/requirements.txt
+	$(PYTHON) -m venv --clear $(PEERS)
+	$(PEERS)/bin/pip install --quiet --require-hashes -r bench/requirements.txt
 	@touch $@

@@ -1,14 +1,31 @@
 """Handing tasks to the broker, for who holds their dispatch leases; and what follows when the queue is lost."""
 
 import asyncio
+import re
+from random import Random
 
 from taskqueue.broker import Broker, BrokerState, PublishError
 from taskqueue.store import Store, StoreUnavailableError
 from taskqueue.task import Dispatch
 from taskqueue.telemetry import Demoted, NotConfirmed, Published, SweepPutOff, Telemetry
 
+#: A task's id, and a token.
+_MESSAGE_ID = re.compile(r"[^.]+\.([0-9a-f]{1,12})(?:-[0-9a-f]+)?")
+
 #: Seconds between two looks at whether the queue had to be made anew.
 _LOOK = 0.5
+
+
+def token(now: int, random: Random | None = None) -> str:
+    """What sets a publish apart from the others of its task: when it was leased, in Unix milliseconds, and for all
+    but the first a random part."""
+    return f"{now:x}" if random is None else f"{now:x}-{random.getrandbits(64):016x}"
+
+
+def leased_at(message_id: str | None) -> int | None:
+    """When a message's task was leased for it, in Unix milliseconds; None where a stranger named the message."""
+    match = _MESSAGE_ID.fullmatch(message_id or "")
+    return int(match[1], 16) if match else None
 
 
 async def publish(broker: Broker, dispatch: Dispatch, timeout: float, telemetry: Telemetry) -> bool:

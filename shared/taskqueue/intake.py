@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 
 from taskqueue.broker import Broker, BrokerState
-from taskqueue.dispatch import publish
+from taskqueue.dispatch import publish, token
 from taskqueue.settings import Settings
 from taskqueue.store import (
     CommitUnknownError,
@@ -144,9 +144,11 @@ class Intake:
 
     async def _publish(self, dispatches: Sequence[Dispatch], amend: _Amend | None) -> set[int]:
         """Hand them to the broker; those that were demoted, since it did not confirm them."""
-        confirmed = await asyncio.gather(
-            *(publish(self._broker, dispatch, self._publish_timeout, self._telemetry) for dispatch in dispatches)
-        )
+        publishes = [
+            publish(self._broker, dispatch, self._publish_timeout, self._telemetry) for dispatch in dispatches
+        ]
+        # Gathering makes a task of each, which one alone does not need.
+        confirmed = [await publishes[0]] if len(publishes) == 1 else await asyncio.gather(*publishes)
         unconfirmed: list[tuple[int, str]] = []
         for dispatch, ok in zip(dispatches, confirmed, strict=True):
             (self._confirmed if ok else unconfirmed).append((dispatch.seq, dispatch.dispatch_id))
@@ -211,5 +213,5 @@ def _demote(tx: Transaction, unconfirmed: Sequence[tuple[int, str]], amend: _Ame
 
 
 def _dispatch_id(task: NewTask) -> str:
-    """Of the publish that follows the submission: no other has this token."""
-    return f"{task.id}.0"
+    """Of the publish that follows the submission."""
+    return f"{task.id}.{token(task.created_at)}"

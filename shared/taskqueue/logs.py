@@ -1,184 +1,39 @@
-"""Log lines: what telemetry tells, as JSON where a program reads it, plain where a person does."""
+"""How a process writes its log: JSON where a program reads it, plain where a person does."""
 
+import asyncio
 import json
 import logging
 import sys
-from collections.abc import Callable
 from contextvars import ContextVar
+from datetime import UTC, datetime
 from typing import Any
 
 from pydantic_core import PydanticSerializationError, to_json
-from pythonjsonlogger.json import JsonFormatter
 
-from taskqueue import telemetry
 from taskqueue.settings import Settings
-from taskqueue.task import Claim, Status
 
 #: The request that this code runs for: it stands on each line that is logged meanwhile.
 REQUEST_ID: ContextVar[str | None] = ContextVar("request_id", default=None)
 
-_API = logging.getLogger("taskqueue.api")
-_DISPATCH = logging.getLogger("taskqueue.dispatch")
-_WORKER = logging.getLogger("taskqueue.worker")
+#: What a record has of its own; what it has beside is the line's `extra`.
+_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
 def set_up_logging(settings: Settings) -> None:
     """Send the process's log to standard error in the chosen format."""
-    handler = logging.StreamHandler()
+    handler = _TickHandler()
     as_text = settings.log_format == "text" or (settings.log_format == "auto" and sys.stderr.isatty())
-    handler.setFormatter(_TextFormatter() if as_text else _json_formatter())
+    handler.setFormatter(_TextFormatter() if as_text else _JsonFormatter())
     handler.addFilter(_name_request)
     logging.basicConfig(level=settings.log_level, handlers=[handler], force=True)
+    # What no line of ours tells need not be looked up for each (Python's "Logging HOWTO", Optimization).
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+    logging._srcfile = None
     # Python's own warnings too: a program that reads JSON lines can't read them otherwise.
     logging.captureWarnings(capture=True)
     # They report each reconnect themselves, with tracebacks; taskqueue.broker says it once.
     logging.getLogger("aio_pika").setLevel(logging.CRITICAL)
     logging.getLogger("aiormq").setLevel(logging.CRITICAL)
-
-
-def log_happening(happening: object) -> None:
-    """A listener: the line of a happening. Those that nobody reads in a log have none."""
-    if line := _LINES.get(type(happening)):
-        line(happening)
-
-
-def task_fields(id: str, action: str, **more: Any) -> dict[str, Any]:
-    """The `extra` of a line about a task: its id and action stand on each of them."""
-    return {"task_id": id, "action": action, **more}
-
-
-def claim_fields(claim: Claim, **more: Any) -> dict[str, Any]:
-    """The `extra` of a line about an attempt, with the request that submitted its task."""
-    request = {} if claim.request_id is None else {"request_id": claim.request_id}
-    return task_fields(claim.id, claim.action, attempt=claim.attempt, **request, **more)
-
-
-def _accepted(told: telemetry.TaskAccepted) -> None:
-    _API.info("task accepted", extra=task_fields(told.id, told.action, status=told.status))
-
-
-def _refused(told: telemetry.TaskRefused) -> None:
-    _API.warning("task refused: %s", told.error)
-
-
-def _not_confirmed(told: telemetry.NotConfirmed) -> None:
-    fields = {"task_id": told.id}
-    if told.expected:
-        _DISPATCH.warning("message not confirmed, the relay will publish it: %s", told.error, extra=fields)
-    else:
-        _DISPATCH.error("publishing failed, the relay will try again", exc_info=told.error, extra=fields)
-
-
-def _leases_kept(told: telemetry.LeasesKept) -> None:
-    _DISPATCH.warning("could not write that %d tasks are queued: %s", told.tasks, told.error)
-
-
-def _demoted(told: telemetry.Demoted) -> None:
-    _DISPATCH.warning("%d queued tasks will be published again: %s", told.tasks, told.why)
-
-
-def _claimed(told: telemetry.TaskClaimed) -> None:
-    _WORKER.info("processing task", extra=claim_fields(told.claim))
-
-
-def _ended(told: telemetry.TaskEnded) -> None:
-    fields = claim_fields(told.claim, outcome=told.outcome)
-    match told.status:
-        case None:
-            _WORKER.warning("outcome refused: the task was taken from this worker", extra=fields)
-        case Status.COMPLETED:
-            _WORKER.info("task completed", extra=fields)
-        case _:
-            _WORKER.info("task %s", told.status, extra=fields | {"error": told.error})
-
-
-def _duplicate_dropped(told: telemetry.DuplicateDropped) -> None:
-    _WORKER.info("duplicate message dropped", extra={"task_id": told.id})
-
-
-def _buried(told: telemetry.MessageBuried) -> None:
-    _WORKER.warning(
-        "message dead-lettered: %s", told.reason, extra={} if told.id is None else {"task_id": told.id}
-    )
-
-
-def _store_awaited(told: telemetry.StoreAwaited) -> None:
-    fields = {} if told.id is None else {"task_id": told.id}
-    _WORKER.warning("%s waits for the store: %s", told.what, told.error, extra=fields)
-
-
-def _slot_held(told: telemetry.SlotHeld) -> None:
-    _WORKER.error(
-        "the handler goes on after it was told to stop: its slot waits for it", extra=claim_fields(told.claim)
-    )
-
-
-def _stray_released(told: telemetry.StrayReleased) -> None:
-    _WORKER.warning("a task that this worker did not know of was given back", extra=claim_fields(told.claim))
-
-
-def _started(told: telemetry.WorkerStarted) -> None:
-    _WORKER.info("worker started", extra={"worker": told.worker, "actions": ",".join(told.actions)})
-
-
-def _stopping(told: telemetry.WorkerStopping) -> None:
-    _WORKER.info("stopping: no new tasks, finishing %d", told.running)
-
-
-def _worker_lost(told: telemetry.WorkerLost) -> None:
-    _WORKER.warning("worker lost", extra={"worker": told.worker, "tasks": len(told.rescued)})
-    for claim, status in told.rescued:
-        _WORKER.warning("task rescued", extra=claim_fields(claim, status=status, worker=told.worker))
-
-
-def _beat_missed(told: telemetry.BeatMissed) -> None:
-    if told.ends:
-        _WORKER.critical("the heartbeat failed: ending this worker", exc_info=told.error)
-    else:
-        _WORKER.warning("heartbeat not written: %s", told.error)
-
-
-def _loop_blocked(told: telemetry.LoopBlocked) -> None:
-    _WORKER.critical(
-        "a handler has blocked the event loop beyond its timeout: ending this worker",
-        extra=claim_fields(told.claim),
-    )
-
-
-def _put_off(told: telemetry.SweepPutOff) -> None:
-    _WORKER.warning("%s put off: %s", told.sweep, told.error)
-
-
-def _pruned(told: telemetry.Pruned) -> None:
-    _WORKER.info("pruned %d %s tasks", told.tasks, told.status)
-
-
-def _recounted(told: telemetry.Recounted) -> None:
-    _WORKER.error("the counters of %s tasks were wrong, and were counted anew", ", ".join(told.statuses))
-
-
-_LINES: dict[type, Callable[[Any], None]] = {
-    telemetry.TaskAccepted: _accepted,
-    telemetry.TaskRefused: _refused,
-    telemetry.NotConfirmed: _not_confirmed,
-    telemetry.LeasesKept: _leases_kept,
-    telemetry.Demoted: _demoted,
-    telemetry.TaskClaimed: _claimed,
-    telemetry.TaskEnded: _ended,
-    telemetry.DuplicateDropped: _duplicate_dropped,
-    telemetry.MessageBuried: _buried,
-    telemetry.StoreAwaited: _store_awaited,
-    telemetry.SlotHeld: _slot_held,
-    telemetry.StrayReleased: _stray_released,
-    telemetry.WorkerStarted: _started,
-    telemetry.WorkerStopping: _stopping,
-    telemetry.WorkerLost: _worker_lost,
-    telemetry.BeatMissed: _beat_missed,
-    telemetry.LoopBlocked: _loop_blocked,
-    telemetry.SweepPutOff: _put_off,
-    telemetry.Pruned: _pruned,
-    telemetry.Recounted: _recounted,
-}
 
 
 def _name_request(record: logging.LogRecord) -> bool:
@@ -188,27 +43,52 @@ def _name_request(record: logging.LogRecord) -> bool:
     return True
 
 
-def _json_formatter() -> logging.Formatter:
-    return JsonFormatter(
-        "%(levelname)s %(name)s %(message)s",
-        rename_fields={"levelname": "level", "name": "logger"},
-        timestamp="time",
-        json_serializer=_serialize,
-    )
+class _TickHandler(logging.StreamHandler[Any]):
+    """Writes the lines of one tick of the event loop together: a call for each costs more than making them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            self._lines.append(self.format(record))
+        except Exception:
+            self.handleError(record)
+            return
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:  # another thread's, or no loop's
+            self.flush()
+        else:
+            if len(self._lines) == 1:
+                loop.call_soon(self.flush)
+
+    def flush(self) -> None:
+        with self.lock:  # type: ignore[union-attr]  # only before it has been made
+            lines, self._lines = self._lines, []
+            if lines:
+                self.stream.write("\n".join(lines) + "\n")
+            super().flush()
 
 
-def _serialize(fields: Any, **_: Any) -> str:
-    try:
-        return to_json(fields, fallback=str).decode()
-    except PydanticSerializationError:  # half a surrogate pair
-        return json.dumps(fields, default=str)
+class _JsonFormatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        fields = {"level": record.levelname, "logger": record.name, "message": record.getMessage()}
+        fields |= {name: value for name, value in vars(record).items() if name not in _STANDARD}
+        if record.exc_info:
+            fields["exc_info"] = self.formatException(record.exc_info)
+        fields["time"] = datetime.fromtimestamp(record.created, UTC).isoformat().replace("+00:00", "Z")
+        try:
+            return to_json(fields, fallback=str).decode()
+        except PydanticSerializationError:  # half a surrogate pair
+            return json.dumps(fields, default=str)
 
 
 class _TextFormatter(logging.Formatter):
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)-7s %(message)s", datefmt="%H:%M:%S")
-        self._standard = set(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  # the standard library's name
-        extra = " ".join(f"{key}={value}" for key, value in vars(record).items() if key not in self._standard)
+        extra = " ".join(f"{key}={value}" for key, value in vars(record).items() if key not in _STANDARD)
         return super().formatMessage(record) + (f"  {extra}" if extra else "")

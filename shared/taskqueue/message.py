@@ -32,6 +32,10 @@ class Message:
     created_at: float
 
 
+#: `json.dumps` would make one for each message.
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
 def encode(message: Message) -> str:
     """The payload as compact JSON text.
 
@@ -45,7 +49,7 @@ def encode(message: Message) -> str:
         "data": message.data,
         "created_at": message.created_at,
     }
-    text = json.dumps(fields, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    text = _ENCODER.encode(fields)
     text.encode()
     return text
 

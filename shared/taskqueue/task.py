@@ -183,8 +183,6 @@ class Claim:
     started_at: int
     request_id: str | None = None
     priority: int = 0
-    #: Since when it had been with the broker; None where its publisher had not marked it yet.
-    queued_at: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +191,8 @@ class Dispatch:
 
     seq: int
     id: str
-    #: New for each publish, `<task id>.<token>`; what follows the confirm is guarded by it.
+    #: New for each publish, `<task id>.<token>`; what follows the confirm is guarded by it. The token begins with
+    #: the time of the lease, see `taskqueue.dispatch.leased_at`.
     dispatch_id: str
     payload: str
     priority: int

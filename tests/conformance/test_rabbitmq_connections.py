@@ -8,14 +8,15 @@ from collections.abc import AsyncIterator, Awaitable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from random import Random
 
-import aio_pika
 import aiormq
 import pytest
 import trustme
 from tests.conformance.proxy import Proxy
 from tests.conformance.server import PASSWORD, RabbitServer, free_port
 from tests.conformance.waiting import (
+    PATIENCE,
     at_most,
     connections_to,
     eventually,
@@ -34,7 +35,8 @@ from taskqueue.broker import (
     open_broker,
 )
 from taskqueue.broker.rabbitmq import connection
-from taskqueue.broker.rabbitmq.connection import Supervisor, connected
+from taskqueue.broker.rabbitmq.connection import connected
+from taskqueue.broker.rabbitmq.supervisor import Supervisor
 
 pytestmark = pytest.mark.docker
 #: For what is the client's doing, whatever RabbitMQ it talks to.
@@ -137,8 +139,21 @@ async def test_nothing_is_left_of_an_attempt_that_failed(
         await eventually(lambda: not connections_to(port))
         over.set()
     # What isn't closed would be, by the garbage collector, in whatever thread that runs.
-    connections = [it for it in gc.get_objects() if isinstance(it, aio_pika.Connection)]
+    connections = [it for it in gc.get_objects() if isinstance(it, aiormq.Connection)]
     assert all(it.is_closed for it in connections if it.url.port == port)
+
+
+async def test_pauses_before_connecting_again_are_drawn_from_the_random_that_is_handed_in(queue: str) -> None:
+    class Told(Random):
+        drawn = asyncio.Event()
+
+        def random(self) -> float:
+            self.drawn.set()
+            return super().random()
+
+    random = Told()
+    async with open_broker(f"amqp://127.0.0.1:{free_port()}/", queue, random=random), asyncio.timeout(PATIENCE):
+        await random.drawn.wait()
 
 
 async def test_a_session_that_fails_to_clean_up_does_not_outlive_its_end() -> None:
@@ -149,7 +164,7 @@ async def test_a_session_that_fails_to_clean_up_does_not_outlive_its_end() -> No
         finally:
             raise RuntimeError("by a test")
 
-    supervisor = Supervisor("a test", session)
+    supervisor = Supervisor("a test", session, Random())
     supervisor.start()
     await supervisor.tried.wait()
     with at_most(1):
@@ -224,6 +239,37 @@ async def test_consumers_that_leave_under_load_do_not_disturb_the_others(
         await take_one(steady)
     # Neither connection was lost.
     assert not [record.message for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+@pytest.mark.parametrize("frames", [1, 10])
+async def test_acks_go_out_before_the_broker_closes(
+    server: RabbitServer, queue: str, frames: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(aiormq.Connection, "FRAME_BUFFER_SIZE", frames)
+    async with open_broker(server.url, queue) as broker, broker.consume(20) as consumer:
+        await asyncio.gather(*(publish(broker) for _ in range(20)))
+        deliveries = await take(consumer, 20)
+        await asyncio.gather(*(delivery.ack() for delivery in deliveries))
+    async with open_broker(server.url, queue) as broker, broker.consume(1) as consumer:
+        await eventually(lambda: consumer.attached)
+        assert await nothing_arrives(consumer)
+
+
+async def test_what_is_buffered_is_not_taken_while_the_consumer_pauses(broker: Broker) -> None:
+    async def all_are_delivered() -> bool:
+        return await broker.ready_count() == 0
+
+    for _ in range(3):
+        await publish(broker)
+    async with broker.consume(3) as consumer:
+        await take_one(consumer)
+        await eventually(all_are_delivered)
+        pausing = asyncio.create_task(consumer.pause())
+        await asyncio.sleep(0)  # in which it begins
+        assert consumer.take() is None
+        await pausing
+        await consumer.resume()
+        assert all(delivery.redelivered for delivery in await take(consumer, 2))
 
 
 # Losing the connection

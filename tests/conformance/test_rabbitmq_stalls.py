@@ -69,12 +69,15 @@ async def test_publishing_to_a_frozen_rabbitmq_raises_in_time_and_harms_nothing(
 @once
 async def test_large_messages_that_fill_the_socket_do_not_hang(server: RabbitServer, broker: Broker) -> None:
     async with frozen(server):
-        with at_most(1):
-            outcomes = await asyncio.gather(
-                *(publish(broker, b"x" * 1_000_000, timeout=0.5) for _ in range(20)), return_exceptions=True
-            )
-        assert {type(outcome) for outcome in outcomes} == {PublishError}
+        for _ in range(3):
+            with at_most(1):
+                outcomes = await asyncio.gather(
+                    *(publish(broker, b"x" * 1_000_000, timeout=0.5) for _ in range(20)), return_exceptions=True
+                )
+            assert {type(outcome) for outcome in outcomes} == {PublishError}
     await publish(broker)
+    # Those that found the socket full were given up, and did not pile up in this process.
+    assert await broker.ready_count() < 40
 
 
 @once

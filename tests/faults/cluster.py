@@ -15,7 +15,7 @@ from uuid import uuid4
 import aiohttp
 from tests.conformance.server import RabbitServer, free_port
 
-from taskqueue.store.sqlite import Connection, connect
+from taskqueue.store.engine.sqlite.connection import Connection, connect
 from taskqueue.task import FINAL
 from taskqueue_migrate.runner import migrate
 
@@ -25,9 +25,9 @@ ROOT = Path(__file__).parents[2]
 LEASE = 2.0
 SETTINGS = {
     "LEASE": LEASE,
-    "DISPATCH_LEASE": 2,
-    "PUBLISH_TIMEOUT": 1,
-    "WRITE_TIMEOUT": 2,
+    "DISPATCH_LEASE": 3,
+    "PUBLISH_TIMEOUT": 0.5,
+    "WRITE_TIMEOUT": 1.5,
     "RELAY_INTERVAL": 0.2,
     "GIVE_BACK_AFTER": 0.5,
     "RECONCILE_AFTER": 2,
@@ -39,13 +39,19 @@ SETTINGS = {
     "LOG_FORMAT": "text",
 }
 
+#: What the ledger has counted, where it is not what there is.
+WRONG_COUNTS = """
+SELECT status, tasks FROM status_counts
+WHERE tasks <> (SELECT count(*) FROM task WHERE task.status = status_counts.status)
+"""
+
 #: Seconds until a test gives up waiting for what should happen.
 PATIENCE = 60
 
 #: A row each time that a task's status becomes final: no UNIQUE, so that a double shows.
 RECORDER = """
 CREATE TABLE recordings (id TEXT NOT NULL, status TEXT NOT NULL) STRICT;
-CREATE TRIGGER record AFTER UPDATE OF status ON tasks WHEN NEW.status IN ('completed', 'failed', 'cancelled')
+CREATE TRIGGER record AFTER UPDATE OF status ON task WHEN NEW.status IN ('completed', 'failed', 'cancelled')
 BEGIN INSERT INTO recordings VALUES (NEW.id, NEW.status); END;
 """
 
@@ -235,19 +241,28 @@ class Cluster:
         async with self.http.post(f"/tasks/{id}/cancel") as response:
             return response.status
 
-    def rows(self, query: str, *values: Any) -> list[dict[str, Any]]:
+    def rows(self, query: str, *values: Any, **named: Any) -> list[dict[str, Any]]:
         """Ask the database itself, which answers also when the API doesn't."""
         with contextlib.closing(self.connect()) as db:
-            return [dict(row) for row in db.execute(query, values)]
+            return [dict(row) for row in db.execute(query, named or values)]
 
     def row(self, id: str) -> dict[str, Any]:
-        [row] = self.rows("SELECT * FROM tasks WHERE id = ?", id)
+        [row] = self.rows("SELECT * FROM task WHERE id = ?", id)
         return row
 
     def outcomes(self, id: str) -> list[str | None]:
         """How the task's attempts ended."""
-        query = "SELECT outcome FROM attempts JOIN tasks ON seq = task_seq WHERE id = ? ORDER BY number"
-        return [row["outcome"] for row in self.rows(query, id)]
+        earlier = "SELECT outcome FROM attempts JOIN task ON seq = task_seq WHERE id = ? ORDER BY number"
+        last = "SELECT attempt_outcome AS outcome FROM task WHERE id = ? AND attempt_started IS NOT NULL"
+        return [row["outcome"] for row in self.rows(earlier, id) + self.rows(last, id)]
+
+    def attempts_with(self, outcome: str) -> int:
+        """How many attempts of all tasks ended so."""
+        query = """
+            SELECT (SELECT count(*) FROM attempts WHERE outcome = :outcome)
+                 + (SELECT count(*) FROM task WHERE attempt_outcome = :outcome) AS n
+        """
+        return int(self.rows(query, outcome=outcome)[0]["n"])
 
     async def until_status(self, id: str, *statuses: str) -> None:
         await until(lambda: self.row(id)["status"] in statuses, f"{id} to be {' or '.join(statuses)}")
@@ -256,7 +271,7 @@ class Cluster:
         """Wait until all that was accepted is final."""
 
         def left() -> int:
-            query = "SELECT count(*) AS n FROM tasks WHERE status NOT IN ('completed', 'failed', 'cancelled')"
+            query = "SELECT count(*) AS n FROM task WHERE status NOT IN ('completed', 'failed', 'cancelled')"
             return int(self.rows(query)[0]["n"])
 
         await until(lambda: left() == 0, lambda: f"{left()} tasks to become final", patience)
@@ -266,7 +281,7 @@ class Cluster:
     async def keeps_the_promise(self, patience: float = PATIENCE) -> None:
         """Wait until every task is final, then hold everything against the promise."""
         await self.until_final(patience)
-        tasks = {row["id"]: row for row in self.rows("SELECT * FROM tasks")}
+        tasks = {row["id"]: row for row in self.rows("SELECT * FROM task")}
         missing = self.accepted.keys() - tasks.keys()
         assert not missing, f"accepted and lost: {missing}"
         recorded: dict[str, list[str]] = {id: [] for id in tasks}
@@ -281,8 +296,12 @@ class Cluster:
                 assert json.loads(task["result"])["output"] == expected, task
         [check] = self.rows("PRAGMA integrity_check")
         assert check["integrity_check"] == "ok"
-        open_attempts = "SELECT * FROM attempts WHERE outcome IS NULL"
+        open_attempts = """
+            SELECT seq FROM task WHERE attempt_started IS NOT NULL AND attempt_outcome IS NULL
+            UNION ALL SELECT task_seq FROM attempts WHERE outcome IS NULL
+        """
         assert not self.rows(open_attempts), "an attempt of a final task has not ended"
+        assert not self.rows(WRONG_COUNTS), "the counters are not those of the tasks"
 
 
 async def until(condition: Callable[[], Any], what: str | Callable[[], str], patience: float = PATIENCE) -> None:

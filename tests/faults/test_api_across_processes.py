@@ -4,19 +4,12 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
-from tests.conformance.server import RabbitServer, free_port
-from tests.conformance.waiting import eventually
+from tests.conformance.server import free_port
 from tests.faults.cluster import Cluster, Process
-from tests.integration import actions
-from tests.integration.system import System, quick_settings
-from tests.integration.test_submitting import overtakes
-
-from taskqueue.broker import open_broker
 
 pytestmark = pytest.mark.docker
 
@@ -68,10 +61,7 @@ async def test_a_stream_tells_the_changes_of_all_processes_soon_and_in_order(clu
                     break
         await posting
     assert seen.keys() == cluster.accepted.keys()
-    for path in seen.values():
-        # A worker may be faster than the mark of what was published.
-        assert [status for status in path if status != "queued"] == ["pending", "running", "completed"]
-        assert path.index("queued") < path.index("running") if "queued" in path else True
+    assert all(path == ["queued", "running", "completed"] for path in seen.values()), seen
     assert sorted(late)[len(late) // 2] < SOON / 2
     assert max(late) < 2 * SOON
     await cluster.keeps_the_promise()
@@ -121,20 +111,3 @@ async def test_an_api_that_is_told_to_stop_lets_its_listeners_go(cluster: Cluste
     assert json.loads(body)["status"] == "pending"
     writer.close()
     await writer.wait_closed()
-
-
-@pytest.fixture
-async def system(rabbit: RabbitServer, tmp_path: Path) -> AsyncIterator[System]:
-    """All in one process, but for RabbitMQ."""
-    settings = quick_settings(tmp_path, publish_timeout=5)
-    try:
-        async with System.open(settings, open_broker(rabbit.url, f"priority-{tmp_path.name}")) as system:
-            await eventually(lambda: system.broker.state == "connected")
-            yield system
-    finally:
-        actions.forget()
-
-
-async def test_a_backlog_holds_up_a_high_one_by_the_prefetched_few_only(system: System) -> None:
-    await overtakes(system, prefetched=system.settings.prefetch)
-    assert actions.notes[-1] == "low"

@@ -97,7 +97,7 @@ async def test_a_broker_killed_with_a_backlog_loses_none_of_it_and_health_tells_
     await cluster.echo(60, seconds=0.2)
     async with killed(cluster.server):
         await cluster.until_ready(api, broker="disconnected")
-        assert cluster.rows("SELECT id FROM tasks WHERE status = 'queued'"), "no backlog is left"
+        assert cluster.rows("SELECT id FROM task WHERE status = 'queued'"), "no backlog is left"
         assert await post_many(cluster, 20) == {"pending"}
         await until(lambda: age(health_file) > LEASE, "the worker's health file to grow old")
     await cluster.until_ready(api)
@@ -153,9 +153,9 @@ async def test_a_broker_that_takes_no_messages_hangs_no_post_and_stops_no_worker
         await post_many(cluster, 20)  # RabbitMQ blocks a connection when it publishes
         await cluster.until_ready(api, broker="blocked")
         assert await post_many(cluster, 20) == {"pending"}
-        await until(lambda: not cluster.rows("SELECT id FROM tasks WHERE status = 'queued'"), "the backlog to end")
+        await until(lambda: not cluster.rows("SELECT id FROM task WHERE status = 'queued'"), "the backlog to end")
         assert age(health_file) < LEASE
-        assert cluster.rows("SELECT id FROM tasks WHERE status = 'pending'")
+        assert cluster.rows("SELECT id FROM task WHERE status = 'pending'")
     await cluster.keeps_the_promise()
     assert worker.handle.returncode is None
 
@@ -172,7 +172,7 @@ async def test_a_broker_that_comes_up_late_gets_each_task_from_one_of_several_re
     assert {worker.handle.returncode for worker in workers} == {None}
     await firewall.open()
     await cluster.keeps_the_promise()
-    assert cluster.rows("SELECT DISTINCT attempt FROM tasks") == [{"attempt": 1}]
+    assert cluster.rows("SELECT DISTINCT attempt FROM task") == [{"attempt": 1}]
 
 
 async def test_a_process_killed_each_second_of_two_apis_and_two_workers_loses_nothing(cluster: Cluster) -> None:

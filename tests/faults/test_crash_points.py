@@ -10,17 +10,18 @@ pytestmark = pytest.mark.docker
     "point",
     [
         "after store.submit_all",  # between the commit and the publish
-        "after broker.publish",  # between the confirm and the mark
-        "before store.mark_queued",
+        "before broker.publish",
+        "after broker.publish",  # between the confirm and the settling of its lease
+        "before store.settle",
+        "after store.settle",
     ],
 )
 async def test_an_api_killed_on_the_way_into_the_queue_loses_nothing(cluster: Cluster, point: str) -> None:
     await cluster.start_worker()
-    api = await cluster.start_api(crash_at=point, crash_after=5)
+    api = await cluster.start_api(crash_at=point, crash_after=0 if "settle" in point else 5)
     await cluster.echo(50, concurrency=4)
     assert await api.ended() == -9
-    stored = len(cluster.rows("SELECT id FROM tasks"))
-    assert stored > 5
+    assert len(cluster.rows("SELECT id FROM task")) > 5
     await cluster.keeps_the_promise()
 
 

@@ -14,7 +14,7 @@ from tests.conformance.server import free_port
 from tests.faults.cluster import Cluster, Process, until
 
 from taskqueue.message import Message, Priority, encode
-from taskqueue.store import TaskStore, now_ms
+from taskqueue.store import now_ms, open_store, verbs
 from taskqueue.task import NewTask
 
 pytestmark = pytest.mark.docker
@@ -183,10 +183,10 @@ async def test_dead_letters_are_requeued_and_dropped_by_a_command(cluster: Clust
     assert letters[names[payload]][0] == "unknown task"
 
     # A backup is restored, say, and the task is known again.
-    async with TaskStore.open(cluster.database, write_timeout=5) as store:
+    async with open_store(cluster.database, write_timeout=5) as store:
         task = NewTask(id, "echo", payload, now_ms(), now_ms(), Priority.NORMAL, 3, None)
-        await store.submit(task, dispatch_id="restored", lease=2)
-        assert await store.mark_queued(id, "restored")
+        seq = await store.write(verbs.submit, task, "restored", lease=60_000)
+        await store.write(verbs.settle, [(seq, "restored")])
     cluster.accepted[id] = 5
 
     code, output = await dead(cluster, "requeue", names[payload], "no-such-id")
@@ -228,6 +228,6 @@ async def test_a_message_that_comes_twenty_times_runs_its_task_once_and_not_befo
         await until(drained, "the duplicates to be dropped")
     await cluster.keeps_the_promise()
     assert (cluster.outcomes(now), cluster.outcomes(later)) == (["ok"], ["ok"])
-    [attempt] = cluster.rows("SELECT started_at FROM attempts JOIN tasks ON seq = task_seq WHERE id = ?", later)
-    assert attempt["started_at"] >= cluster.row(later)["run_at"]
+    task = cluster.row(later)
+    assert task["attempt_started"] >= task["run_at"]
     assert await length(cluster, f"{cluster.queue}.dead") == 0

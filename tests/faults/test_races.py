@@ -10,15 +10,16 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from uuid import uuid4
 
 import pytest
-from tests.faults.cluster import RECORDER
+from tests.faults.cluster import RECORDER, WRONG_COUNTS
 
-from taskqueue.store import Refusal, TaskStore, WorkerInfo, transitions
-from taskqueue.store.sqlite import connect
-from taskqueue.task import FINAL, Claim, NewTask, Outcome, Status
+from taskqueue.store import Refusal, Store, WorkerInfo, open_store, verbs
+from taskqueue.store.engine.sqlite.connection import connect
+from taskqueue.store.workers import beat, rescue
+from taskqueue.task import FINAL, Claim, Dispatch, NewTask, Outcome, Status
 from taskqueue_migrate.runner import migrate
 
 ROUNDS = 1_000
@@ -32,34 +33,32 @@ class Arena:
     """A database, and a store of its own for each racer."""
 
     path: Path
-    stores: list[TaskStore]
+    stores: list[Store]
 
-    async def new_task(self, *, max_attempts: int = 1, dispatch_id: str | None = None) -> str:
+    async def new_task(self, *, max_attempts: int = 1) -> str:
         id = uuid4().hex
-        task = NewTask(id, "race", "{}", 0, 0, 4, max_attempts, None)
-        await self.stores[0].submit(task, dispatch_id=dispatch_id, lease=60)
+        await self.stores[0].write(verbs.submit, NewTask(id, "race", "{}", 0, 0, 4, max_attempts, None))
         return id
 
     async def new_tasks(self, **options: Any) -> list[str]:
         return await asyncio.gather(*(self.new_task(**options) for _ in range(BATCH)))
 
-    def add_worker(self) -> str:
+    async def add_worker(self) -> str:
         """A worker that has beaten once, and so stands at beat 0."""
         worker = WorkerInfo(uuid4().hex, "host", 1, 1, 1, 0)
-        with contextlib.closing(connect(self.path, busy_timeout=10)) as db:
-            transitions.beat(db, worker, 0)
+        await self.stores[0].write(beat, worker)
         return worker.id
 
     async def claimed(self, worker: str, **options: Any) -> list[Claim]:
         """New tasks that this worker runs."""
         claims = await asyncio.gather(
-            *(self.stores[0].claim(id, worker) for id in await self.new_tasks(**options))
+            *(self.stores[0].write(verbs.claim, id, worker) for id in await self.new_tasks(**options))
         )
         assert all(isinstance(claim, Claim) for claim in claims)
         return [claim for claim in claims if isinstance(claim, Claim)]
 
-    async def rescue(self, store: TaskStore, worker: str) -> list[tuple[str, Status]] | None:
-        return await store.rescue(worker, 0, error=ERROR, backoff=lambda _: 0)
+    async def rescue(self, store: Store, worker: str) -> list[tuple[Claim, Status]] | None:
+        return await store.write(rescue, worker, 0, ERROR, lambda _: 0)
 
     def rows(self, query: str) -> list[dict[str, Any]]:
         with contextlib.closing(connect(self.path, busy_timeout=10)) as db:
@@ -67,12 +66,13 @@ class Arena:
 
     def check(self) -> Counter[str]:
         """Hold all tasks against the promise, and count their statuses."""
-        tasks = {row["id"]: row["status"] for row in self.rows("SELECT id, status FROM tasks")}
+        tasks = {row["id"]: row["status"] for row in self.rows("SELECT id, status FROM task")}
         recorded = [(row["id"], row["status"]) for row in self.rows("SELECT id, status FROM recordings")]
         assert len(tasks) == ROUNDS
         assert set(tasks.values()) <= FINAL
         assert sorted(recorded) == sorted(tasks.items())
-        assert not self.rows("SELECT * FROM attempts WHERE outcome IS NULL")
+        assert not self.rows("SELECT id FROM task WHERE attempt_started IS NOT NULL AND attempt_outcome IS NULL")
+        assert not self.rows(WRONG_COUNTS)
         assert self.rows("PRAGMA integrity_check") == [{"integrity_check": "ok"}]
         return Counter(tasks.values())
 
@@ -84,7 +84,7 @@ async def arena(tmp_path: Path) -> AsyncIterator[Arena]:
     with contextlib.closing(connect(path, busy_timeout=10)) as db:
         db.executescript(RECORDER)
     async with contextlib.AsyncExitStack() as stack:
-        stores = [await stack.enter_async_context(TaskStore.open(path, write_timeout=30)) for _ in range(4)]
+        stores = [await stack.enter_async_context(open_store(path, write_timeout=30)) for _ in range(4)]
         yield Arena(path, stores)
 
 
@@ -104,20 +104,20 @@ async def race(*racers: Callable[[], Awaitable[Any]]) -> list[Any]:
 
 async def test_a_cancel_that_races_a_completion_ends_in_exactly_one_of_the_two(arena: Arena) -> None:
     """What the worker writes after a cancel that came first is the attempt's cancelled end, not its result."""
-    worker = arena.add_worker()
+    worker = await arena.add_worker()
     client, runner = arena.stores[:2]
 
     async def finish(claim: Claim) -> Status | None:
         """The worker's end of a run: whether it was asked to cancel decides what it has to write."""
-        task = await runner.get(claim.id)
+        task = await runner.reads.get(claim.id)
         assert task is not None
         if task.cancel_requested:
-            return await runner.retry(claim, Outcome.CANCELLED, ERROR, delay=0)
-        return Status.COMPLETED if await runner.complete(claim, '{"output":1}') else None
+            return await runner.write(verbs.back_off, claim, Outcome.CANCELLED, ERROR, 0)
+        return await runner.write(verbs.complete, claim, '{"output":1}')
 
     async def round_of(claim: Claim) -> None:
-        answer, end = await race(lambda: client.cancel(claim.id), lambda: finish(claim))
-        task = await client.get(claim.id)
+        answer, end = await race(lambda: client.write(verbs.cancel, claim.id), lambda: finish(claim))
+        task = await client.reads.get(claim.id)
         assert task is not None
         assert task.status is end, "the worker was told something else than what stands there"
         if answer is Status.RUNNING:
@@ -125,7 +125,7 @@ async def test_a_cancel_that_races_a_completion_ends_in_exactly_one_of_the_two(a
         else:
             assert (answer, end) == (Status.COMPLETED, Status.COMPLETED)
         assert (task.result is not None) == (end is Status.COMPLETED)
-        assert await client.cancel(claim.id) is task.status
+        assert await client.write(verbs.cancel, claim.id) is task.status
 
     for _ in batches():
         await asyncio.gather(*map(round_of, await arena.claimed(worker, max_attempts=3)))
@@ -134,18 +134,21 @@ async def test_a_cancel_that_races_a_completion_ends_in_exactly_one_of_the_two(a
 
 
 async def test_a_rescue_that_races_a_completion_ends_in_exactly_one_of_the_two(arena: Arena) -> None:
-    async def round_of(claim: Claim, rescuer: TaskStore, runner: TaskStore) -> None:
+    async def round_of(claim: Claim, rescuer: Store, runner: Store) -> None:
         rescued, completed = await race(
-            lambda: arena.rescue(rescuer, claim.worker), lambda: runner.complete(claim, '{"output":1}')
+            lambda: arena.rescue(rescuer, claim.worker),
+            lambda: runner.write(verbs.complete, claim, '{"output":1}'),
         )
         assert rescued == ([] if completed else [(claim, Status.FAILED)])
-        assert not await runner.complete(claim, '{"output":2}'), "a second result was taken"
-        assert await runner.fail(claim, Outcome.ERROR, ERROR) is None
+        assert not await runner.write(verbs.complete, claim, '{"output":2}'), "a second result was taken"
+        assert await runner.write(verbs.fail, claim, Outcome.ERROR, ERROR) is None
 
     for _ in batches():
-        workers = [arena.add_worker() for _ in range(BATCH)]
+        workers = [await arena.add_worker() for _ in range(BATCH)]
         ids = await arena.new_tasks()
-        claims = await asyncio.gather(*map(arena.stores[0].claim, ids, workers))
+        claims = await asyncio.gather(
+            *(arena.stores[0].write(verbs.claim, *pair) for pair in zip(ids, workers, strict=True))
+        )
         rounds = [round_of(claim, *random.sample(arena.stores, 2)) for claim in claims if isinstance(claim, Claim)]
         assert len(rounds) == BATCH
         await asyncio.gather(*rounds)
@@ -156,22 +159,23 @@ async def test_a_rescue_that_races_a_completion_ends_in_exactly_one_of_the_two(a
 async def test_a_result_that_comes_after_the_rescue_and_the_next_claim_is_refused(arena: Arena) -> None:
     """The old attempt's and the new attempt's end race: the fence lets only the new one through."""
     zombie, heir = arena.stores[:2]
-    successor = arena.add_worker()
+    successor = await arena.add_worker()
 
     async def round_of(old: Claim) -> None:
-        new = await heir.claim(old.id, successor)
+        new = await heir.write(verbs.claim, old.id, successor)
         assert isinstance(new, Claim)
         assert new.attempt == 2
         late, good = await race(
-            lambda: zombie.complete(old, '{"output":"old"}'), lambda: heir.complete(new, '{"output":"new"}')
+            lambda: zombie.write(verbs.complete, old, '{"output":"old"}'),
+            lambda: heir.write(verbs.complete, new, '{"output":"new"}'),
         )
-        assert (late, good) == (False, True)
-        task = await heir.get(old.id)
+        assert (late, good) == (None, Status.COMPLETED)
+        task = await heir.reads.get(old.id)
         assert task is not None
         assert task.result == '{"output":"new"}'
 
     for _ in batches():
-        worker = arena.add_worker()
+        worker = await arena.add_worker()
         claims = await arena.claimed(worker, max_attempts=2)
         assert len(await arena.rescue(heir, worker) or ()) == BATCH
         await asyncio.gather(*map(round_of, claims))
@@ -179,13 +183,13 @@ async def test_a_result_that_comes_after_the_rescue_and_the_next_claim_is_refuse
 
 
 async def test_of_four_workers_that_claim_a_task_exactly_one_gets_it(arena: Arena) -> None:
-    workers = [arena.add_worker() for _ in arena.stores]
+    workers = [await arena.add_worker() for _ in arena.stores]
     winners: Counter[str] = Counter()
 
     async def round_of(id: str) -> None:
         answers = await race(
             *(
-                lambda store=store, worker=worker: store.claim(id, worker)
+                lambda store=store, worker=worker: store.write(verbs.claim, id, worker)
                 for store, worker in zip(arena.stores, workers, strict=True)
             )
         )
@@ -193,67 +197,86 @@ async def test_of_four_workers_that_claim_a_task_exactly_one_gets_it(arena: Aren
         assert answers.count(Refusal.NOT_CLAIMABLE) == len(workers) - 1
         assert claim.attempt == 1
         winners[claim.worker] += 1
-        assert await arena.stores[workers.index(claim.worker)].complete(claim, '{"output":1}')
+        assert await arena.stores[workers.index(claim.worker)].write(verbs.complete, claim, '{"output":1}')
 
     for _ in batches():
         await asyncio.gather(*map(round_of, await arena.new_tasks()))
     assert arena.check() == {"completed": ROUNDS}
-    assert len(arena.rows("SELECT * FROM attempts")) == ROUNDS
+    assert arena.rows("SELECT DISTINCT attempt FROM task") == [{"attempt": 1}]
     assert len(winners) > 1, "one side always won: that was no race"
 
 
 async def test_a_cancel_that_races_a_claim_ends_in_exactly_one_of_the_two(arena: Arena) -> None:
-    worker = arena.add_worker()
+    worker = await arena.add_worker()
     client, runner = arena.stores[:2]
     started = 0
 
     async def round_of(id: str) -> None:
         nonlocal started
-        answer, claim = await race(lambda: client.cancel(id), lambda: runner.claim(id, worker))
+        answer, claim = await race(
+            lambda: client.write(verbs.cancel, id), lambda: runner.write(verbs.claim, id, worker)
+        )
         if claim is Refusal.NOT_CLAIMABLE:
             assert answer is Status.CANCELLED, "neither of the two got the task"
         else:
             assert answer is Status.RUNNING, "a task was cancelled and started"
             started += 1
-            assert await runner.retry(claim, Outcome.ERROR, ERROR, delay=0) is Status.CANCELLED
+            assert await runner.write(verbs.back_off, claim, Outcome.ERROR, ERROR, 0) is Status.CANCELLED
 
     for _ in batches():
         await asyncio.gather(*map(round_of, await arena.new_tasks(max_attempts=3)))
     assert arena.check() == {"cancelled": ROUNDS}
     assert 0 < started < ROUNDS, "one side always won: that was no race"
-    assert len(arena.rows("SELECT * FROM attempts")) == started
+    assert len(arena.rows("SELECT id FROM task WHERE attempt = 1")) == started
+
+
+@pytest.mark.parametrize("ending", ["settle", "demote"])
+async def test_the_end_of_a_lease_that_races_a_claim_never_takes_a_running_task(
+    arena: Arena, ending: Literal["settle", "demote"]
+) -> None:
+    worker = await arena.add_worker()
+    api, runner = arena.stores[:2]
+    demoted = 0
+
+    async def round_of() -> None:
+        nonlocal demoted
+        id = uuid4().hex
+        task = NewTask(id, "race", "{}", 0, 0, 4, 1, None)
+        seq = await api.write(verbs.submit, task, "first publish", 60_000)
+        ended, claim = await race(
+            lambda: api.write(getattr(verbs, ending), [(seq, "first publish")]),
+            lambda: runner.write(verbs.claim, id, worker),
+        )
+        assert isinstance(claim, Claim), "the end of a lease took the task from its worker"
+        demoted += bool(ended)
+        assert await runner.write(verbs.complete, claim, '{"output":1}')
+
+    for _ in batches():
+        await asyncio.gather(*(round_of() for _ in range(BATCH)))
+    assert arena.check() == {"completed": ROUNDS}
+    # Who won tells only a demotion.
+    assert ending == "settle" or 0 < demoted < ROUNDS, "one side always won: that was no race"
 
 
 async def test_a_mark_that_races_a_claim_never_takes_a_running_task(arena: Arena) -> None:
-    worker = arena.add_worker()
-    api, runner = arena.stores[:2]
+    worker = await arena.add_worker()
+    relay, runner = arena.stores[:2]
     marked = 0
 
-    async def round_of(id: str) -> None:
+    async def round_of(dispatch: Dispatch) -> None:
         nonlocal marked
-        mark, claim = await race(lambda: api.mark_queued(id, "d"), lambda: runner.claim(id, worker))
-        marked += mark
+        mark, claim = await race(
+            lambda: relay.write(verbs.mark_queued, [(dispatch.seq, dispatch.dispatch_id)]),
+            lambda: runner.write(verbs.claim, dispatch.id, worker),
+        )
+        marked += len(mark)
         assert isinstance(claim, Claim), "a mark took the task from its worker"
-        assert await runner.complete(claim, '{"output":1}')
+        assert await runner.write(verbs.complete, claim, '{"output":1}')
 
     for _ in batches():
-        await asyncio.gather(*map(round_of, await arena.new_tasks(dispatch_id="d")))
+        await arena.new_tasks()
+        due = await relay.write(verbs.lease_due, [4], BATCH, 60_000, "relay")
+        assert len(due) == BATCH
+        await asyncio.gather(*map(round_of, due))
     assert arena.check() == {"completed": ROUNDS}
     assert 0 < marked < ROUNDS, "one side always won: that was no race"
-
-
-async def test_a_mark_that_arrives_after_the_task_has_failed_into_its_backoff_does_not_strand_it(
-    arena: Arena,
-) -> None:
-    """Marked, it would be `queued` with no message, and wait for the reconciliation."""
-    api, runner = arena.stores[:2]
-    worker = arena.add_worker()
-    id = await arena.new_task(max_attempts=2, dispatch_id="first publish")
-    claim = await runner.claim(id, worker)
-    assert isinstance(claim, Claim)
-    assert await runner.retry(claim, Outcome.ERROR, ERROR, delay=0) is Status.PENDING
-    assert not await api.mark_queued(id, "first publish")
-    [dispatch] = await runner.lease_due(limit=10, lease=60, token="relay")
-    assert not await api.mark_queued(id, "first publish"), "a mark took the place of another publish's"
-    assert await runner.mark_queued(id, dispatch.dispatch_id)
-    assert dispatch.id == id

@@ -18,7 +18,7 @@ import pytest
 from tests.conformance.server import RabbitServer
 from tests.faults.cluster import LEASE, SETTINGS, Cluster, until
 
-from taskqueue.store.sqlite import connect
+from taskqueue.store.engine.sqlite.connection import connect
 
 pytestmark = pytest.mark.docker
 
@@ -51,12 +51,8 @@ async def post(cluster: Cluster, value: int, **data: Any) -> bool:
 
 def values(cluster: Cluster) -> set[int]:
     """The values of all echo tasks that are stored."""
-    rows = cluster.rows("SELECT payload FROM tasks WHERE action = 'echo'")
+    rows = cluster.rows("SELECT payload FROM task WHERE action = 'echo'")
     return {json.loads(row["payload"])["data"]["value"] for row in rows}
-
-
-def nobody_was_taken_for_lost(cluster: Cluster) -> bool:
-    return not cluster.rows("SELECT 1 FROM attempts WHERE outcome = 'worker_lost'")
 
 
 def beats(cluster: Cluster) -> dict[str, int]:
@@ -106,7 +102,7 @@ async def test_a_write_lock_held_for_30_s_costs_503s_and_no_result_and_no_worker
     assert len(refused) > 50
     assert not values(cluster) & set(refused), "refused with 503, and stored"
     assert cluster.outcomes(held) == ["ok"]
-    assert nobody_was_taken_for_lost(cluster)
+    assert not cluster.attempts_with("worker_lost")
 
 
 async def test_workers_that_can_not_beat_for_a_lease_do_not_take_each_other_for_lost(cluster: Cluster) -> None:
@@ -132,7 +128,7 @@ async def test_a_process_stopped_inside_a_write_transaction_costs_503s_until_it_
     cluster: Cluster, then: str
 ) -> None:
     await cluster.start_api()
-    holder = await cluster.start_worker(consumers=1, crash_at="after transitions.claim", crash_by=signal.SIGSTOP)
+    holder = await cluster.start_worker(consumers=1, crash_at="after verbs.claim", crash_by=signal.SIGSTOP)
     id = await cluster.must_submit(data={"value": 7}, expect=7)
     await holder.stopped()
     assert not any(await asyncio.gather(*(post(cluster, 1000 + number) for number in range(20))))
@@ -151,7 +147,7 @@ async def test_a_process_stopped_inside_a_write_transaction_costs_503s_until_it_
 
 async def test_an_api_killed_inside_the_transaction_of_a_post_stores_nothing_of_that_one(cluster: Cluster) -> None:
     await cluster.start_worker()
-    api = await cluster.start_api(crash_at="after transitions.submit", crash_after=5)
+    api = await cluster.start_api(crash_at="after verbs.submit", crash_after=5)
     await cluster.echo(6, concurrency=1)
     assert await api.ended() == -signal.SIGKILL
     assert len(cluster.accepted) == 5
@@ -159,7 +155,7 @@ async def test_an_api_killed_inside_the_transaction_of_a_post_stores_nothing_of_
     await cluster.keeps_the_promise()
 
 
-@pytest.mark.parametrize("point", ["before transitions.complete", "after transitions.complete"])
+@pytest.mark.parametrize("point", ["before verbs.complete", "after verbs.complete"])
 async def test_a_worker_killed_inside_the_transaction_of_a_completion_has_the_task_completed_once(
     cluster: Cluster, point: str
 ) -> None:
@@ -239,13 +235,13 @@ async def test_a_full_volume_costs_503s_and_workers_keep_their_results_until_the
         assert (await cluster.get(held))["status"] == "running"
         async with cluster.http.get("/tasks") as response:
             assert (await response.json())["count"] == 21
-    assert len(cluster.rows("SELECT 1 FROM tasks")) == 21
+    assert len(cluster.rows("SELECT 1 FROM task")) == 21
     ballast.unlink()
     await until(lambda: post(cluster, 2000), "a POST to be accepted")
     await cluster.keeps_the_promise()
     assert values(cluster) == {*range(20), 2000}
     assert cluster.outcomes(held) == ["ok"]
-    assert nobody_was_taken_for_lost(cluster)
+    assert not cluster.attempts_with("worker_lost")
     assert "an outcome waits for the store" in worker.log.read_text() + other.log.read_text()
 
 
@@ -298,12 +294,12 @@ async def test_the_write_ahead_log_stays_small_and_is_cut_back_after_a_long_read
     assert log.largest < 16 * MIB  # SQLite begins it anew from 4 MiB on, when no reader is in the way
     with contextlib.closing(cluster.connect()) as reader:
         reader.execute("BEGIN")
-        assert reader.execute("SELECT count(*) FROM tasks").fetchone()[0] == 2_500
+        assert reader.execute("SELECT count(*) FROM task").fetchone()[0] == 2_500
         while log.size <= 64 * MIB or len(cluster.accepted) < 5_000:
             assert len(cluster.accepted) < 15_000, "the reader was not in the way"
             await cluster.echo(500, concurrency=50)
         await cluster.until_final()
-        assert reader.execute("SELECT count(*) FROM tasks").fetchone()[0] == 2_500
+        assert reader.execute("SELECT count(*) FROM task").fetchone()[0] == 2_500
     await cluster.echo(100)
     await until(lambda: log.frames * 4096 < 16 * MIB, "the log to be begun anew")
     assert log.size <= 64 * MIB
@@ -318,8 +314,8 @@ async def test_a_damaged_database_is_refused_at_the_start(cluster: Cluster, dama
     with contextlib.closing(cluster.connect()) as db:
         db.execute(
             "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2000) "
-            "INSERT INTO tasks (id, action, payload, created_at, run_at, priority, max_attempts) "
-            "SELECT 'task-' || i, 'echo', '{\"data\": {}}', 0, 0, 4, 1 FROM n"
+            "INSERT INTO task (id, action, payload, status, created_at, run_at, priority, max_attempts) "
+            "SELECT 'task-' || i, 'echo', '{\"data\": {}}', 'pending', 0, 0, 4, 1 FROM n"
         )
     size = cluster.database.stat().st_size
     with cluster.database.open("r+b") as file:
@@ -357,7 +353,7 @@ async def test_a_backup_taken_under_load_and_restored_brings_its_tasks_to_their_
         await process.kill()
     with contextlib.closing(connect(copy, busy_timeout=1, read_only=True)) as db:
         assert db.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
-        kept = {row["id"]: row["status"] for row in db.execute("SELECT id, status FROM tasks")}
+        kept = {row["id"]: row["status"] for row in db.execute("SELECT id, status FROM task")}
     assert accepted_before <= kept.keys()
     assert {"running", "queued", "completed"} <= set(kept.values())
     cluster.accepted = {id: cluster.accepted[id] for id in kept}
@@ -373,7 +369,7 @@ async def test_a_backup_taken_under_load_and_restored_brings_its_tasks_to_their_
     await cluster.start_api()
     await cluster.start_worker(consumers=10)
     await cluster.keeps_the_promise()
-    assert len(cluster.rows("SELECT 1 FROM tasks")) == len(kept)
+    assert len(cluster.rows("SELECT 1 FROM task")) == len(kept)
 
 
 # Clients

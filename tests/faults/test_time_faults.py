@@ -10,7 +10,7 @@ import pytest
 from tests.faults.cluster import Cluster, Process, until
 
 from taskqueue.message import Message, Priority, encode
-from taskqueue.store import TaskStore, now_ms
+from taskqueue.store import now_ms, open_store, verbs
 from taskqueue.task import NewTask
 
 pytestmark = pytest.mark.docker
@@ -31,34 +31,33 @@ async def lateness(cluster: Cluster, delay: float) -> int:
     """Run a task with this delay, and tell the milliseconds between its time and its start."""
     id = await cluster.must_submit(data={"value": 1}, expect=1, delay=delay)
     await cluster.until_status(id, "completed")
-    query = "SELECT started_at - run_at AS late FROM attempts JOIN tasks ON seq = task_seq WHERE id = ?"
-    [attempt] = cluster.rows(query, id)
-    return int(attempt["late"])
+    task = cluster.row(id)
+    return int(task["attempt_started"] - task["run_at"])
 
 
 async def test_tasks_start_at_their_time_while_10_000_wait_whose_time_comes_after_a_restart(
     cluster: Cluster,
 ) -> None:
     waiting = [new_task(now_ms() + DAY) for _ in range(WAITING)]
-    async with TaskStore.open(cluster.database, write_timeout=10) as store:
-        await asyncio.gather(*(store.submit(task) for task in waiting))
+    async with open_store(cluster.database, write_timeout=10) as store:
+        await asyncio.gather(*(store.write(verbs.submit, task) for task in waiting))
     for _ in range(2):
         api, worker = await asyncio.gather(cluster.start_api(), cluster.start_worker(relay_interval=1))
         late = await asyncio.gather(*(lateness(cluster, 1 + number / 5) for number in range(7)))
         assert min(late) >= 0
         assert median(late) <= LATE
         assert (await worker.stop(), await api.stop()) == (0, 0)
-    untouched = "SELECT count(*) AS n FROM tasks WHERE status = 'pending' AND dispatch_id IS NULL AND attempt = 0"
+    untouched = "SELECT count(*) AS n FROM task WHERE status = 'pending' AND dispatch_id IS NULL AND attempt = 0"
     assert cluster.rows(untouched) == [{"n": WAITING}]
-    async with TaskStore.open(cluster.database, write_timeout=10) as store:
-        await asyncio.gather(*(store.cancel(task.id) for task in waiting))
+    async with open_store(cluster.database, write_timeout=10) as store:
+        await asyncio.gather(*(store.write(verbs.cancel, task.id) for task in waiting))
     await cluster.keeps_the_promise()
 
 
 async def test_a_dispatch_lease_from_the_clocks_future_keeps_no_relay_away(cluster: Cluster) -> None:
     task = new_task(now_ms())
-    async with TaskStore.open(cluster.database, write_timeout=10, clock=lambda: now_ms() + HOUR) as store:
-        await store.submit(task, dispatch_id="never published", lease=2)
+    async with open_store(cluster.database, write_timeout=10, clock=lambda: now_ms() + HOUR) as store:
+        await store.write(verbs.submit, task, "never published", lease=2000)
     cluster.accepted[task.id] = 1
     await cluster.start_worker()
     await cluster.keeps_the_promise()

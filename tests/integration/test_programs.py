@@ -6,11 +6,11 @@ import socket
 
 import aiohttp
 import pytest
+from taskqueue.store.sqlite import connect
 from tests.conformance.server import PASSWORD, RabbitServer, free_port
 from tests.conformance.waiting import eventually
 from tests.integration.programs import Client, Programs
 
-from taskqueue.store.sqlite import connect
 from taskqueue_migrate.runner import migrate
 
 API, WORKER = "taskqueue-api", "taskqueue-worker"

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 from aiohttp import ClientTimeout
+from taskqueue.store.sqlite import connect
 from tests.conformance.waiting import eventually
 from tests.integration import actions
 from tests.integration.system import System, quick_settings
 
 from taskqueue.store.schema import SCHEMA_VERSION
-from taskqueue.store.sqlite import connect
 from taskqueue.task import Status
 from taskqueue_worker import heartbeat
 

@@ -4,7 +4,7 @@ import asyncio
 import logging
 
 from taskqueue.broker import open_broker
-from taskqueue.logs import log_happening
+from taskqueue.log_lines import log_happening
 from taskqueue.process import run_service
 from taskqueue.settings import Settings
 from taskqueue.store import data_dir_lock, open_store
@@ -15,11 +15,12 @@ log = logging.getLogger("taskqueue.api")
 
 
 async def _serve(settings: Settings, stop: asyncio.Event) -> None:
+    telemetry = Telemetry(log_happening)
     with data_dir_lock(settings.data_dir, exclusive=False):
         async with (
-            open_store(settings.database, write_timeout=settings.write_timeout) as store,
+            open_store(settings.database, write_timeout=settings.write_timeout, telemetry=telemetry) as store,
             open_broker(settings.broker, settings.queue) as broker,
-            serving(build_app(settings, store, broker, Telemetry(log_happening))) as url,
+            serving(build_app(settings, store, broker, telemetry)) as url,
         ):
             log.info("serving on %s", url)
             await stop.wait()

@@ -8,7 +8,7 @@ import logging
 from random import Random
 
 from taskqueue.broker import open_broker
-from taskqueue.logs import log_happening
+from taskqueue.log_lines import log_happening
 from taskqueue.process import FatalError, run_service
 from taskqueue.settings import Settings
 from taskqueue.store import Store, data_dir_lock, open_store
@@ -28,13 +28,13 @@ async def _serve(settings: Settings, stop: asyncio.Event) -> None:
         raise FatalError(
             f"{settings.data_dir}: {error.strerror}; TASKQUEUE_DATA_DIR names the data folder"
         ) from error
+    telemetry, random = Telemetry(log_happening), Random()
     with data_dir_lock(settings.data_dir, exclusive=True):
         migrate(settings.database)
         async with (
-            open_store(settings.database, write_timeout=settings.write_timeout) as store,
+            open_store(settings.database, write_timeout=settings.write_timeout, telemetry=telemetry) as store,
             open_broker("memory://", settings.queue) as broker,
         ):
-            telemetry, random = Telemetry(log_happening), Random()
             await _recover(settings, store, telemetry, random)
             async with serving(build_app(settings, store, broker, telemetry)) as url:
                 _greet(url)

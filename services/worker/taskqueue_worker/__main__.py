@@ -4,7 +4,7 @@ import argparse
 import asyncio
 
 from taskqueue.broker import open_broker
-from taskqueue.logs import log_happening
+from taskqueue.log_lines import log_happening
 from taskqueue.process import run_command, run_service
 from taskqueue.settings import Settings
 from taskqueue.store import data_dir_lock, open_store
@@ -14,12 +14,13 @@ from taskqueue_worker.worker import work
 
 
 async def _work(settings: Settings, stop: asyncio.Event) -> None:
+    telemetry = Telemetry(log_happening)
     with data_dir_lock(settings.data_dir, exclusive=False):
         async with (
-            open_store(settings.database, write_timeout=settings.write_timeout) as store,
+            open_store(settings.database, write_timeout=settings.write_timeout, telemetry=telemetry) as store,
             open_broker(settings.broker, settings.queue) as broker,
         ):
-            await work(settings, store, broker, Telemetry(log_happening), stop)
+            await work(settings, store, broker, telemetry, stop)
 
 
 def main() -> None:

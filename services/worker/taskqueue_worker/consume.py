@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from random import Random
 
 from taskqueue.broker import Consumer, Delivery
+from taskqueue.dispatch import leased_at
 from taskqueue.message import MalformedMessageError, decode
 from taskqueue.settings import Settings
 from taskqueue.store import Refusal, Store, verbs
@@ -30,7 +31,8 @@ class Duty:
     telemetry: Telemetry
     random: Random
     runs: Runs = field(default_factory=dict)
-    #: By priority: when the latest of the tasks that were claimed from their first delivery was queued.
+    #: By priority: when the message was made that brought a task last, from its first delivery. Not when that task
+    #: was queued: it may have been published again since.
     newest: dict[int, int] = field(default_factory=dict)
 
 
@@ -122,9 +124,9 @@ class Slot:
             case Claim():
                 # Committed: from here on the row is the lease, and the message has done its work.
                 await delivery.ack()
-                if not delivery.redelivered and answer.queued_at is not None:
-                    newest = self._duty.newest
-                    newest[answer.priority] = max(answer.queued_at, newest.get(answer.priority, 0))
+                made_at = leased_at(delivery.message_id)
+                if made_at is not None and not delivery.redelivered:
+                    self._duty.newest[answer.priority] = made_at
                 return answer
             case _:
                 self._duty.telemetry.tell(DuplicateDropped(claiming.id))

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from random import Random
 
 from taskqueue.broker import Broker, BrokerError, BrokerState
-from taskqueue.dispatch import publish
+from taskqueue.dispatch import publish, token
 from taskqueue.message import Priority
 from taskqueue.retry import backoff
 from taskqueue.settings import Settings
@@ -50,8 +50,8 @@ class Relay:
         if expired := await self._store.bulk.demote_expired(self._lease):
             self._telemetry.tell(Demoted(expired, "their publisher did not come back"))
         while self._broker.state is BrokerState.CONNECTED:
-            token = f"{self._random.getrandbits(64):016x}"
-            due = await self._store.write(verbs.lease_due, _PRIORITIES, _RELAY_BATCH, self._lease, token)
+            fresh = token(self._store.clock(), self._random)
+            due = await self._store.write(verbs.lease_due, _PRIORITIES, _RELAY_BATCH, self._lease, fresh)
             confirmed = await asyncio.gather(
                 *(publish(self._broker, dispatch, self._publish_timeout, self._telemetry) for dispatch in due)
             )
@@ -146,7 +146,7 @@ class Reconciler:
     ) -> None:
         """
         Args:
-            newest: by priority, when the latest task was queued that was claimed from its first delivery.
+            newest: by priority, when the message was made that brought a task last, from its first delivery.
         """
         self._patience = to_ms(settings.reconcile_after)
         self._store = store
@@ -155,19 +155,20 @@ class Reconciler:
         self._telemetry = telemetry
 
     async def reconcile(self) -> None:
-        """Demote tasks that have been queued for long where no message waits, or where one of their priority that
-        was queued so much later has been claimed already: the queue is in order.
+        """Demote tasks that have been queued for long where no message waits, or where a message of their priority
+        that was made so much later has brought its task already: the queue is in order.
 
         One whose message waits in a consumer's buffer gets a second one: harmless, and not before it has been
-        published again for as long.
+        published again for as long. A message from the future was made before the clock was set back, and tells
+        nothing.
         """
         if self._broker.state is not BrokerState.CONNECTED:
             return
         empty = not await self._broker.ready_count()
-        count = 0
+        count, now = 0, self._store.clock()
         for priority in _PRIORITIES:
-            newest = self._store.clock() if empty else self._newest.get(priority)
-            if newest is not None:
+            newest = now if empty else self._newest.get(priority)
+            if newest is not None and newest <= now:
                 before = newest - self._patience
                 count += await self._store.bulk.demote_lost(priority, before, also_later=empty)
         if count:

@@ -1,5 +1,6 @@
 """The message broker: `open_broker` and the protocol that every broker keeps."""
 
+from random import Random
 from urllib.parse import urlsplit
 
 from .memory import MemoryBroker
@@ -17,12 +18,13 @@ __all__ = [
 ]
 
 
-def open_broker(url: str, queue: str) -> Broker:
+def open_broker(url: str, queue: str, *, random: Random | None = None) -> Broker:
     """A broker that is not started yet: enter it with `async with`.
 
     Args:
         url: `memory://`, `amqp://user:password@host:port/vhost` or `amqps://...`.
         queue: name of the queue; its dead-letter queue is `<queue>.dead`.
+        random: what the pauses before it connects again are drawn from; by default its own.
 
     Raises:
         BrokerError: the URL can't be used. The text doesn't repeat it, because of its password.
@@ -44,4 +46,4 @@ def open_broker(url: str, queue: str) -> Broker:
     # Imported here so that the embedded mode starts without the AMQP client.
     from .rabbitmq import RabbitBroker  # noqa: PLC0415
 
-    return RabbitBroker(url, queue)
+    return RabbitBroker(url, queue, random or Random())

@@ -84,7 +84,7 @@ RETURNING seq, action, attempt;
 
 -- name: claimable
 SELECT seq, status, action, payload, run_at, priority, attempt, failures, max_attempts, timeout, request_id,
-       queued_at, dispatch_id, attempt_started IS NOT NULL AS has_attempt,
+       dispatch_id, attempt_started IS NOT NULL AS has_attempt,
        EXISTS (SELECT 1 FROM workers WHERE workers.id = :worker) AS worker_known
 FROM task WHERE id = :id;
 

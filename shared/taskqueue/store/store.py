@@ -16,6 +16,7 @@ from taskqueue.store.ledger import balance
 from taskqueue.store.queries import QUERIES
 from taskqueue.store.reads import Reads
 from taskqueue.store.schema import check_schema, read_schema_version
+from taskqueue.telemetry import Committed, Telemetry
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -53,13 +54,19 @@ class Store:
 
 @contextlib.asynccontextmanager
 async def open_store(
-    path: Path, *, write_timeout: float, clock: Clock = now_ms, executor: Executor | None = None
+    path: Path,
+    *,
+    write_timeout: float,
+    telemetry: Telemetry | None = None,
+    clock: Clock = now_ms,
+    executor: Executor | None = None,
 ) -> AsyncIterator[Store]:
     """Open the database; leaving writes what still waits, then closes it.
 
     Args:
         path: the database file; it must exist.
         write_timeout: seconds that a write may wait for other processes.
+        telemetry: is told of each commit.
         clock: the time in Unix milliseconds.
         executor: with one thread, for all that writes; None makes one.
 
@@ -67,8 +74,15 @@ async def open_store(
         SchemaMismatchError: `taskqueue-migrate` has not brought the file to this version's schema.
         StoreError: the file is missing, unreadable or not a database.
     """
+    telling = telemetry or Telemetry()
     async with open_sqlite(
-        path, QUERIES, balance, timeout=write_timeout, clock=clock, executor=executor
+        path,
+        QUERIES,
+        balance,
+        timeout=write_timeout,
+        clock=clock,
+        committed=lambda writes, seconds: telling.tell(Committed(writes, seconds)),
+        executor=executor,
     ) as engine:
         await check_schema(engine)
         yield Store(engine, clock)

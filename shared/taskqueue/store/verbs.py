@@ -6,7 +6,6 @@ owes to the ledger. Spans of time are in milliseconds, times in Unix millisecond
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
 from enum import Enum, auto
 
 from taskqueue.store.engine.protocol import Row, Transaction
@@ -38,7 +37,16 @@ def submit(tx: Transaction, task: NewTask, dispatch_id: str | None = None, lease
     status = Status.PENDING if dispatch_id is None else Status.QUEUED
     [row] = tx.run(
         "submit",
-        **asdict(task) | {"tags": json.dumps(task.tags)},
+        id=task.id,
+        action=task.action,
+        payload=task.payload,
+        created_at=task.created_at,
+        run_at=task.run_at,
+        priority=task.priority,
+        max_attempts=task.max_attempts,
+        timeout=task.timeout,
+        tags=json.dumps(task.tags),
+        request_id=task.request_id,
         status=status,
         queued_at=None if dispatch_id is None else now,
         dispatch_id=dispatch_id,
@@ -152,7 +160,6 @@ def claim(tx: Transaction, id: str, worker: str) -> Claim | Refusal:
         started_at=now,
         request_id=row["request_id"],
         priority=row["priority"],
-        queued_at=row["queued_at"],
     )
 
 

@@ -28,8 +28,10 @@ class Notes:
     """An open engine."""
 
     engine: Engine
-    #: What each transaction owed at its end; those that were undone later, too.
+    #: What each transaction owed at its end.
     settled: list[list[Any]] = field(default_factory=list)
+    #: How many writes each transaction held.
+    committed: list[int] = field(default_factory=list)
 
     def write(self, function: Callable[[Transaction], Any]) -> asyncio.Future[Any]:
         return self.engine.write(function)
@@ -80,13 +82,18 @@ def on_sqlite(path: Path) -> Open:
     @contextlib.asynccontextmanager
     async def opened(timeout: float) -> AsyncIterator[Notes]:
         settled: list[list[Any]] = []
+        committed: list[int] = []
 
         def settle(tx: Transaction) -> None:
             settled.append(list(tx.owed))
             for text in tx.owed:
                 tx.change("add", text=text)
 
-        async with open_sqlite(path, QUERIES, settle, timeout=timeout, clock=now_ms) as engine:
-            yield Notes(engine, settled)
+        def count(writes: int, seconds: float) -> None:
+            assert seconds >= 0
+            committed.append(writes)
+
+        async with open_sqlite(path, QUERIES, settle, timeout=timeout, clock=now_ms, committed=count) as engine:
+            yield Notes(engine, settled, committed)
 
     return opened

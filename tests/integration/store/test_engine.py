@@ -100,6 +100,8 @@ async def test_any_number_of_writes_is_written(notes: Notes) -> None:
     names = [str(n) for n in range(1_000)]
     assert await asyncio.gather(*map(notes.add, names)) == names
     assert await notes.texts() == names
+    assert sum(notes.committed) == 1_000
+    assert len(notes.committed) < 10
 
 
 async def test_time_is_read_in_the_transaction(notes: Notes) -> None:

@@ -19,10 +19,10 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
+from taskqueue.store.sqlite import Connection, IntegrityError
 from tests.integration.store.given import NOON, looking, new_task, worker_info
 
 from taskqueue.store import Refusal, transitions
-from taskqueue.store.sqlite import Connection, IntegrityError
 from taskqueue.task import FINAL, TRANSITIONS, Claim, Edge, Outcome, Status
 from taskqueue_migrate.runner import shipped_migrations
 

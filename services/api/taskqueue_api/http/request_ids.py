@@ -3,10 +3,10 @@ submits."""
 
 import re
 from contextvars import ContextVar
-from uuid import uuid4
 
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
+from uuid_utils import uuid4
 
 HEADER = "X-Request-ID"
 _NAME = web.RequestKey("request_id", str)

@@ -4,27 +4,17 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from random import Random
 from typing import Self
-from uuid import uuid4
 
-from aio_pika import DeliveryMode, Message
-from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage
-from aio_pika.exceptions import PublishError as ReturnedError
-from aiormq.abc import AbstractConnection as UnderlayConnection
+from aiormq import Channel, spec
+from aiormq.abc import AbstractChannel, DeliveredMessage
+from aiormq.exceptions import PublishError as ReturnedError
 
 from ..protocol import BrokerError, BrokerState, PublishError, UnroutableError
-from .connection import (
-    FIRST_PAUSE,
-    RefusedError,
-    Supervisor,
-    bounded,
-    connected,
-    is_blocked,
-    lost,
-    opened,
-    underlay,
-)
+from .connection import PERSISTENT, Connection, RefusedError, bounded, connected, explained, lost, opened
 from .consumer import RabbitConsumer
+from .supervisor import FIRST_PAUSE, Supervisor
 from .topology import Topology
 
 #: Seconds that entering waits to hear whether the credentials are refused.
@@ -33,6 +23,8 @@ ENTER_TIMEOUT = 5
 BURY_TIMEOUT = 5
 #: Seconds to count the queue's messages in.
 COUNT_TIMEOUT = 2
+#: Bytes that may wait for RabbitMQ to take some. What else is published waits with its publisher.
+MOST_UNSENT = 1_000_000
 #: A reason travels in a header, and headers must fit into one frame.
 LONGEST_REASON = 1000
 
@@ -41,29 +33,29 @@ LONGEST_REASON = 1000
 class _Publisher:
     """The connection to publish on, while it is up."""
 
-    connection: AbstractConnection
-    lower: UnderlayConnection
-    channel: AbstractChannel
+    connection: Connection
+    channel: Channel
 
     @property
     def state(self) -> BrokerState:
         if self.channel.is_closed:
             return BrokerState.DISCONNECTED
-        return BrokerState.BLOCKED if is_blocked(self.lower) else BrokerState.CONNECTED
+        return BrokerState.BLOCKED if self.connection.blocked else BrokerState.CONNECTED
 
 
 class RabbitBroker:
     """A `Broker`. It publishes and consumes on connections of their own: RabbitMQ stops reading from a
     publisher while an alarm is on, and acks must not wait behind that."""
 
-    def __init__(self, url: str, queue: str) -> None:
+    def __init__(self, url: str, queue: str, random: Random) -> None:
         self._url = url
         self._topology = Topology(queue)
-        self._publishing = Supervisor("publishing to RabbitMQ", self._publishing_session)
-        self._consuming = Supervisor("consuming from RabbitMQ", self._consuming_session)
+        self._random = random
+        self._publishing = Supervisor("publishing to RabbitMQ", self._publishing_session, random)
+        self._consuming = Supervisor("consuming from RabbitMQ", self._consuming_session, random)
         self._publisher: _Publisher | None = None
         #: The connection to consume on, while it is up.
-        self._source: AbstractConnection | None = None
+        self._source: Connection | None = None
         self._source_up = asyncio.Event()
         self._consumers: set[RabbitConsumer] = set()
         self._counting = asyncio.Lock()
@@ -98,13 +90,13 @@ class RabbitBroker:
         return self._topology.queues_created
 
     async def publish(self, body: bytes, *, message_id: str, priority: int, timeout: float) -> None:
-        message = Message(body, message_id=message_id, priority=priority, delivery_mode=DeliveryMode.PERSISTENT)
-        await self._send(message, self._topology.queue, timeout)
+        properties = spec.Basic.Properties(message_id=message_id, priority=priority, delivery_mode=PERSISTENT)
+        await self._send(self._topology.queue, body, properties, timeout)
 
     @asynccontextmanager
     async def consume(self, prefetch: int) -> AsyncIterator[RabbitConsumer]:
         self._consuming.start()
-        consumer = RabbitConsumer(prefetch, self._topology, self._connected_source, self._bury)
+        consumer = RabbitConsumer(prefetch, self._topology, self._connected_source, self._bury, self._random)
         self._consumers.add(consumer)
         consumer.start()
         try:
@@ -119,22 +111,32 @@ class RabbitBroker:
             # A question that fails closes its channel, or leaves it with an answer to come: drop that one.
             channel, self._counting_channel = self._counting_channel, None
             if channel is None or channel.is_closed:
-                channel = await publisher.connection.channel()
-            queue = await channel.declare_queue(self._topology.queue, passive=True)
+                channel = await publisher.connection.channel(publisher_confirms=False)
+            queue = await channel.queue_declare(self._topology.queue, passive=True)
             self._counting_channel = channel
-            return queue.declaration_result.message_count or 0
+            return queue.message_count or 0
 
-    async def _send(self, message: Message, exchange_name: str, timeout: float) -> None:
-        started = asyncio.get_running_loop().time()
+    async def _send(self, exchange: str, body: bytes, properties: spec.Basic.Properties, timeout: float) -> None:
+        loop = asyncio.get_running_loop()
+        started = loop.time()
         returned: ReturnedError | None = None
         try:
             publisher = self._reachable_publisher()
-            async with bounded(timeout):
-                exchange = await publisher.channel.get_exchange(exchange_name, ensure=False)
+            with explained():
                 try:
-                    await exchange.publish(message, routing_key=self._topology.queue, mandatory=True)
+                    await publisher.channel.basic_publish(
+                        body,
+                        exchange=exchange,
+                        routing_key=self._topology.queue,
+                        properties=properties,
+                        mandatory=True,
+                        timeout=timeout,
+                        wait=publisher.connection.wire.unsent > MOST_UNSENT,
+                    )
                 except ReturnedError as error:
                     returned = error
+            if returned is not None:
+                async with bounded(started + timeout - loop.time()):
                     await self._topology.ensure(publisher.connection, since=started)
         except BrokerError as error:
             if returned is None:
@@ -142,19 +144,19 @@ class RabbitBroker:
         if returned is not None:
             raise UnroutableError("RabbitMQ had no queue for the message") from returned
 
-    async def _bury(self, message: AbstractIncomingMessage, reason: str) -> None:
-        copy = Message(
-            message.body,
-            headers={**message.headers, "x-reason": reason[:LONGEST_REASON]},
-            message_id=message.message_id or uuid4().hex,
-            priority=message.priority or 0,
-            delivery_mode=DeliveryMode.PERSISTENT,
+    async def _bury(self, message: DeliveredMessage, reason: str) -> None:
+        its = message.header.properties
+        properties = spec.Basic.Properties(
+            headers={**(its.headers or {}), "x-reason": reason[:LONGEST_REASON]},
+            message_id=its.message_id or f"{self._random.getrandbits(128):032x}",
+            priority=its.priority,
+            delivery_mode=PERSISTENT,
         )
         loop = asyncio.get_running_loop()
         deadline = loop.time() + BURY_TIMEOUT
         while True:
             try:
-                return await self._send(copy, self._topology.dead, BURY_TIMEOUT)
+                return await self._send(self._topology.dead, message.body, properties, BURY_TIMEOUT)
             except PublishError:
                 # What was missing is made again, or the connection: worth a moment, to keep the reason.
                 if loop.time() > deadline:
@@ -167,7 +169,7 @@ class RabbitBroker:
             raise BrokerError(f"RabbitMQ is {self.state}")
         return publisher
 
-    async def _connected_source(self) -> AbstractConnection:
+    async def _connected_source(self) -> Connection:
         while self._source is None:
             await self._source_up.wait()
         return self._source
@@ -177,21 +179,19 @@ class RabbitBroker:
         async with connected(self._url, "publishing") as connection:
             await self._topology.ensure(connection, since=asyncio.get_running_loop().time())
             async with opened(connection, confirms=True) as channel:
-                lower = await underlay(channel)
-                self._publisher = _Publisher(connection, lower.connection, channel)
+                self._publisher = _Publisher(connection, channel)
                 try:
-                    yield lost(lower)
+                    yield lost(channel)
                 finally:
                     self._publisher = None
 
     @asynccontextmanager
     async def _consuming_session(self) -> AsyncIterator[Awaitable[None]]:
         async with connected(self._url, "consuming") as connection:
-            assert connection.transport is not None
             self._source = connection
             self._source_up.set()
             try:
-                yield lost(connection.transport.connection)
+                yield lost(connection)
             finally:
                 self._source = None
                 self._source_up.clear()

@@ -1,30 +1,22 @@
-"""Staying connected to RabbitMQ: errors, deadlines, connections and what runs again whenever they are lost.
-
-This is our own loop, not aio-pika's RobustConnection, because waiting inside that one can't be bounded and
-its pauses don't grow, and because a caller has to know at once that there is no connection.
-"""
+"""Connections and channels to RabbitMQ: each step has a deadline, each error one line, each close an end."""
 
 import asyncio
 import logging
-import random
 from asyncio.trsock import TransportSocket
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any
 
-import aio_pika
-from aio_pika.abc import AbstractChannel, AbstractConnection
-from aio_pika.exceptions import (
+import aiormq
+from aiormq import Channel, SSLContextProvider, TransportFactory
+from aiormq.exceptions import (
     AMQPConnectionError,
     AMQPError,
     AuthenticationError,
+    ChannelAccessRefused,
     ChannelInvalidStateError,
     ProbableAuthenticationError,
 )
-from aiormq import SSLContextProvider, TransportFactory
-from aiormq.abc import AbstractChannel as UnderlayChannel
-from aiormq.abc import AbstractConnection as UnderlayConnection
-from aiormq.exceptions import ChannelAccessRefused
 from yarl import URL
 
 from ..protocol import BrokerError
@@ -33,6 +25,8 @@ log = logging.getLogger("taskqueue.broker")
 # aiormq logs an error, some with a traceback, at each attempt to connect. What matters of it is logged here.
 logging.getLogger("aiormq").setLevel(logging.CRITICAL)
 
+#: The delivery mode of a message that outlives a restart of RabbitMQ.
+PERSISTENT = 2
 #: Seconds. aiormq gives a silent connection up after 3 * (heartbeat + 1) + heartbeat / 2, here 38.
 HEARTBEAT = 10
 #: Seconds that one step of the conversation (a connect, an RPC) may take.
@@ -41,8 +35,6 @@ STEP_TIMEOUT = 5
 CLOSE_TIMEOUT = 3
 #: Seconds that closing a channel may take.
 CHANNEL_CLOSE_TIMEOUT = 1
-#: Seconds before a lost session is tried again: at first, and at most.
-FIRST_PAUSE, LONGEST_PAUSE = 0.1, 2.0
 
 
 class AwayError(BrokerError):
@@ -53,15 +45,14 @@ class RefusedError(BrokerError):
     """The broker says no to us: waiting doesn't help."""
 
 
-@asynccontextmanager
-async def bounded(seconds: float | None) -> AsyncIterator[None]:
-    """Give aio-pika calls a deadline, and turn all that they raise into a `BrokerError` of one line."""
+@contextmanager
+def explained() -> Iterator[None]:
+    """Turn all that aiormq raises into a `BrokerError` of one line."""
     task = asyncio.current_task()
     assert task is not None
     cancels = task.cancelling()
     try:
-        async with asyncio.timeout(seconds):
-            yield
+        yield
     except BrokerError:
         raise
     except asyncio.CancelledError:
@@ -79,6 +70,14 @@ async def bounded(seconds: float | None) -> AsyncIterator[None]:
     except Exception as error:
         # Not only AMQPError: aiormq ends some waits with a bare Exception.
         raise BrokerError(describe(error)) from error
+
+
+@asynccontextmanager
+async def bounded(seconds: float | None) -> AsyncIterator[None]:
+    """Give aiormq's calls a deadline, and explain what they raise."""
+    with explained():
+        async with asyncio.timeout(seconds):
+            yield
 
 
 def describe(error: BaseException) -> str:
@@ -106,6 +105,11 @@ class Wire(TransportFactory):
         self._socket = self._writer.get_extra_info("socket")
         return reader, self._writer
 
+    @property
+    def unsent(self) -> int:
+        """How many bytes wait for the other side to take some."""
+        return self._writer.transport.get_write_buffer_size() if self._writer else 0
+
     def cut(self) -> None:
         """Close it at once, whatever hasn't been sent."""
         # asyncio's abort() raises AttributeError where the last bytes went out after close(), and so does asking
@@ -114,42 +118,57 @@ class Wire(TransportFactory):
             self._writer.transport.abort()
 
 
+class Connection(aiormq.Connection):
+    """One that also tells whether RabbitMQ takes what is sent."""
+
+    def __init__(self, url: str, purpose: str) -> None:
+        self.wire = Wire()
+        super().__init__(
+            URL(url).update_query(heartbeat=HEARTBEAT),
+            transport_factory=self.wire,
+            client_properties={"connection_name": f"taskqueue {purpose}"},
+        )
+
+    @property
+    def blocked(self) -> bool:
+        """Whether RabbitMQ has said that it takes no messages for now."""
+        # aiormq has no attribute for it. `ready()` is its one public sign: it ends without waiting, or waits
+        # until RabbitMQ takes messages again.
+        ready = self.ready()
+        try:
+            ready.send(None)
+        except StopIteration:
+            return False
+        ready.close()
+        return True
+
+
 @asynccontextmanager
-async def connected(url: str, purpose: str) -> AsyncIterator[AbstractConnection]:
+async def connected(url: str, purpose: str) -> AsyncIterator[Connection]:
     """A new connection. Nothing of it is left soon after the end, nor when there couldn't be one."""
-    wire = Wire()
-    # Not aio_pika.connect(), which leaves a connection that failed to the garbage collector.
-    connection = aio_pika.Connection(
-        URL(url).update_query(heartbeat=HEARTBEAT),
-        client_properties={"connection_name": f"taskqueue {purpose}"},
-    )
-    connection.kwargs["transport_factory"] = wire
+    connection = Connection(url, purpose)
     try:
         async with bounded(STEP_TIMEOUT):
-            await connection.connect(timeout=STEP_TIMEOUT)
+            await connection.connect()
         yield connection
     finally:
         # Cutting lets close() come to its end. Cancelling doesn't: it waits for the other side all the same.
-        late = asyncio.get_running_loop().call_later(CLOSE_TIMEOUT, wire.cut)
+        late = asyncio.get_running_loop().call_later(CLOSE_TIMEOUT, connection.wire.cut)
         try:
             with suppress(BrokerError):
                 async with bounded(CLOSE_TIMEOUT + 1):
                     await connection.close()
         finally:
             late.cancel()
-            # aio-pika drops a connection that is blocked before it is ready, without closing it.
-            wire.cut()
+            connection.wire.cut()
 
 
 @asynccontextmanager
-async def opened(connection: AbstractConnection, *, confirms: bool = False) -> AsyncIterator[AbstractChannel]:
-    """A new channel, closed at the end; with `confirms`, one to publish on.
-
-    Each leaves a little behind in its connection (aio-pika 10.2 removes its close callback from a copy of the
-    future that it added it to), so keep a channel rather than open one for each question.
-    """
+async def opened(connection: Connection, *, confirms: bool = False) -> AsyncIterator[Channel]:
+    """A new channel, closed at the end; with `confirms`, one to publish on."""
     async with bounded(STEP_TIMEOUT):
-        channel = await connection.channel(publisher_confirms=confirms, on_return_raises=confirms)
+        channel = await connection.channel(publisher_confirms=confirms)
+    assert isinstance(channel, Channel)
     try:
         yield channel
     finally:
@@ -158,93 +177,8 @@ async def opened(connection: AbstractConnection, *, confirms: bool = False) -> A
                 await channel.close()
 
 
-async def underlay(channel: AbstractChannel) -> UnderlayChannel:
-    """aiormq's channel. aio-pika's doesn't tell why it closed, nor that the broker cancelled a consumer."""
-    return await channel.get_underlay_channel()
-
-
-def is_blocked(connection: UnderlayConnection) -> bool:
-    """Whether the broker has said that it takes no messages for now.
-
-    aiormq has no attribute for it. `ready()` is its one public sign: it ends without waiting, or waits until
-    the broker takes messages again.
-    """
-    ready = connection.ready()
-    try:
-        ready.send(None)
-    except StopIteration:
-        return False
-    ready.close()
-    return True
-
-
-async def lost(it: UnderlayConnection | UnderlayChannel) -> None:
+async def lost(it: Connection | Channel) -> None:
     """Wait for the end of a connection or channel, and raise `BrokerError` with its reason."""
     async with bounded(None):
         await it.closing
     raise AwayError("the connection was lost")
-
-
-#: Sets something up, yields an awaitable that ends when it is lost (or raises, to have it logged), cleans up.
-Session = Callable[[], AbstractAsyncContextManager[Awaitable[object]]]
-
-
-class Supervisor:
-    """Runs a session again whenever it ends, with growing pauses while it keeps failing.
-
-    It logs a change of state, not each attempt.
-    """
-
-    def __init__(self, name: str, session: Session) -> None:
-        #: Why the session isn't up; None while it is.
-        self.problem: BrokerError | None = None
-        #: Set once the first attempt has come to an end.
-        self.tried = asyncio.Event()
-        self._name = name
-        self._session = session
-        self._task: asyncio.Task[None] | None = None
-
-    def start(self) -> None:
-        """Begin; nothing happens if it has."""
-        self._task = self._task or asyncio.create_task(self._run(), name=f"taskqueue {self._name}")
-
-    async def stop(self) -> None:
-        """End the session. It takes `CHANNEL_CLOSE_TIMEOUT` and `CLOSE_TIMEOUT` at most, and a moment."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task], timeout=CHANNEL_CLOSE_TIMEOUT + CLOSE_TIMEOUT + 1)
-
-    async def _run(self) -> None:
-        loop = asyncio.get_running_loop()
-        pause = FIRST_PAUSE
-        task = asyncio.current_task()
-        assert task is not None
-        # An error while cleaning up may have taken the place of the CancelledError.
-        while not task.cancelling():
-            started = loop.time()
-            try:
-                async with self._session() as lost:
-                    if self.problem is not None:
-                        log.info("%s: works again", self._name)
-                    self.problem = None
-                    self.tried.set()
-                    async with bounded(None):
-                        await lost
-            except BrokerError as error:
-                self._note(error)
-            except Exception as error:
-                log.exception("%s: unexpected error", self._name)
-                self._note(BrokerError(describe(error)))
-            if loop.time() - started > LONGEST_PAUSE:
-                pause = FIRST_PAUSE
-            await asyncio.sleep(pause * random.uniform(0.5, 1))
-            pause = min(2 * pause, LONGEST_PAUSE)
-
-    def _note(self, problem: BrokerError) -> None:
-        # While a broker starts or stops, the reason why it is away changes from one attempt to the next.
-        if type(problem) is not type(self.problem) or (
-            str(problem) != str(self.problem) and not isinstance(problem, AwayError)
-        ):
-            log.warning("%s: %s; trying again", self._name, problem)
-        self.problem = problem
-        self.tried.set()

@@ -1,92 +1,19 @@
-"""Consuming from RabbitMQ: a subscription that is made again whenever it is lost, and its deliveries."""
+"""Consuming from RabbitMQ: a subscription that is made again whenever it is lost."""
 
 import asyncio
+import itertools
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from functools import partial
-from uuid import uuid4
+from random import Random
 
-from aio_pika.abc import AbstractConnection, AbstractIncomingMessage, AbstractQueue
+from aiormq.abc import DeliveredMessage
 
 from ..protocol import BrokerError
-from .connection import (
-    CHANNEL_CLOSE_TIMEOUT,
-    STEP_TIMEOUT,
-    Supervisor,
-    bounded,
-    describe,
-    log,
-    opened,
-    underlay,
-)
+from .connection import STEP_TIMEOUT, Connection, bounded, describe, opened
+from .delivery import Bury, DeliveryChannel, RabbitDelivery
+from .supervisor import Supervisor
 from .topology import Topology
-
-#: Publishes a copy of a message to the dead-letter queue, with a reason; raises `BrokerError`.
-Bury = Callable[[AbstractIncomingMessage, str], Awaitable[None]]
-
-
-class RabbitDelivery:
-    """A `Delivery`. It is over once `lost`, the end of its session, is done.
-
-    After that nothing may be sent on its channel: RabbitMQ answers a frame that follows the closing of its
-    channel by closing the connection, with all its other consumers. So `ending` has what is still on its way.
-    """
-
-    def __init__(
-        self,
-        message: AbstractIncomingMessage,
-        lost: asyncio.Future[str],
-        ending: set[asyncio.Future[None]],
-        bury: Bury,
-    ) -> None:
-        self._message = message
-        self._lost = lost
-        self._ending = ending
-        self._bury = bury
-
-    @property
-    def body(self) -> bytes:
-        return self._message.body
-
-    @property
-    def message_id(self) -> str | None:
-        return self._message.message_id
-
-    @property
-    def redelivered(self) -> bool:
-        return bool(self._message.redelivered)
-
-    async def ack(self) -> None:
-        await self._end(self._message.ack)
-
-    async def requeue(self) -> None:
-        await self._end(self._message.nack)
-
-    async def reject(self, reason: str) -> None:
-        if self._lost.done():
-            return  # It will be delivered again, and rejected then: don't bury it twice.
-        try:
-            await self._bury(self._message, reason)
-        except BrokerError as error:
-            log.warning("rejecting a message without its reason %r: %s", reason, error)
-            await self._end(self._message.reject)
-        else:
-            await self._end(self._message.ack)
-
-    async def _end(self, verb: Callable[[], Awaitable[None]]) -> None:
-        if self._lost.done():
-            return
-        sent: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._ending.add(sent)
-        try:
-            async with bounded(STEP_TIMEOUT):
-                await verb()
-        except BrokerError as error:
-            log.debug("a delivery's end did not reach RabbitMQ: %s", error)
-        finally:
-            self._ending.discard(sent)
-            sent.set_result(None)
 
 
 class RabbitConsumer:
@@ -96,14 +23,15 @@ class RabbitConsumer:
         self,
         prefetch: int,
         topology: Topology,
-        connection: Callable[[], Awaitable[AbstractConnection]],
+        connection: Callable[[], Awaitable[Connection]],
         bury: Bury,
+        random: Random,
     ) -> None:
         self._prefetch = prefetch
         self._topology = topology
         self._connection = connection
         self._bury = bury
-        self._supervisor = Supervisor("consumer of RabbitMQ", self._session)
+        self._supervisor = Supervisor("consumer of RabbitMQ", self._session, random)
         self._buffer: deque[RabbitDelivery] = deque()
         #: Set when `__anext__` should look again.
         self._news = asyncio.Event()
@@ -111,15 +39,12 @@ class RabbitConsumer:
         self._closed = False
         #: Held while the subscription changes.
         self._changing = asyncio.Lock()
-        self._queue: AbstractQueue | None = None
+        self._channel: DeliveryChannel | None = None
+        self._tags = itertools.count(1)
         self._tag: str | None = None
         #: The subscription whose messages are kept. RabbitMQ may send some before it answers that it has made
         #: the subscription, and while it cancels it.
         self._flowing: str | None = None
-        #: Done, with the reason, once the present session is over.
-        self._lost: asyncio.Future[str] | None = None
-        #: The ends of deliveries that are on their way to RabbitMQ.
-        self._ending: set[asyncio.Future[None]] = set()
         self._lost_at = float("-inf")
 
     def __aiter__(self) -> AsyncIterator[RabbitDelivery]:
@@ -140,7 +65,7 @@ class RabbitConsumer:
 
     @property
     def attached(self) -> bool:
-        return self._tag is not None and self._lost is not None and not self._lost.done()
+        return self._tag is not None and self._channel is not None and not self._channel.lost.done()
 
     def start(self) -> None:
         self._supervisor.start()
@@ -161,36 +86,38 @@ class RabbitConsumer:
         await self._change()
 
     async def _change(self) -> None:
-        lost = self._lost
+        on = self._channel
         try:
             await self._apply()
         except BrokerError as error:
             # The next session begins with what is wanted.
-            if lost is not None and not lost.done():
-                lost.set_result(str(error))
+            if on is not None:
+                on.end(str(error))
 
     async def _apply(self) -> None:
         """Make the subscription what `_paused` asks for."""
         async with self._changing:
-            if self._queue is None or self._lost is None or self._paused == (self._tag is None):
+            if (on := self._channel) is None or self._paused == (self._tag is None):
                 return
             async with bounded(STEP_TIMEOUT):
                 if self._tag is None:
-                    self._flowing = uuid4().hex
-                    self._tag = await self._queue.consume(
-                        partial(self._on_message, self._lost), consumer_tag=self._flowing
-                    )
+                    self._flowing = f"{next(self._tags)}"
+
+                    async def keep(message: DeliveredMessage) -> None:
+                        await self._keep(RabbitDelivery(message, on, self._bury), message.consumer_tag)
+
+                    await on.channel.basic_consume(self._topology.queue, keep, consumer_tag=self._flowing)
+                    self._tag = self._flowing
                 else:
                     tag, self._tag = self._tag, None
-                    await self._queue.cancel(tag)
+                    await on.channel.basic_cancel(tag)
                     self._flowing = None
                     while self._buffer:
                         await self._buffer.popleft().requeue()
 
-    async def _on_message(self, lost: asyncio.Future[str], message: AbstractIncomingMessage) -> None:
-        # Runs in a task of aio-pika's that dies with the channel: it only hands over.
-        delivery = RabbitDelivery(message, lost, self._ending, self._bury)
-        if message.consumer_tag == self._flowing:
+    async def _keep(self, delivery: RabbitDelivery, tag: str | None) -> None:
+        # Runs in a task of aiormq's that dies with the channel: it only hands over.
+        if tag == self._flowing:
             self._buffer.append(delivery)
             self._news.set()
         else:
@@ -202,37 +129,30 @@ class RabbitConsumer:
         await self._topology.ensure(connection, since=self._lost_at)
         async with opened(connection) as channel:
             async with bounded(STEP_TIMEOUT):
-                await channel.set_qos(self._prefetch)
-                queue = await channel.get_queue(self._topology.queue, ensure=False)
-                lower = await underlay(channel)
-            lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-
-            def end(reason: str) -> None:
-                if not lost.done():
-                    lost.set_result(reason)
+                await channel.basic_qos(prefetch_count=self._prefetch)
+            on = DeliveryChannel(channel)
 
             def on_closing(closing: asyncio.Future[None]) -> None:
                 error = None if closing.cancelled() else closing.exception()
-                end("the channel was closed" if error is None else describe(error))
+                on.end("the channel was closed" if error is None else describe(error))
 
             # RabbitMQ cancels a subscription when its queue is deleted.
-            lower.on_consumer_cancel_callbacks.add(lambda _: end("RabbitMQ cancelled the subscription"))
-            lower.closing.add_done_callback(on_closing)
+            channel.on_consumer_cancel_callbacks.add(lambda _: on.end("RabbitMQ cancelled the subscription"))
+            channel.closing.add_done_callback(on_closing)
 
             async def watch() -> None:
-                reason = await lost
-                if not lower.connection.is_closed:  # If it is, its own supervisor tells.
+                reason = await on.lost
+                if not connection.is_closed:  # If it is, its own supervisor tells.
                     raise BrokerError(reason)
 
             try:
                 async with self._changing:
-                    self._queue, self._tag, self._lost = queue, None, lost
+                    self._channel, self._tag = on, None
                 await self._apply()
                 yield watch()
             finally:
-                end("the session is over")
+                on.end("the session is over")
                 self._lost_at = asyncio.get_running_loop().time()
-                self._queue = self._tag = self._flowing = None
+                self._channel = self._tag = self._flowing = None
                 self._buffer.clear()
-                if self._ending:
-                    await asyncio.wait(self._ending, timeout=CHANNEL_CLOSE_TIMEOUT)
+                await on.settled()

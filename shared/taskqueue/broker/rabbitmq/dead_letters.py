@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from hashlib import sha256
 from uuid import uuid4
 
-from aio_pika import DeliveryMode, Message
-from aio_pika.abc import AbstractChannel, AbstractIncomingMessage, AbstractQueue
+from aiormq import Channel, spec
+from aiormq.abc import DeliveredMessage
 
-from .connection import STEP_TIMEOUT, bounded, connected, opened
+from .connection import PERSISTENT, STEP_TIMEOUT, bounded, connected, opened
 from .topology import Topology
 
 
@@ -27,7 +27,7 @@ class DeadLetter:
 class DeadLetters:
     """The dead letters, held by this process while it looks: nobody else sees them meanwhile."""
 
-    def __init__(self, channel: AbstractChannel, topology: Topology, held: list[AbstractIncomingMessage]) -> None:
+    def __init__(self, channel: Channel, topology: Topology, held: list[DeliveredMessage]) -> None:
         self._channel = channel
         self._topology = topology
         self._held = _named(held)
@@ -47,10 +47,9 @@ class DeadLetters:
             await topology.ensure(connection, since=float("-inf"))
             async with opened(connection, confirms=True) as channel:
                 async with bounded(STEP_TIMEOUT):
-                    dead = await channel.declare_queue(topology.dead, passive=True)
-                    count = dead.declaration_result.message_count or 0
+                    count = (await channel.queue_declare(topology.dead, passive=True)).message_count or 0
                 async with bounded(STEP_TIMEOUT + limit / 100):
-                    letters = cls(channel, topology, await _take(dead, min(limit, count)))
+                    letters = cls(channel, topology, await _take(channel, topology.dead, min(limit, count)))
                 letters.count = count
                 yield letters
 
@@ -67,15 +66,14 @@ class DeadLetters:
             KeyError: no such letter is held.
         """
         message = self._held[id]
-        copy = Message(
-            message.body,
-            message_id=uuid4().hex,
-            priority=message.priority or 0,
-            delivery_mode=DeliveryMode.PERSISTENT,
+        properties = spec.Basic.Properties(
+            message_id=uuid4().hex, priority=message.header.properties.priority or 0, delivery_mode=PERSISTENT
         )
+        queue = self._topology.queue
         async with bounded(STEP_TIMEOUT):
-            exchange = await self._channel.get_exchange(self._topology.queue, ensure=False)
-            await exchange.publish(copy, routing_key=self._topology.queue, mandatory=True)
+            await self._channel.basic_publish(
+                message.body, exchange=queue, routing_key=queue, properties=properties, mandatory=True
+            )
         await self.drop(id)
 
     async def drop(self, id: str) -> None:
@@ -85,31 +83,33 @@ class DeadLetters:
             BrokerError: the broker can't be told; the letter stays.
             KeyError: no such letter is held.
         """
+        tag = self._held[id].delivery_tag
+        assert tag is not None
         async with bounded(STEP_TIMEOUT):
-            await self._held[id].ack()
+            await self._channel.basic_ack(tag)
         del self._held[id]
 
 
-async def _take(queue: AbstractQueue, count: int) -> list[AbstractIncomingMessage]:
-    taken: list[AbstractIncomingMessage] = []
-    while len(taken) < count and (message := await queue.get(fail=False)):
+async def _take(channel: Channel, queue: str, count: int) -> list[DeliveredMessage]:
+    taken: list[DeliveredMessage] = []
+    while len(taken) < count and (message := await channel.basic_get(queue)).delivery_tag is not None:
         taken.append(message)
     return taken
 
 
-def _named(messages: list[AbstractIncomingMessage]) -> dict[str, AbstractIncomingMessage]:
+def _named(messages: list[DeliveredMessage]) -> dict[str, DeliveredMessage]:
     """Ids for them. A publisher's `message_id` won't do: a foreign message may have none, or another's."""
-    named: dict[str, AbstractIncomingMessage] = {}
+    named: dict[str, DeliveredMessage] = {}
     copies = Counter[str]()
     for message in messages:
-        parts = ((message.message_id or "").encode(), _reason(message).encode(), message.body)
+        parts = ((message.header.properties.message_id or "").encode(), _reason(message).encode(), message.body)
         digest = sha256(b"".join(sha256(part).digest() for part in parts)).hexdigest()[:12]
         copies[digest] += 1
         named[digest if copies[digest] == 1 else f"{digest}-{copies[digest]}"] = message
     return named
 
 
-def _reason(message: AbstractIncomingMessage) -> str:
+def _reason(message: DeliveredMessage) -> str:
     """Ours, else the broker's."""
-    headers = message.headers
+    headers = message.header.properties.headers or {}
     return str(headers.get("x-reason") or headers.get("x-first-death-reason") or "unknown")

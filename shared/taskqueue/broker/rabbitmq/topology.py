@@ -8,12 +8,11 @@ A queue's arguments can't be changed later: what may have to be changed belongs 
 import asyncio
 from typing import Any
 
-from aio_pika import ExchangeType
-from aio_pika.abc import AbstractChannel, AbstractConnection
-from aio_pika.exceptions import ChannelNotFoundEntity, ChannelPreconditionFailed
+from aiormq import Channel
+from aiormq.exceptions import ChannelNotFoundEntity, ChannelPreconditionFailed
 
 from ..protocol import BrokerError
-from .connection import STEP_TIMEOUT, bounded, describe, opened
+from .connection import STEP_TIMEOUT, Connection, bounded, describe, opened
 
 
 class Topology:
@@ -26,7 +25,7 @@ class Topology:
         self._declared_at = float("-inf")
         self._lock = asyncio.Lock()
 
-    async def ensure(self, connection: AbstractConnection, since: float) -> None:
+    async def ensure(self, connection: Connection, since: float) -> None:
         """Declare everything, unless that was done after `since` (in the event loop's time).
 
         Raises:
@@ -43,15 +42,15 @@ class Topology:
             self._declared_at = started
             self.queues_created += missing
 
-    async def _exists(self, connection: AbstractConnection) -> bool:
+    async def _exists(self, connection: Connection) -> bool:
         async with opened(connection) as channel:
             try:
-                await channel.declare_queue(self.queue, passive=True)
+                await channel.queue_declare(self.queue, passive=True)
             except ChannelNotFoundEntity:
                 return False
         return True
 
-    async def _declare(self, channel: AbstractChannel) -> None:
+    async def _declare(self, channel: Channel) -> None:
         # Attempts are counted in the store, so the broker must never drop a message for having been delivered
         # too often: a worker that is killed would take its neighbours' messages along.
         common: dict[str, Any] = {"x-queue-type": "quorum", "x-delivery-limit": -1}
@@ -62,9 +61,9 @@ class Topology:
         }
         for name, arguments in ((self.dead, common), (self.queue, common | at_least_once)):
             try:
-                exchange = await channel.declare_exchange(name, ExchangeType.DIRECT, durable=True)
-                queue = await channel.declare_queue(name, durable=True, arguments=arguments)
+                await channel.exchange_declare(name, exchange_type="direct", durable=True)
+                await channel.queue_declare(name, durable=True, arguments=arguments)
             except ChannelPreconditionFailed as error:
                 raise BrokerError(f"{name!r} exists with other arguments: {describe(error)}") from error
             # A dead letter keeps its routing key.
-            await queue.bind(exchange, routing_key=self.queue)
+            await channel.queue_bind(name, name, routing_key=self.queue)

@@ -61,6 +61,7 @@ def connect(path: Path, *, busy_timeout: float, create: bool = False, read_only:
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute("PRAGMA foreign_keys = ON")
             connection.execute(f"PRAGMA journal_size_limit = {_JOURNAL_SIZE_LIMIT}")
+            connection.execute("PRAGMA wal_autocheckpoint = 0")  # see checkpoints.py
             if read_only:
                 connection.execute("PRAGMA query_only = ON")
         except BaseException:

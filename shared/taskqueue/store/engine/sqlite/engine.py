@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import aiosqlite
 
 from taskqueue.store.engine.protocol import Clock, Row, SchemaMismatchError, Settle, Transaction
+from taskqueue.store.engine.sqlite.checkpoints import Checkpoints
 from taskqueue.store.engine.sqlite.connection import SQLITE_VERSION, connect, journal_mode
 from taskqueue.store.engine.sqlite.group_commit import GroupCommit
 from taskqueue.store.engine.sqlite.locks import WriteLock
@@ -112,6 +113,7 @@ async def open_sqlite(
     *,
     timeout: float,
     clock: Clock,
+    committed: Callable[[int, float], None],
     executor: Executor | None = None,
 ) -> AsyncIterator[SqliteEngine]:
     """Open a database; leaving writes what still waits, then closes it.
@@ -122,6 +124,7 @@ async def open_sqlite(
         settle: called at the end of each transaction whose writes owe something.
         timeout: seconds that a write may wait for other processes.
         clock: the time in Unix milliseconds.
+        committed: called after each transaction with how many writes it held, and how many seconds it took.
         executor: with one thread, which then is the only one that writes; None makes one.
 
     Raises:
@@ -133,8 +136,17 @@ async def open_sqlite(
         log.warning(
             "SQLite %s can't use a write-ahead log safely here: a rollback journal serves, slower", SQLITE_VERSION
         )
+    checkpoints = Checkpoints()
+
+    def on_commit(writes: int, seconds: float) -> None:
+        checkpoints.committed()
+        committed(writes, seconds)
+
     async with (
-        _group_commit(database, executor or ThreadPoolExecutor(1, thread_name_prefix="store-writer")) as commits,
+        checkpoints.copying(path),
+        _group_commit(
+            database, executor or ThreadPoolExecutor(1, thread_name_prefix="store-writer"), on_commit
+        ) as commits,
         reading(path, timeout) as reader,
         reading(path, timeout) as searches,
         reading(path, timeout) as counts,
@@ -153,13 +165,15 @@ async def _check_journal(path: Path, reader: aiosqlite.Connection) -> None:
 
 
 @contextlib.asynccontextmanager
-async def _group_commit(database: _Database, executor: Executor) -> AsyncIterator[GroupCommit]:
+async def _group_commit(
+    database: _Database, executor: Executor, committed: Callable[[int, float], None]
+) -> AsyncIterator[GroupCommit]:
     loop = asyncio.get_running_loop()
     stack = contextlib.ExitStack()
     commits: GroupCommit | None = None
     try:
         transactions, lock = await loop.run_in_executor(executor, lambda: stack.enter_context(database.writing()))
-        commits = GroupCommit(transactions, lock, executor, database.timeout)
+        commits = GroupCommit(transactions, lock, executor, database.timeout, committed)
         async with commits.running():
             yield commits
     finally:

@@ -54,17 +54,24 @@ class GroupCommit:
     """Runs functions in transactions, in the order they came, many to a transaction."""
 
     def __init__(
-        self, transactions: Transactions[Any], lock: WriteLock, executor: Executor, timeout: float
+        self,
+        transactions: Transactions[Any],
+        lock: WriteLock,
+        executor: Executor,
+        timeout: float,
+        committed: Callable[[int, float], None],
     ) -> None:
         """
         Args:
             executor: with one thread, since it runs whole transactions on one connection.
             timeout: seconds that a write may wait for other processes.
+            committed: called after each transaction with how many writes it held, and how many seconds it took.
         """
         self._transactions = transactions
         self._lock = lock
         self._executor = executor
         self._timeout = timeout
+        self._committed = committed
         self._loop = asyncio.get_running_loop()
         self._waiting: deque[_Write] = deque()
         self._wake = asyncio.Event()
@@ -110,6 +117,7 @@ class GroupCommit:
             writes = [self._waiting.popleft() for _ in range(min(len(self._waiting), _BATCH))]
             self._batch = batch = _Batch(writes)
             self._watch(batch, writes[0].deadline)
+            began = self._loop.time()
             try:
                 settled = await self._loop.run_in_executor(self._executor, self._commit, batch)
             except StoreBusyError as error:
@@ -120,6 +128,7 @@ class GroupCommit:
             else:
                 for future, outcome in settled:
                     _settle(future, outcome)
+                self._committed(len(settled), self._loop.time() - began)
             finally:
                 self._watching.cancel()
             self._batch = None

@@ -1,0 +1,74 @@
+"""Copies the write-ahead log into the database beside the commits, which else would do that now and then, while
+all other processes wait."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from concurrent.futures import Executor, ThreadPoolExecutor
+from pathlib import Path
+
+from taskqueue.store.engine.protocol import StoreError
+from taskqueue.store.engine.sqlite.connection import Connection, connect, translated_errors
+from taskqueue.store.engine.sqlite.locks import WriteLock
+
+#: Commits of this process after which it copies: some megabytes of the log.
+_EVERY = 250
+#: Seconds to wait for the write lock, to copy the rest: without it, the log is not begun anew until the next time.
+_PATIENCE = 1
+
+
+class Checkpoints:
+    """Copies after every so many commits of this process."""
+
+    def __init__(self) -> None:
+        self._commits = 0
+        self._due = asyncio.Event()
+
+    def committed(self) -> None:
+        """Count a commit."""
+        self._commits += 1
+        if self._commits >= _EVERY:
+            self._commits = 0
+            self._due.set()
+
+    @contextlib.asynccontextmanager
+    async def copying(self, path: Path, executor: Executor | None = None) -> AsyncIterator[None]:
+        """Copy whenever it is due, until left.
+
+        Args:
+            executor: runs what blocks; None makes one with one thread.
+        """
+        executor = executor or ThreadPoolExecutor(1, thread_name_prefix="store-checkpoint")
+        copying = asyncio.create_task(self._copy(path, executor), name="checkpoints")
+        try:
+            yield
+        finally:
+            copying.cancel()
+            await asyncio.wait({copying})
+            # A copy that is under way ends by itself.
+            executor.shutdown(wait=False)
+
+    async def _copy(self, path: Path, executor: Executor) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            await self._due.wait()
+            self._due.clear()
+            with contextlib.suppress(StoreError):  # it is tried again after as many commits
+                await loop.run_in_executor(executor, copy_log, path)
+
+
+def copy_log(path: Path) -> None:
+    """Copy most of the log while others write, then the rest while they don't: the next writer begins it anew.
+
+    Raises:
+        StoreError: the database can't be opened, or is busy.
+    """
+    with contextlib.closing(connect(path, busy_timeout=_PATIENCE)) as connection, translated_errors(path):
+        _checkpoint(connection)
+        with contextlib.closing(WriteLock(path)) as lock, lock.held(_PATIENCE):
+            _checkpoint(connection)
+
+
+def _checkpoint(connection: Connection) -> None:
+    # PASSIVE copies what no reader needs, and waits for nobody.
+    connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
