@@ -16,7 +16,8 @@ from yarl import URL
 from taskqueue.broker import Broker
 from taskqueue.broker.memory import MemoryBroker
 from taskqueue.settings import Settings
-from taskqueue.store import Store, open_store
+from taskqueue.store import Store, now_ms, open_store
+from taskqueue.store.engine.protocol import Clock
 from taskqueue.task import FINAL, Status
 from taskqueue.telemetry import Telemetry
 from taskqueue_api.app import build_app
@@ -92,11 +93,13 @@ class System:
 
     @classmethod
     @contextlib.asynccontextmanager
-    async def open(cls, settings: Settings, broker: Broker | None = None) -> AsyncIterator[Self]:
+    async def open(
+        cls, settings: Settings, broker: Broker | None = None, clock: Clock = now_ms
+    ) -> AsyncIterator[Self]:
         migrate(settings.database)
         telemetry = Telemetry()
         async with (
-            open_store(settings.database, write_timeout=settings.write_timeout) as store,
+            open_store(settings.database, write_timeout=settings.write_timeout, clock=clock) as store,
             broker or MemoryBroker() as started,
             TestClient(Server(build_app(settings, store, started, telemetry))) as client,
         ):
