@@ -107,3 +107,5 @@ if __name__ == "__main__":
         uvloop.run(_main())
     except (FailedError, RefusedError) as error:
         sys.exit(f"bench: {error}")
+    except (asyncio.CancelledError, KeyboardInterrupt):
+        sys.exit("bench: stopped")

@@ -16,6 +16,9 @@ Answered = Callable[[int, bytes], None]
 _END_OF_HEAD = b"\r\n\r\n"
 _LENGTH = b"\r\ncontent-length: "
 
+#: Seconds that an answer may take.
+_PATIENCE = 90
+
 
 class RefusedError(Exception):
     """A server did not answer as it should. The text says how it did."""
@@ -119,7 +122,11 @@ async def ask(connection: Connection, request: bytes) -> tuple[int, bytes]:
             future.set_exception(RefusedError(cause))
 
     connection.send(request, answered, lost)
-    return await future
+    try:
+        async with asyncio.timeout(_PATIENCE):
+            return await future
+    except TimeoutError:
+        raise RefusedError(f"no answer for {_PATIENCE} s") from None
 
 
 async def flood(port: int, request: bytes, *, connections: int, seconds: float, most: int) -> Answers:
@@ -135,7 +142,11 @@ async def flood(port: int, request: bytes, *, connections: int, seconds: float, 
         RefusedError: an answer was no 2xx, or there was none.
     """
     async with connected(port, connections) as open_ones:
-        return await _Flood(request, seconds, most).run(open_ones)
+        try:
+            async with asyncio.timeout(seconds + _PATIENCE):
+                return await _Flood(request, seconds, most).run(open_ones)
+        except TimeoutError:
+            raise RefusedError(f"no answer for {_PATIENCE} s") from None
 
 
 class _Flood:

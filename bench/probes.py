@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,6 @@ from bench.system import SUBMIT_AND_WAIT, Accepting, Start, until_final
 _SETTLE, _IDLE = 3, 10
 #: Seconds of a steady arrival.
 _ARRIVAL = 10
-_BACKLOG = 100_000
 #: So that half of the rate is known before it arrives.
 _SHORT = Load(seconds=2)
 
@@ -65,22 +63,25 @@ async def steady(start: Start, broker: RabbitMQ, folder: Path) -> Arrival:
         return Arrival(rate, answers.latencies, told)
 
 
-async def backlog(start: Accepting, request: Load, broker: RabbitMQ, folder: Path) -> float:
+async def backlog(start: Accepting, load: Load, broker: RabbitMQ, folder: Path) -> float:
     """Tasks a second at which a worker drains what was accepted before it was started."""
     async with start.accepting(broker, folder) as (system, start_worker):
         answers = await flood(
             system.port,
-            request.request,
-            connections=request.connections,
-            seconds=sys.maxsize,
-            most=_BACKLOG // request.tasks,
+            load.request,
+            connections=load.connections,
+            seconds=load.seconds,
+            most=load.most // load.tasks,
         )
+        tasks = len(answers.bodies) * load.tasks
+        if tasks < load.most:
+            raise FailedError(f"only {tasks} of {load.most} tasks were accepted in {load.seconds:.0f} s")
         began = time.perf_counter()
         await start_worker()
-        await until_final(system, _BACKLOG)
+        await until_final(system, tasks)
         took = time.perf_counter() - began
         await system.check(accepted_ids(answers))
-    return _BACKLOG / took
+    return tasks / took
 
 
 async def on_store(start: Start, broker: RabbitMQ, folder: Path) -> Measure:

@@ -28,6 +28,7 @@ def set_up_logging(settings: Settings) -> None:
     logging.basicConfig(level=settings.log_level, handlers=[handler], force=True)
     # What no line of ours tells need not be looked up for each (Python's "Logging HOWTO", Optimization).
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+    logging._srcfile = None
     # Python's own warnings too: a program that reads JSON lines can't read them otherwise.
     logging.captureWarnings(capture=True)
     # They report each reconnect themselves, with tracebacks; taskqueue.broker says it once.

@@ -7,11 +7,10 @@ from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from yarl import URL
 
+from taskqueue.contract.limits import MAX_TIMEOUT
+
 #: What the name of each setting's environment variable begins with.
 PREFIX = "TASKQUEUE_"
-
-#: The longest timeout of a task, in seconds: 23 hours, below the day that `deploy/rabbitmq.conf` gives consumers.
-MAX_TIMEOUT = 23 * 3600
 
 
 class Settings(BaseSettings):

@@ -136,6 +136,22 @@ async def give(value: Any) -> Any:
 
 
 @action
+async def nest(levels: int) -> dict[str, Any]:
+    """Returns objects in objects."""
+    result: dict[str, Any] = {}
+    for _ in range(levels - 1):
+        result = {"x": result}
+    return result
+
+
+@action
+async def tell_half_a_pair(task: TaskContext) -> dict[str, Any]:
+    """Tells strings that are Unicode only in part, as operating systems have them in file names."""
+    task.progress(0.5, "half \ud800")
+    raise Reject("half \udfff")
+
+
+@action
 async def describe(task: TaskContext) -> dict[str, Any]:
     return {"id": task.id, "action": task.action, "attempt": task.attempt}
 

@@ -16,8 +16,9 @@ from yarl import URL
 from taskqueue.broker import Broker
 from taskqueue.broker.memory import MemoryBroker
 from taskqueue.settings import Settings
-from taskqueue.store import TaskStore
+from taskqueue.store import Store, open_store
 from taskqueue.task import FINAL, Status
+from taskqueue.telemetry import Telemetry
 from taskqueue_api.app import build_app
 from taskqueue_migrate.runner import migrate
 from taskqueue_worker.worker import work
@@ -84,20 +85,22 @@ class System:
     """The API, over a store and a broker. Workers are started by the test."""
 
     settings: Settings
-    store: TaskStore
+    store: Store
     broker: Broker
+    telemetry: Telemetry
     client: TestClient[Any, Any]
 
     @classmethod
     @contextlib.asynccontextmanager
     async def open(cls, settings: Settings, broker: Broker | None = None) -> AsyncIterator[Self]:
         migrate(settings.database)
+        telemetry = Telemetry()
         async with (
-            TaskStore.open(settings.database, write_timeout=settings.write_timeout) as store,
+            open_store(settings.database, write_timeout=settings.write_timeout) as store,
             broker or MemoryBroker() as started,
-            TestClient(Server(build_app(settings, store, started))) as client,
+            TestClient(Server(build_app(settings, store, started, telemetry))) as client,
         ):
-            yield cls(settings, store, started, client)
+            yield cls(settings, store, started, telemetry, client)
 
     # Requests
 
@@ -147,7 +150,9 @@ class System:
         """A worker on the same store and broker, with its own settings; it is stopped at the end."""
         settings = self.settings.model_copy(update=values)
         stopping = asyncio.Event()
-        worker = Worker(stopping, asyncio.create_task(work(settings, self.store, self.broker, stopping)))
+        worker = Worker(
+            stopping, asyncio.create_task(work(settings, self.store, self.broker, self.telemetry, stopping))
+        )
         try:
             yield worker
         finally:

@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.integration.actions import nest
 from tests.integration.system import System, quick_settings
+from tests.integration.test_stream_ends import whole
 
 JSON = st.recursive(
     st.none()
@@ -101,3 +103,36 @@ def test_data_that_json_can_hold_is_accepted(caller: Caller, data: dict[str, Any
 def test_any_bytes_are_answered(caller: Caller, body: bytes) -> None:
     status, _ = caller.run(post(caller.system, body))
     assert status == 202 or 400 <= status < 500
+
+
+@pytest.mark.parametrize("levels", [1, 190, 260, 500])
+async def test_a_result_reads_back_however_deep_it_is(system: System, levels: int) -> None:
+    async with system.worker():
+        task = await system.until(await system.submit("nest", {"levels": levels}))
+    assert task["result"] == await nest(levels)
+    assert (await system.get("/tasks")).body["tasks"] == [
+        {name: value for name, value in task.items() if name != "attempts"}
+    ]
+
+
+async def test_data_reads_back_as_deep_as_it_is_accepted(system: System) -> None:
+    def nested(levels: int) -> bytes:
+        return b'{"action": "x", "data": ' + b'{"x": ' * (levels - 1) + b"{}" + b"}" * levels
+
+    levels = 1
+    while (accepted := await system.post("/tasks", data=nested(levels + 1))).status == 202:
+        levels += 1
+    assert (levels > 100, accepted.body) == (True, {"error": "JSON nested too deeply"})
+    page = (await system.get("/tasks?limit=1")).body["tasks"]
+    assert page[0]["payload"]["data"] == json.loads(nested(levels))["data"]
+    assert (await system.task(page[0]["id"]))["payload"] == page[0]["payload"]
+
+
+async def test_strings_that_are_no_unicode_read_back(system: System) -> None:
+    async with system.worker():
+        task = await system.until(await system.submit("tell_half_a_pair"))
+    assert task["error"]["message"] == "half \udfff"
+    assert task["attempts"][0]["error"] == task["error"]
+    assert task["progress"] == {"fraction": 0.5, "message": "half \ud800"}
+    [standing] = await whole(system, f"/tasks/{task['id']}/events")
+    assert standing.data["progress"] == task["progress"]

@@ -85,7 +85,7 @@ async def test_everything_else_is_still_done(system: System) -> None:
 async def test_a_final_task_is_not_run_again_where_too_many_wait(
     system: System, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(backlog, "_FRESH", 0)
+    monkeypatch.setattr(backlog, "FRESH", 0)
     id = await system.submit("x", delay=1000)
     await system.post(f"/tasks/{id}/cancel")
     for _ in range(3):

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from taskqueue.store.sqlite import Connection
 from tests.integration import actions
+from tests.integration.store.given import stored
 from tests.integration.system import Answer, System, quick_settings
 from tests.integration.test_store_away import locked
 
@@ -48,13 +48,11 @@ async def test_a_thousand_tasks_are_accepted_and_each_is_run_once(system: System
 async def test_a_batch_is_one_transaction(system: System) -> None:
     """Readers see all of it or nothing; here, what is stored when the last one is refused by the database."""
 
-    def set_trap(db: Connection) -> None:
-        db.execute(
-            "CREATE TRIGGER trap BEFORE INSERT ON tasks WHEN NEW.action = 'trap' "
-            "BEGIN SELECT RAISE(ABORT, 'trap'); END"
-        )
-
-    await system.store._write(set_trap)
+    stored(
+        system.settings.database,
+        "CREATE TRIGGER trap BEFORE INSERT ON tasks WHEN NEW.action = 'trap' "
+        "BEGIN SELECT RAISE(ABORT, 'trap'); END",
+    )
     answer = await batch(system, [*[TASK] * 999, {"action": "trap"}])
     assert answer.status == 500
     await assert_nothing_stored(system)

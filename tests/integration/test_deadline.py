@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.conformance.waiting import eventually
 from tests.integration.system import System, quick_settings
 
 from taskqueue.store import TaskStore
@@ -33,7 +34,8 @@ async def test_a_body_that_does_not_come_is_not_waited_for(system: System, path:
 async def test_what_was_answered_as_too_late_is_not_stored_later(system: System) -> None:
     answer = await system.post("/tasks", data=slowly(b'{"action": "x"}', 0.6))
     assert answer.status == 408
-    await asyncio.sleep(0.6)
+    server = system.client.server.runner.server
+    await eventually(lambda: not server.connections)
     assert await system.count() == 0
     assert (await system.post("/tasks", data=slowly(b'{"action": "x"}', 0.01))).status == 202
 

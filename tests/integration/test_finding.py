@@ -9,7 +9,7 @@ from tests.integration.system import System
 from yarl import URL
 
 from taskqueue.store import Cursor, Filter
-from taskqueue_api.resources import tasks
+from taskqueue_api.resources import cursors, tasks
 
 LINK = re.compile(r'<(?P<url>[^>]+)>; rel="next"')
 
@@ -113,7 +113,7 @@ async def test_tasks_that_come_and_go_between_two_pages_shift_nothing(system: Sy
 async def test_a_page_of_large_tasks_is_cut_by_its_bytes_and_leaves_nothing_out(
     system: System, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tasks, "_PAGE_BYTES", 30_000)
+    monkeypatch.setattr(tasks, "PAGE_BYTES", 30_000)
     given = [await system.submit("x", {"text": "ü" * 4_000}) for _ in range(10)]
     huge = await system.submit("x", {"text": "x" * 100_000})
     given.append(huge)
@@ -123,7 +123,7 @@ async def test_a_page_of_large_tasks_is_cut_by_its_bytes_and_leaves_nothing_out(
 
 
 async def test_errors_count_as_bytes_of_a_page_too(system: System, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tasks, "_PAGE_BYTES", 3_000)
+    monkeypatch.setattr(tasks, "PAGE_BYTES", 3_000)
     async with system.worker():
         for _ in range(3):
             id = await system.submit("fail", {"message": "x" * 1_500}, max_attempts=1)
@@ -144,6 +144,6 @@ async def test_a_cursor_outlives_what_it_was_made_of(system: System) -> None:
 @pytest.mark.parametrize("place", ["99999999999999999999999.0", "-5.0", "5.-1", "4611686018427387905.0"])
 async def test_a_cursor_to_nowhere_is_refused_also_with_the_right_mark(system: System, place: str) -> None:
     before, _, floor = place.partition(".")
-    cursor = tasks._encode(Cursor(int(before), int(floor)), Filter())
+    cursor = cursors.encode(Cursor(int(before), int(floor)), Filter())
     answer = await system.get(f"/tasks?cursor={cursor}")
-    assert (answer.status, answer.body) == (400, {"error": tasks._NOT_A_CURSOR})
+    assert (answer.status, answer.body) == (400, {"error": cursors.NOT_A_CURSOR})

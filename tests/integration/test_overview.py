@@ -165,7 +165,7 @@ async def test_a_task_that_had_to_wait_for_its_time_does_not_hide_one_that_waits
 async def test_of_many_actions_the_busiest_are_told_and_all_are_counted(
     system: System, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(overview, "_ACTIONS_TOLD", 2)
+    monkeypatch.setattr(overview, "ACTIONS_TOLD", 2)
     for action in ("a", "b", "b", "c", "c", "c"):
         await system.submit(action, delay=1000)
     answer = await stats(system)

@@ -1,6 +1,7 @@
 """How far a task has come: told by its handler, stored in the task, sent in the stream."""
 
 import asyncio
+import json
 import time
 from typing import Any
 
@@ -184,7 +185,8 @@ async def test_progress_comes_in_the_stream_at_once(system: System) -> None:
             while True:
                 line = (await response.content.readline()).decode()
                 assert line, "the stream has ended"
-                if '"progress": {"fraction": 0.5, "message": "at 0.5"}' in line:
+                progress = line.startswith("data: ") and json.loads(line[6:])["progress"]
+                if progress == {"fraction": 0.5, "message": "at 0.5"}:
                     break
         assert time.monotonic() - began < 5
         actions.let_go("gate")

@@ -13,6 +13,7 @@ from aiohttp import ClientResponse, ClientTimeout
 from tests.conformance.waiting import eventually
 from tests.integration.system import System
 
+from taskqueue.contract.events import EventData
 from taskqueue.store import StoreUnavailableError
 from taskqueue.task import Status
 from taskqueue_api.resources import events
@@ -160,7 +161,7 @@ async def test_a_quiet_stream_sends_a_comment_also_while_others_are_busy(
 async def test_a_reader_that_takes_nothing_is_dropped(system: System, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(events, "SLOW", 0.2)
     # More than the kernel buffers.
-    monkeypatch.setattr(events, "_format", lambda *_: "x" * 100_000)
+    monkeypatch.setattr(EventData, "to_json", lambda _: "x" * 100_000)
     await add_events(system, 200)
     connection = socket.socket()
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from tests.integration.system import System, quick_settings
 
-from taskqueue_api.resources.submit import MAX_PAYLOAD_BYTES
+from taskqueue.contract.limits import MAX_PAYLOAD_BYTES
 
 
 @pytest.mark.parametrize("batch", [False, True])

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import random
 import time
-from collections import Counter
 from typing import Any
 
 import pytest
@@ -12,11 +11,11 @@ from tests.conformance.waiting import eventually
 from tests.integration import actions
 from tests.integration.system import System
 from tests.integration.test_stream_ends import Sent, listening, told
-from tests.integration.test_wait import watcher
+from tests.integration.test_wait import counted, watcher
 
+from taskqueue.contract.events import EventData
 from taskqueue.task import Event
-from taskqueue_api.live import watcher as watching
-from taskqueue_api.resources import events
+from taskqueue_api.live.watcher import Watcher
 
 #: Seconds within which a change is told.
 SOON = 0.5
@@ -122,7 +121,7 @@ async def filtered(system: System, query: str) -> list[Sent]:
     """What comes until the server stops."""
     sent = []
     async with listening(system, f"/events?{query}", 0) as response:
-        await eventually(lambda: watcher(system)._listeners == 1)
+        await eventually(lambda: watcher(system).listeners == 1)
         watcher(system).close()
         async for event in told(response):
             sent.append(event)  # noqa: PERF401  # what has come before it ends counts
@@ -187,13 +186,6 @@ async def test_a_client_that_resumes_again_and_again_under_load_misses_nothing_a
 async def test_many_followers_are_told_the_same_and_cost_one_reader(
     system: System, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    reads: Counter[str] = Counter()
-    real = system.store._read
-
-    async def read(query: str, **values: Any) -> Any:
-        reads[query] += 1
-        return await real(query, **values)
-
     _, start = await system.store.event_range()
 
     async def follow() -> list[int]:
@@ -206,8 +198,8 @@ async def test_many_followers_are_told_the_same_and_cost_one_reader(
         return seen
 
     followers = [asyncio.create_task(follow()) for _ in range(100)]
-    await eventually(lambda: watcher(system)._listeners == 100)
-    monkeypatch.setattr(system.store, "_read", read)
+    await eventually(lambda: watcher(system).listeners == 100)
+    reads = counted(system.store, monkeypatch)
     for _ in range(3):
         await system.post("/tasks/batch", json={"tasks": [{"action": "x", "delay": 9}] * 100})
     results = await asyncio.gather(*followers)
@@ -216,15 +208,24 @@ async def test_many_followers_are_told_the_same_and_cost_one_reader(
     assert reads["events_after"] < 20
 
 
-async def test_an_event_is_made_into_text_once_however_many_follow(system: System) -> None:
-    events._told.cache_clear()
+async def test_an_event_is_made_into_text_once_however_many_follow(
+    system: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[Event] = []
+    make = EventData.of
+
+    def note(event: Event) -> EventData:
+        made.append(event)
+        return make(event)
+
+    monkeypatch.setattr(EventData, "of", note)
     async with contextlib.AsyncExitStack() as stack:
         streams = [await stack.enter_async_context(listening(system, "/events")) for _ in range(20)]
         await system.post("/tasks/batch", json={"tasks": [{"action": "x", "delay": 9}] * 50})
         for stream in streams:
             following = told(stream)
             assert [(await anext(following)).data["status"] for _ in range(50)] == ["pending"] * 50
-    assert events._told.cache_info().misses == 50
+    assert [event.seq for event in made] == [event.seq for event in await every_event(system)]
 
 
 async def test_the_first_event_of_a_tasks_stream_tells_since_when_it_is_so(system: System) -> None:
@@ -241,14 +242,16 @@ async def test_the_first_event_of_a_tasks_stream_tells_since_when_it_is_so(syste
         assert (await anext(told(response))).data["at"] == task["processed_at"]
 
 
-async def test_who_is_slow_is_not_buffered_for_and_misses_nothing(
-    system: System, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_who_is_slow_is_not_buffered_for_and_misses_nothing(system: System) -> None:
     """Thousands of events come while a follower takes none: what it has missed is read from the store."""
-    monkeypatch.setattr(watching, "_BATCH", 100)
-    monkeypatch.setattr(watching, "_TAIL", 500)
-    following = watching.Watcher(system.store)
-    monkeypatch.setattr(following, "_tail", type(following._tail)(maxlen=500))
+    following = Watcher(system.store, batch=100, tail=500)
+
+    async def keep_up() -> None:
+        async with contextlib.aclosing(following.follow(0, 60)) as batches:
+            async for events in batches:
+                if events[-1].seq == 3001:
+                    return
+
     running = asyncio.create_task(following.run())
     try:
         async with contextlib.aclosing(following.follow(0, 60)) as batches:
@@ -256,8 +259,7 @@ async def test_who_is_slow_is_not_buffered_for_and_misses_nothing(
             seen = [event.seq for event in await anext(batches)]
             for _ in range(3):
                 await system.post("/tasks/batch", json={"tasks": [{"action": "x", "delay": 9}] * 1000})
-            await eventually(lambda: following._last == 3001)
-            assert len(following._tail) == 500
+            await keep_up()
             largest = 0
             while len(seen) < 3001:
                 events = await anext(batches)
@@ -286,7 +288,7 @@ async def test_streams_end_when_the_server_stops(system: System) -> None:
     async with listening(system, "/events") as everything, listening(system, f"/tasks/{id}/events") as one:
         stream = told(one)
         assert (await anext(stream)).data["status"] == "pending"
-        await eventually(lambda: watcher(system)._listeners == 2)
+        await eventually(lambda: watcher(system).listeners == 2)
         began = time.monotonic()
         await system.client.server.close()
         assert time.monotonic() - began < 3

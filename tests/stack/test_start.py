@@ -96,7 +96,7 @@ def test_the_readmes_session(stack: Stack) -> None:
         output = curl(stack, _with_own_ids(example.command, ids))
         if example.output:
             # The stack that the cases share holds more than one page of tasks by now.
-            output = re.sub(r', "next": "[^"]+"', "", output)
+            output = re.sub(r',"next":"[^"]+"', "", output)
             assert example.matches(output), f"{example.command}\n  says  {example.output}\n  prints {output}"
         _learn_ids(example, output, ids)
 
@@ -119,7 +119,7 @@ def _with_own_ids(command: str, ids: dict[str, str]) -> str:
 
 def _learn_ids(example: Example, output: str, ids: dict[str, str]) -> None:
     """Which task of ours stands for the one in the document."""
-    documented, own = (re.match(r'\{"id": "([^"]+)"', text) for text in (example.output, output))
+    documented, own = (re.match(r'\{"id":"([^"]+)"', text) for text in (example.output, output))
     if documented and own:
         ids[documented[1]] = own[1]
 

@@ -9,15 +9,15 @@ from typing import Annotated, Any
 import pytest
 from pydantic import BaseModel, Field, ValidationError
 
-from taskqueue import Reject, Retry, TaskContext, action, actions
-from taskqueue.actions import HandlersError, describe_actions, find_action, load_handlers
+from taskqueue import Reject, Retry, TaskContext, action
+from taskqueue.actions import HandlersError, describe_actions, find_action, load_handlers, registry
 
 CONTEXT = TaskContext("1", "act", 2)
 
 
 @pytest.fixture(autouse=True)
 def empty_registry(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(actions, "_registry", {})
+    monkeypatch.setattr(registry, "ACTIONS", {})
 
 
 @pytest.fixture

@@ -12,7 +12,8 @@ from typing import Annotated, Any
 import pytest
 from pydantic import AfterValidator
 
-from taskqueue import Reject, Retry, TaskContext, action, actions
+from taskqueue import Reject, Retry, TaskContext, action
+from taskqueue.actions import registry
 from taskqueue.message import Message, encode
 from taskqueue.settings import Settings
 from taskqueue.task import Claim, Outcome
@@ -25,7 +26,7 @@ PATIENCE = 20
 
 @pytest.fixture(autouse=True)
 def empty_registry(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(actions, "_registry", {})
+    monkeypatch.setattr(registry, "ACTIONS", {})
 
 
 @pytest.fixture

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from taskqueue.logs import set_up_logging, task_fields
+from taskqueue.log_lines import task_fields
+from taskqueue.logs import set_up_logging
 from taskqueue.settings import Settings
 
 log = logging.getLogger("taskqueue.worker")

@@ -3,9 +3,9 @@
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
+from taskqueue.contract.requests import Nothing
 from taskqueue_api.http.bodies import read_json, read_query
 from taskqueue_api.http.deadline import read_body
-from taskqueue_api.models import Nothing
 from taskqueue_api.openapi import docs
 from taskqueue_api.openapi.operations.bulk import CANCEL_TASKS, DELETE_TASKS, RETRY_TASKS
 from taskqueue_api.openapi.operations.docs import BROWSE, GET_OPENAPI, GET_PAGE_FILE

@@ -18,8 +18,8 @@ RETURNING seq;
 INSERT INTO task_tags (tag, task_seq) SELECT value, :seq FROM json_each(:tags);
 
 -- name: settle
--- Matched by the dispatch id too: another publisher's lease is not this one's to take off. NOT INDEXED, here and
--- below: the planner would rather walk all that are queued than look up those that are named.
+-- Matched by the dispatch id too: another publisher's lease is not this one's to take off. Not by an index, here and
+-- below: the planner would walk all that is queued, rather than look each of these up by its place.
 UPDATE task NOT INDEXED SET dispatch_id = NULL, dispatch_until = NULL
 FROM json_each(:confirmed) AS publish
 WHERE task.seq = publish.value ->> 0 AND task.dispatch_id = publish.value ->> 1 AND task.status = 'queued';
@@ -37,9 +37,9 @@ RETURNING seq, action, attempt;
 UPDATE task
 SET status = 'pending', run_at = min(run_at, :now), queued_at = NULL, dispatch_id = NULL, dispatch_until = NULL
 WHERE status = 'queued' AND seq IN (
-    SELECT seq FROM task INDEXED BY task_leased
-    WHERE status = 'queued' AND dispatch_until IS NOT NULL
-      AND (dispatch_until <= :now OR dispatch_until > :now + :lease)
+    SELECT seq FROM task INDEXED BY task_leased WHERE status = 'queued' AND dispatch_until <= :now
+    UNION ALL
+    SELECT seq FROM task INDEXED BY task_leased WHERE status = 'queued' AND dispatch_until > :now + :lease
     LIMIT :limit
 )
 RETURNING seq, action, attempt;
@@ -49,7 +49,10 @@ UPDATE task
 SET status = 'pending', run_at = min(run_at, :now), queued_at = NULL, dispatch_id = NULL, dispatch_until = NULL
 WHERE status = 'queued' AND seq IN (
     SELECT seq FROM task INDEXED BY task_queued
-    WHERE status = 'queued' AND priority = :priority AND (queued_at <= :queued_before OR queued_at > :later)
+    WHERE status = 'queued' AND priority = :priority AND queued_at <= :queued_before
+    UNION ALL
+    SELECT seq FROM task INDEXED BY task_queued
+    WHERE status = 'queued' AND priority = :priority AND queued_at > :later
     LIMIT :limit
 )
 RETURNING seq, action, attempt;
@@ -58,7 +61,7 @@ RETURNING seq, action, attempt;
 UPDATE task
 SET status = 'pending', run_at = min(run_at, :now), queued_at = NULL, dispatch_id = NULL, dispatch_until = NULL
 WHERE status = 'queued' AND seq IN (
-    SELECT seq FROM task WHERE status = 'queued' AND seq > :after ORDER BY seq LIMIT :limit
+    SELECT seq FROM task INDEXED BY task_by_status WHERE status = 'queued' AND seq > :after ORDER BY seq LIMIT :limit
 )
 RETURNING seq, action, attempt;
 
@@ -245,9 +248,6 @@ SELECT seq, id, action, payload, status, result, error, created_at, run_at, proc
            FROM (SELECT * FROM attempts WHERE task_seq = task.seq ORDER BY number)
        ) END AS earlier
 FROM task WHERE id = :id;
-
--- name: status
-SELECT status FROM task WHERE id = :id;
 
 -- name: known
 SELECT id, seq FROM task WHERE id IN (SELECT value FROM json_each(:ids));

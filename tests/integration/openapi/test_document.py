@@ -10,7 +10,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from tests.integration.openapi.described import Described, events
 from tests.integration.system import System
 
-from taskqueue_api.models import BatchBody, BulkBody, EventFilter, ListQuery, StatsQuery, SubmitBody
+from taskqueue.contract.requests import BatchBody, BulkBody, EventFilter, ListQuery, StatsQuery, SubmitBody
 
 
 def test_it_is_valid_openapi_3_1(described: Described) -> None:

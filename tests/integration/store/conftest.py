@@ -1,13 +1,13 @@
 """A database of each test's own, freshly migrated, and a store on it."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
-from taskqueue.store.sqlite import Connection
-from tests.integration.store.given import Clock, beat, looking
+from tests.integration.store.given import Clock, beat, looking, stored
 
-from taskqueue.store.store import TaskStore
+from taskqueue.store import Store, open_store
+from taskqueue.store.engine.sqlite.connection import Connection
 from taskqueue_migrate.runner import migrate
 
 
@@ -32,9 +32,16 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-async def store(database: Path, clock: Clock) -> AsyncIterator[TaskStore]:
+async def store(database: Path, clock: Clock) -> AsyncIterator[Store]:
     """An open store that knows the workers `w` and `v`."""
-    async with TaskStore.open(database, write_timeout=5, clock=clock) as store:
+    async with open_store(database, write_timeout=5, clock=clock) as store:
         await beat(store, "w")
         await beat(store, "v")
         yield store
+
+
+@pytest.fixture
+def unchanged(database: Path) -> Callable[[], list[object]]:
+    """All that is stored of tasks, attempts, events and counters, to compare."""
+    tables = ("task", "attempts", "events", "status_counts", "minute_counts", "minute_times")
+    return lambda: [stored(database, f"SELECT * FROM {table}") for table in tables]

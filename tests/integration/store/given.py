@@ -6,16 +6,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from taskqueue.store.sqlite import Connection, connect
-
-from taskqueue.store import WorkerInfo, transitions
-from taskqueue.store.store import TaskStore
-from taskqueue.task import Claim, NewTask
+from taskqueue.store import Store, WorkerInfo, verbs, workers
+from taskqueue.store.engine.sqlite.connection import Connection, connect
+from taskqueue.store.workers import Held
+from taskqueue.task import Attempt, Claim, NewTask, Status, Task
 
 #: Seconds after which a test gives up waiting for something that should happen.
 PATIENCE = 20
 #: What the clock shows at first, in Unix milliseconds.
 NOON = 1_700_000_000_000
+#: How long dispatch leases last here, in milliseconds.
+LEASE = 10_000
+#: An attempt's error, as JSON text.
+ERROR = '{"type":"ValueError"}'
 
 
 class Clock:
@@ -50,14 +53,51 @@ def worker_info(id: str) -> WorkerInfo:
     return WorkerInfo(id, "host", 1, consumers=2, prefetch=5, started_at=NOON)
 
 
-async def beat(store: TaskStore, worker: str) -> list[tuple[str, int]]:
-    """A heartbeat, as the worker's own thread does it."""
-    return await store._write(lambda db: transitions.beat(db, worker_info(worker), store._now()))
+async def beat(store: Store, worker: str) -> list[Held]:
+    """A heartbeat; what runs in the worker's name."""
+    return await store.write(workers.beat, worker_info(worker))
 
 
-async def claimed(store: TaskStore, id: str = "t", worker: str = "w") -> Claim:
+async def submitted(store: Store, id: str = "t", **changes: Any) -> int:
+    """A task that waits for the relay."""
+    return await store.write(verbs.submit, new_task(id, **changes))
+
+
+async def published(store: Store, id: str = "t", **changes: Any) -> tuple[int, str]:
+    """A task that is queued under its publisher's lease, and that publish."""
+    publish = f"{id}.0"
+    return await store.write(verbs.submit, new_task(id, **changes), publish, LEASE), publish
+
+
+async def queued(store: Store, id: str = "t", **changes: Any) -> None:
+    """A task that is with the broker."""
+    await store.write(verbs.settle, [await published(store, id, **changes)])
+
+
+async def running(store: Store, id: str = "t", worker: str = "w", **changes: Any) -> Claim:
+    """A task in its first attempt."""
+    await queued(store, id, **changes)
+    return await claimed(store, id, worker)
+
+
+async def task_of(store: Store, id: str = "t") -> Task:
+    """A task that there must be."""
+    task = await store.reads.get(id)
+    assert task is not None
+    return task
+
+
+async def status_of(store: Store, id: str = "t") -> Status:
+    return (await task_of(store, id)).status
+
+
+async def attempts_of(store: Store, id: str = "t") -> list[Attempt]:
+    return list((await task_of(store, id)).attempts)
+
+
+async def claimed(store: Store, id: str = "t", worker: str = "w") -> Claim:
     """A claim that must succeed."""
-    claim = await store.claim(id, worker)
+    claim = await store.write(verbs.claim, id, worker)
     assert isinstance(claim, Claim)
     return claim
 
@@ -74,7 +114,7 @@ def looking(database: Path) -> Connection:
     return connect(database, busy_timeout=5)
 
 
-def stored(database: Path, query: str = "SELECT * FROM tasks ORDER BY seq") -> list[dict[str, Any]]:
+def stored(database: Path, query: str = "SELECT * FROM task ORDER BY seq") -> list[dict[str, Any]]:
     """The rows, as any other process sees them."""
     connection = looking(database)
     try:

@@ -1,6 +1,7 @@
 """Pages against a plain-Python oracle, and under load: each task that was there at the start, once."""
 
 import asyncio
+import contextlib
 import random
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
@@ -11,11 +12,28 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from taskqueue.store.sqlite import Connection
-from tests.integration.store.given import NOON, PATIENCE, beat, claimed, new_task, stored
+from tests.integration.store.given import (
+    ERROR,
+    NOON,
+    PATIENCE,
+    beat,
+    claimed,
+    looking,
+    new_task,
+    queued,
+    running,
+    stored,
+    submitted,
+)
 
-from taskqueue.store import Cursor, Filter, StoreUnavailableError, TaskStore, reader
-from taskqueue.task import NewTask, Status, Task
+from taskqueue.store import Cursor, Filter, Store, StoreUnavailableError, now_ms, open_store, verbs
+from taskqueue.store.engine.protocol import Row, Transaction
+from taskqueue.store.engine.sqlite import reading
+from taskqueue.store.engine.sqlite.engine import SqliteEngine, open_sqlite
+from taskqueue.store.ledger import balance
+from taskqueue.store.queries import QUERIES
+from taskqueue.store.reads import Reads
+from taskqueue.task import NewTask, Outcome, Status, Task
 from taskqueue_migrate.runner import migrate
 
 TAGS = ("red", "green", "blue")
@@ -26,9 +44,13 @@ COUNT = 2_500
 SPAN = 10_000
 
 
-async def fill(store: TaskStore, tasks: list[NewTask]) -> None:
+async def fill(store: Store, tasks: list[NewTask]) -> None:
+    def submit(tx: Transaction, tasks: list[NewTask]) -> None:
+        for task in tasks:
+            verbs.submit(tx, task)
+
     for start in range(0, len(tasks), 1000):
-        await store.submit_all([(task, None) for task in tasks[start : start + 1000]], lease=0)
+        await store.write(submit, tasks[start : start + 1000])
 
 
 def motley(dice: random.Random) -> list[NewTask]:
@@ -44,16 +66,16 @@ def motley(dice: random.Random) -> list[NewTask]:
     ]
 
 
-def settle(db: Connection) -> None:
-    """Give the tasks statuses, in no order, as their lives would have."""
-    worker = "INSERT INTO workers VALUES ('w', 'h', 1, 1, 1, 0, 0, 0, '[]')"
-    queued = "UPDATE tasks SET status = 'queued', queued_at = 1 WHERE seq * 7919 % 6 = 1"
-    running = "UPDATE tasks SET status = 'running', worker_id = 'w' WHERE seq * 7919 % 6 = 2"
-    completed = "UPDATE tasks SET status = 'completed', processed_at = 1, result = '{}' WHERE seq * 7919 % 6 = 3"
-    failed = "UPDATE tasks SET status = 'failed', processed_at = 1, error = '{}' WHERE seq * 7919 % 6 = 4"
-    cancelled = "UPDATE tasks SET status = 'cancelled', processed_at = 1 WHERE seq * 7919 % 36 = 5"
-    for statement in (worker, queued, running, completed, failed, cancelled):
-        db.execute(statement)
+#: Gives the tasks statuses, in no order, as their lives would have.
+SETTLE = """
+INSERT INTO workers VALUES ('w', 'h', 1, 1, 1, 0, 0, 0, '[]');
+UPDATE task SET status = 'queued', queued_at = 1 WHERE seq * 7919 % 6 = 1;
+UPDATE task SET status = 'running', worker_id = 'w', attempt_worker = 'w', attempt_started = 1
+WHERE seq * 7919 % 6 = 2;
+UPDATE task SET status = 'completed', processed_at = 1, result = '{}' WHERE seq * 7919 % 6 = 3;
+UPDATE task SET status = 'failed', processed_at = 1, error = '{}' WHERE seq * 7919 % 6 = 4;
+UPDATE task SET status = 'cancelled', processed_at = 1 WHERE seq * 7919 % 36 = 5;
+"""
 
 
 @dataclass
@@ -61,7 +83,7 @@ class Shelf:
     """A store that nobody changes, with its rows as the oracle reads them: newest first."""
 
     runner: asyncio.Runner
-    store: TaskStore
+    store: Store
     rows: list[dict[str, Any]]
     tags: dict[int, set[str]]
 
@@ -80,7 +102,7 @@ class Shelf:
         found: list[str] = []
         cursor: Cursor | None = None
         while True:
-            page = await self.store.find(filter, limit=limit, cursor=cursor, max_bytes=max_bytes)
+            page = await self.store.reads.find(filter, limit=limit, cursor=cursor, max_bytes=max_bytes)
             assert len(page.tasks) <= limit
             found += [task.id for task in page.tasks]
             if page.next is None:
@@ -95,13 +117,14 @@ def shelf(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shelf]:
     migrate(database)
     with asyncio.Runner() as runner:
         stack = AsyncExitStack()
-        store = runner.run(stack.enter_async_context(TaskStore.open(database, write_timeout=20)))
+        store = runner.run(stack.enter_async_context(open_store(database, write_timeout=20)))
         runner.run(fill(store, motley(random.Random(4))))
-        runner.run(store._write(settle))
+        with contextlib.closing(looking(database)) as connection:
+            connection.executescript(SETTLE)
         tags: dict[int, set[str]] = {}
         for row in stored(database, "SELECT * FROM task_tags"):
             tags.setdefault(row["task_seq"], set()).add(row["tag"])
-        yield Shelf(runner, store, stored(database, "SELECT * FROM tasks ORDER BY seq DESC"), tags)
+        yield Shelf(runner, store, stored(database, "SELECT * FROM task ORDER BY seq DESC"), tags)
         runner.run(stack.aclose())
 
 
@@ -141,14 +164,14 @@ def test_a_count_is_that_of_the_pages(shelf: Shelf, filter: Filter, statuses: fr
     expected = shelf.expected(
         Filter(wanted, filter.action, filter.tag, filter.created_after, filter.created_before)
     )
-    assert shelf.runner.run(shelf.store.count(filter, statuses)) == (len(expected) if wanted else 0)
+    assert shelf.runner.run(shelf.store.reads.count(filter, statuses)) == (len(expected) if wanted else 0)
 
 
-async def test_the_times_of_a_filter_include_the_first_and_leave_out_the_last(store: TaskStore) -> None:
+async def test_the_times_of_a_filter_include_the_first_and_leave_out_the_last(store: Store) -> None:
     await fill(store, [new_task(str(n), created_at=NOON + n) for n in range(5)])
 
     async def found(after: int | None, before: int | None) -> str:
-        page = await store.find(Filter(created_after=after, created_before=before), limit=10)
+        page = await store.reads.find(Filter(created_after=after, created_before=before), limit=10)
         return "".join(task.id for task in page.tasks)
 
     assert await found(NOON + 2, None) == "432"
@@ -159,21 +182,57 @@ async def test_the_times_of_a_filter_include_the_first_and_leave_out_the_last(st
     assert await found(NOON + 5, None) == await found(None, NOON) == ""
 
 
+def engine_on(database: Path) -> contextlib.AbstractAsyncContextManager[SqliteEngine]:
+    return open_sqlite(database, QUERIES, balance, timeout=5, clock=now_ms)
+
+
 async def test_a_page_of_a_status_has_no_task_that_has_left_it_meanwhile(
-    store: TaskStore, monkeypatch: pytest.MonkeyPatch
+    store: Store, database: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The page's tasks are found, then read: what changes in between must not be told under a wrong filter."""
     await fill(store, [new_task(str(n)) for n in range(3)])
-    read = store._read
 
-    async def cancel_first(query: str, **values: Any) -> Any:
-        if query == "page":
-            await store.cancel("1")
-        return await read(query, **values)
+    class Meanwhile(SqliteEngine):
+        """Reads, but for what happens before that."""
 
-    monkeypatch.setattr(store, "_read", cancel_first)
-    page = await store.find(Filter(statuses=frozenset({Status.PENDING})), limit=3)
+        async def read(self, query: str, **values: Any) -> list[Row]:
+            if query == "page":
+                await store.write(verbs.cancel, "1")
+            return await super().read(query, **values)
+
+    monkeypatch.setattr("taskqueue.store.engine.sqlite.engine.SqliteEngine", Meanwhile)
+    async with engine_on(database) as engine:
+        page = await Reads(engine).find(Filter(statuses=frozenset({Status.PENDING})), limit=3)
     assert [task.id for task in page.tasks] == ["2", "0"]
+
+
+# Without a filter, and by a status alone
+
+
+async def test_the_newest_tasks_come_newest_first(store: Store) -> None:
+    for n in range(5):
+        await submitted(store, str(n), created_at=NOON - n)
+    assert [task.id for task in (await store.reads.find(limit=3)).tasks] == ["4", "3", "2"]
+    assert [task.id for task in (await store.reads.find(limit=99)).tasks] == ["4", "3", "2", "1", "0"]
+
+
+@pytest.mark.parametrize("status", Status)
+async def test_the_newest_tasks_of_a_status_are_told(store: Store, status: Status) -> None:
+    await submitted(store, "pending")
+    await queued(store, "queued")
+    await running(store, "running")
+    await store.write(verbs.complete, await running(store, "completed"), "{}")
+    await store.write(verbs.fail, await running(store, "failed"), Outcome.ERROR, ERROR)
+    await submitted(store, "cancelled")
+    await store.write(verbs.cancel, "cancelled")
+    page = await store.reads.find(Filter(statuses=frozenset({status})), limit=10)
+    assert [task.id for task in page.tasks] == [status]
+
+
+async def test_a_read_sees_what_was_written_before(store: Store) -> None:
+    for n in range(20):
+        await submitted(store, str(n))
+        assert await store.reads.get(str(n)) is not None
 
 
 # Under load
@@ -182,16 +241,16 @@ MANY = 100_000
 
 
 @pytest.fixture
-async def other(database: Path) -> AsyncIterator[TaskStore]:
+async def other(database: Path) -> AsyncIterator[Store]:
     """Another process's store."""
-    async with TaskStore.open(database, write_timeout=20) as store:
+    async with open_store(database, write_timeout=20) as store:
         yield store
 
 
 async def test_paging_100000_tasks_under_load_shows_each_that_was_there_exactly_once(
-    database: Path, other: TaskStore
+    database: Path, other: Store
 ) -> None:
-    async with TaskStore.open(database, write_timeout=20) as store:
+    async with open_store(database, write_timeout=20) as store:
         await fill(store, [new_task(str(n), action="ab"[n % 2]) for n in range(MANY)])
         await beat(other, "w")
         stop = asyncio.Event()
@@ -207,7 +266,7 @@ async def test_paging_100000_tasks_under_load_shows_each_that_was_there_exactly_
         async def finish() -> None:
             while not stop.is_set():
                 claim = await claimed(other, str(ids.pop()))
-                await other.complete(claim, "{}")
+                await other.write(verbs.complete, claim, "{}")
                 done["finished"] += 1
                 await asyncio.sleep(0.005)
 
@@ -215,12 +274,12 @@ async def test_paging_100000_tasks_under_load_shows_each_that_was_there_exactly_
             group.create_task(add())
             for _ in range(3):
                 group.create_task(finish())
-            everything, page = [], await store.find(limit=1000)
+            everything, page = [], await store.reads.find(limit=1000)
             while True:
                 everything += page.tasks
                 if page.next is None:
                     break
-                page = await store.find(limit=1000, cursor=page.next)
+                page = await store.reads.find(limit=1000, cursor=page.next)
             of_b = [task async for task in pages(store, Filter(action="b"))]
             stop.set()
     old = [task.id for task in everything if not task.id.startswith("new")]
@@ -231,10 +290,10 @@ async def test_paging_100000_tasks_under_load_shows_each_that_was_there_exactly_
     assert done["finished"] > 50
 
 
-async def pages(store: TaskStore, filter: Filter) -> AsyncIterator[Task]:
+async def pages(store: Store, filter: Filter) -> AsyncIterator[Task]:
     cursor = None
     while True:
-        page = await store.find(filter, limit=1000, cursor=cursor)
+        page = await store.reads.find(filter, limit=1000, cursor=cursor)
         for task in page.tasks:
             yield task
         if page.next is None:
@@ -246,20 +305,23 @@ ENDLESS = "WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n
 
 
 @pytest.mark.parametrize("begun", [True, False])
-async def test_a_search_ends_when_its_caller_gives_up(store: TaskStore, begun: bool) -> None:
-    waiting = [asyncio.create_task(store._search(ENDLESS, {})) for _ in range(3)]
-    async with asyncio.timeout(PATIENCE):
+async def test_a_search_ends_when_its_caller_gives_up(store: Store, database: Path, begun: bool) -> None:
+    async with engine_on(database) as engine, asyncio.timeout(PATIENCE):
+        waiting = [asyncio.create_task(engine.search(ENDLESS, {})) for _ in range(3)]
         await asyncio.sleep(0.1 if begun else 0)
-        assert await store.get("x") is None, "what is read at once doesn't wait for it"
+        assert await engine.read("get", id="x") == [], "what is read at once doesn't wait for it"
+        assert await engine.count("SELECT 1 AS one", {}), "nor does what counts"
         for search in waiting:
             search.cancel()
         await asyncio.wait(waiting)
-        assert (await store.find(limit=1)).tasks == []
+        assert await engine.search("SELECT seq FROM task", {}) == []
 
 
-async def test_a_search_that_takes_too_long_is_ended(store: TaskStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reader, "_LONGEST_SEARCH", 0.1)
-    async with asyncio.timeout(PATIENCE):
+async def test_a_search_that_takes_too_long_is_ended(
+    store: Store, database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "_LONGEST_SEARCH", 0.1)
+    async with engine_on(database) as engine, asyncio.timeout(PATIENCE):
         with pytest.raises(StoreUnavailableError, match="longer than"):
-            await store._search(ENDLESS, {})
-        assert (await store.find(limit=1)).tasks == []
+            await engine.search(ENDLESS, {})
+        assert await engine.search("SELECT seq FROM task", {}) == []

@@ -1,17 +1,19 @@
 """`queries.sql` against a freshly migrated file: every query prepares, and no hot one reads a whole table.
 
-The pages of lists are made by `find.py`: each combination of filters is held against the same.
+The pages of lists are made by `pages.py`: each combination of filters is held against the same.
 """
 
 import itertools
 import re
 from pathlib import Path
+from typing import get_args
 
 import pytest
-from taskqueue.store.find import count_query, ids_query, page_query
-from taskqueue.store.sqlite import Connection
 
-from taskqueue.store import Cursor, Filter, queries, transitions
+from taskqueue.store import Cursor, Filter, queries
+from taskqueue.store.bulk import Kept
+from taskqueue.store.engine.sqlite.connection import Connection
+from taskqueue.store.pages import count_query, ids_query, page_query
 from taskqueue.store.queries import QUERIES
 from taskqueue.task import Status
 
@@ -20,10 +22,15 @@ SCANS = {
     "worker_beats": "reads all of the small table of workers, which is what it is for",
     "workers": "likewise",
     "status_counts": "reads its six rows",
-    "last_event": "the table has one row, that of the events",
-    "page": "walks the array that it was given, not a table",
-    "action_counts": "likewise",
-    "action_times": "likewise",
+    "wrong_counts": "likewise",
+    "last_event": "the table has one row for each that numbers its rows",
+    "migrations_table": "the table of tables is small",
+    "prune_events": "reads the first ones, as many as it may delete at a time",
+}
+#: Queries that may walk all tasks of a status, and why.
+WALKS = {
+    "wrong_counts": "counts them all, on a connection of its own, now and then",
+    "oldest_waiting": "takes the first of each priority",
 }
 #: Queries that may sort, and why.
 SORTS = {
@@ -67,28 +74,35 @@ def plan(connection: Connection, sql: str) -> list[str]:
     return [row["detail"] for row in rows]
 
 
-def many_tasks(connection: Connection) -> None:
+def many_tasks(connection: Connection, status: str = "pending") -> None:
     """A lopsided table, and what ANALYZE has to say about it: it must not talk the planner into a scan."""
     connection.execute(
-        "INSERT INTO tasks (id, action, payload, created_at, run_at, priority, max_attempts) "
+        "INSERT INTO task (id, action, payload, status, queued_at, created_at, run_at, priority, max_attempts) "
         "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 5000) "
-        "SELECT i, 'a', '{}', 0, 0, 4, 1 FROM n"
+        "SELECT i, 'a', '{}', :status, iif(:status = 'queued', 0, NULL), 0, 0, 4, 1 FROM n",
+        {"status": status},
     )
-    connection.execute("INSERT INTO task_tags SELECT 't', seq FROM tasks")
+    connection.execute("INSERT INTO task_tags SELECT 't', seq FROM task")
     connection.execute("ANALYZE")
+
+
+#: With no statistics, which is what there is, and with those of a backlog.
+each_backlog = pytest.mark.parametrize("backlog", [None, "pending", "queued"])
 
 
 def test_every_query_is_loaded_under_its_name() -> None:
     text = Path(queries.__file__).with_name("queries.sql").read_text(encoding="utf-8")
-    assert len(QUERIES) == text.count("-- name:") - 1  # the file's own comment mentions it, too
-    assert QUERIES["status"] == "SELECT status FROM tasks WHERE id = :id;"
+    assert len(QUERIES) == text.count("-- name:")
+    assert QUERIES["standing"] == "SELECT seq, status, action, attempt FROM task WHERE id = :id;"
     assert all(sql.endswith(";") for sql in QUERIES.values())
 
 
 def test_every_query_is_used() -> None:
-    folder = Path(transitions.__file__).parent
+    folder = Path(queries.__file__).parent
     code = "".join(file.read_text(encoding="utf-8") for file in folder.glob("*.py"))
-    assert not [name for name in QUERIES if f'"{name.removeprefix("prune_")}"' not in code]
+    # The first argument of a call, but for the transaction.
+    called = {*re.findall(r'\(\s*(?:tx, )?"(\w+)"', code), *(f"prune_{what}" for what in get_args(Kept))}
+    assert QUERIES.keys() - called == set()
 
 
 @pytest.mark.parametrize("name", QUERIES)
@@ -96,12 +110,45 @@ def test_every_query_prepares_against_a_freshly_migrated_file(connection: Connec
     assert plan(connection, QUERIES[name]) or QUERIES[name].startswith(("INSERT", "PRAGMA"))
 
 
-@pytest.mark.parametrize("name", QUERIES)
-def test_no_hot_query_reads_a_whole_table(connection: Connection, name: str) -> None:
-    scans = [
-        step for step in plan(connection, QUERIES[name]) if re.match(r"SCAN \w+(?! USING)(?! CONSTANT ROW)", step)
+@each_backlog
+def test_no_hot_query_reads_a_whole_table(connection: Connection, backlog: str | None) -> None:
+    if backlog:
+        many_tasks(connection, backlog)
+    # What walks an array that it was given reads no table.
+    scan = r"SCAN \w+(?! USING| CONSTANT ROW| VIRTUAL)\b"
+    scans = {}
+    for name, sql in QUERIES.items():
+        found = [step for step in plan(connection, sql) if re.match(scan, step)]
+        if found:
+            scans[name] = found
+    assert scans.keys() == SCANS.keys(), scans
+
+
+@each_backlog
+def test_no_query_walks_all_tasks_of_a_status(connection: Connection, backlog: str | None) -> None:
+    """By what a whole backlog has in common in an index."""
+    if backlog:
+        many_tasks(connection, backlog)
+    shared = r"\((status=\?|action=\? AND status=\?|priority=\?)\)$|^SCAN task USING|task .*rowid>\?"
+    walks = {}
+    for name, sql in QUERIES.items():
+        found = [step for step in plan(connection, sql) if " task " in step and re.search(shared, step)]
+        if found:
+            walks[name] = found
+    assert walks.keys() == WALKS.keys(), walks
+
+
+@each_backlog
+@pytest.mark.parametrize("name", ["settle", "demote", "mark_queued"])
+def test_what_was_published_is_looked_up_by_its_place(
+    connection: Connection, name: str, backlog: str | None
+) -> None:
+    if backlog:
+        many_tasks(connection, backlog)
+    assert plan(connection, QUERIES[name]) == [
+        "SCAN publish VIRTUAL TABLE INDEX 1:",
+        "SEARCH task USING INTEGER PRIMARY KEY (rowid=?)",
     ]
-    assert bool(scans) == (name in SCANS), scans
 
 
 @pytest.mark.parametrize("name", QUERIES)
@@ -114,46 +161,45 @@ def test_no_query_sorts(connection: Connection, name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "index"),
     [
-        ("lease_due", "tasks_due"),
-        ("requeue", "tasks_by_status"),
-        ("running", "tasks_by_worker"),
-        ("prune_tasks", "tasks_by_end"),
-        ("claims_of", "tasks_by_worker"),
-        ("cancels_asked", "tasks_by_worker"),
-        ("forget_worker", "tasks_by_worker"),
+        ("lease_due", "task_due"),
+        ("demote_all", "task_by_status"),
+        ("demote_lost", "task_queued"),
+        ("demote_expired", "task_leased"),
+        ("running", "task_by_worker"),
+        ("prune_tasks", "task_by_end"),
+        ("claims_of", "task_by_worker"),
+        ("forget_worker", "task_by_worker"),
     ],
 )
 def test_a_query_over_many_tasks_uses_its_index(connection: Connection, name: str, index: str) -> None:
     steps = plan(connection, QUERIES[name])
     if name == "forget_worker":
         # What its foreign key looks up isn't in its plan.
-        steps += plan(connection, "SELECT 1 FROM tasks WHERE worker_id = :id")
-    assert any(re.search(rf"SEARCH tasks USING (COVERING )?INDEX {index} ", step) for step in steps), steps
+        steps += plan(connection, "SELECT 1 FROM task WHERE worker_id = :id")
+    assert any(re.search(rf"SEARCH task USING (COVERING )?INDEX {index} ", step) for step in steps), steps
 
 
 def test_what_is_pruned_is_found_by_its_age(connection: Connection) -> None:
-    for name, index in (("events", "events_by_age"), ("idempotency_keys", "idempotency_keys_by_age")):
-        assert any(f"COVERING INDEX {index} " in step for step in plan(connection, QUERIES[f"prune_{name}"]))
+    for name, step in (
+        ("idempotency_keys", "COVERING INDEX idempotency_keys_by_age (created_at<?)"),
+        ("minute_counts", "SEARCH minute_counts USING PRIMARY KEY (minute<?)"),
+        ("minute_times", "SEARCH minute_times USING PRIMARY KEY (minute<?)"),
+        ("events", "SEARCH events USING INTEGER PRIMARY KEY (rowid<?)"),
+    ):
+        steps = plan(connection, QUERIES[f"prune_{name}"])
+        assert any(step in found for found in steps), steps
 
 
 def test_the_overview_reads_no_table_of_tasks_but_the_ends_of_its_indexes(connection: Connection) -> None:
-    assert not [step for step in plan(connection, QUERIES["status_counts"]) if " tasks" in step]
+    assert not [step for step in plan(connection, QUERIES["status_counts"]) if " task" in step]
     for name in ("minute_counts", "minute_times"):
         assert any(
             re.search(rf"SEARCH {name} USING PRIMARY KEY \(minute>\?\)", s)
             for s in plan(connection, QUERIES[name])
         )
-    steps = [step for step in plan(connection, QUERIES["oldest_waiting"]) if " tasks " in step]
-    assert len(steps) == 4
-    assert all(re.search(r"INDEX (tasks_due|tasks_queued)\b", step) for step in steps), steps
-
-
-def test_the_plans_hold_with_statistics_of_many_tasks(connection: Connection) -> None:
-    many_tasks(connection)
-    for name, sql in QUERIES.items():
-        assert not [step for step in plan(connection, sql) if re.match(r"SCAN (tasks|events|task_tags)", step)], (
-            name
-        )
+    steps = [step for step in plan(connection, QUERIES["oldest_waiting"]) if " task " in step]
+    assert len(steps) == 6
+    assert all(re.search(r"INDEX (task_due|task_queued)\b", step) for step in steps), steps
 
 
 # Pages
@@ -171,25 +217,25 @@ def test_no_page_reads_a_table_from_its_start_or_what_its_filter_leaves_out(
 ) -> None:
     """It walks from its cursor on: in the index of the most that is named, in the order of the page."""
     for steps in page_plans(connection, filter):
-        reads = [step for step in steps if re.match(r"(SCAN|SEARCH) (tasks|task_tags)", step)]
+        reads = [step for step in steps if re.match(r"(SCAN|SEARCH) (task|task_tags)\b", step)]
         assert reads
         if filter.tag is not None:
             expected = "SEARCH task_tags USING PRIMARY KEY (tag=? AND task_seq>? AND task_seq<?)"
-            assert reads == [expected, "SEARCH tasks USING INTEGER PRIMARY KEY (rowid=?)"]
+            assert reads == [expected, "SEARCH task USING INTEGER PRIMARY KEY (rowid=?)"]
         elif filter.action is not None:
-            index = r"tasks_by_action \(action=\? AND status=\? AND seq>\? AND seq<\?\)"
+            index = r"task_by_action \(action=\? AND status=\? AND seq>\? AND seq<\?\)"
             assert len(reads) == len(filter.statuses or Status)
-            assert all(re.fullmatch(rf"SEARCH tasks USING (COVERING )?INDEX {index}", step) for step in reads), (
+            assert all(re.fullmatch(rf"SEARCH task USING (COVERING )?INDEX {index}", step) for step in reads), (
                 reads
             )
         elif filter.statuses:
-            index = r"tasks_by_status \(status=\? AND seq>\? AND seq<\?\)"
+            index = r"task_by_status \(status=\? AND seq>\? AND seq<\?\)"
             assert len(reads) == len(filter.statuses)
-            assert all(re.fullmatch(rf"SEARCH tasks USING (COVERING )?INDEX {index}", step) for step in reads), (
+            assert all(re.fullmatch(rf"SEARCH task USING (COVERING )?INDEX {index}", step) for step in reads), (
                 reads
             )
         else:
-            assert reads == ["SEARCH tasks USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)"]
+            assert reads == ["SEARCH task USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)"]
 
 
 @each_filter
@@ -214,19 +260,19 @@ def test_a_page_is_bounded_before_it_is_merged(filter: Filter) -> None:
 def test_a_count_reads_what_a_page_reads_and_sorts_nothing(connection: Connection, filter: Filter) -> None:
     many_tasks(connection)
     steps = plan(connection, count_query(filter, Cursor())[0])
-    assert not [step for step in steps if "TEMP B-TREE" in step or re.match(r"SCAN (tasks|task_tags)", step)]
+    assert not [step for step in steps if "TEMP B-TREE" in step or re.match(r"SCAN (task|task_tags)\b", step)]
 
 
 @each_filter
 def test_the_ids_of_a_page_are_looked_up_by_their_place(connection: Connection, filter: Filter) -> None:
     many_tasks(connection)
     steps = plan(connection, ids_query(filter, Cursor(), 100)[0])
-    assert steps[0] == "SEARCH tasks USING INTEGER PRIMARY KEY (rowid=?)"
-    assert not [step for step in steps if re.match(r"SCAN (tasks|task_tags)", step)]
+    assert steps[0] == "SEARCH task USING INTEGER PRIMARY KEY (rowid=?)"
+    assert not [step for step in steps if re.match(r"SCAN (task|task_tags)\b", step)]
 
 
 def test_times_are_found_without_reading_tasks(connection: Connection) -> None:
     many_tasks(connection)
     for name in ("none_created_since_below", "none_created_before_from"):
         assert [step for step in plan(connection, QUERIES[name]) if "created_ranges" in step]
-        assert not [step for step in plan(connection, QUERIES[name]) if "tasks" in step]
+        assert not [step for step in plan(connection, QUERIES[name]) if re.search(r"\btask\b", step)]

@@ -1,16 +1,21 @@
 """The schema's CHECKs refuse what no task can be, and a store refuses a schema that isn't its own."""
 
-import os
 import re
 from pathlib import Path
 from typing import Any
 
 import pytest
-from taskqueue.store.sqlite import SQLITE_VERSION, Connection, IntegrityError, connect, journal_mode, wal_is_safe
 from tests.integration.store.given import NOON, looking
 
-from taskqueue.store import StoreError, TaskStore
-from taskqueue.store.schema import SCHEMA_VERSION, SchemaMismatchError, check_schema, read_schema_version
+from taskqueue.store import SchemaMismatchError, Store, StoreError, open_store
+from taskqueue.store.engine.sqlite.connection import (
+    SQLITE_VERSION,
+    Connection,
+    connect,
+    journal_mode,
+    wal_is_safe,
+)
+from taskqueue.store.schema import SCHEMA_VERSION
 from taskqueue.task import Outcome, Status
 
 TASK: dict[str, Any] = {
@@ -21,16 +26,20 @@ TASK: dict[str, Any] = {
     "run_at": NOON,
     "priority": 4,
     "max_attempts": 3,
+    "status": "pending",
 }
 #: What each status needs beside that.
 STATUS: dict[str, dict[str, Any]] = {
     "pending": {},
     "queued": {"queued_at": NOON},
-    "running": {"worker_id": "w", "attempt": 1},
+    "running": {"worker_id": "w", "attempt": 1, "attempt_worker": "w", "attempt_started": NOON},
     "completed": {"processed_at": NOON, "result": "{}", "attempt": 1},
     "failed": {"processed_at": NOON, "error": "{}", "attempt": 1},
     "cancelled": {"processed_at": NOON},
 }
+#: What stands in a task's row of an attempt.
+STARTED = {"attempt_worker": "w", "attempt_started": NOON}
+#: One before that.
 ATTEMPT = {"task_seq": 1, "number": 1, "worker_id": "w", "started_at": NOON}
 
 
@@ -48,13 +57,18 @@ def worker(connection: Connection) -> None:
 @pytest.mark.usefixtures("worker")
 @pytest.mark.parametrize("status", Status)
 def test_a_task_of_each_status_can_be_stored(connection: Connection, status: Status) -> None:
-    insert(connection, "tasks", TASK | {"status": status} | STATUS[status])
+    insert(connection, "task", TASK | {"status": status} | STATUS[status])
 
 
-def test_a_new_task_is_pending_without_an_attempt(connection: Connection) -> None:
-    insert(connection, "tasks", TASK)
-    row = connection.execute("SELECT * FROM tasks").fetchone()
-    assert (row["status"], row["attempt"], row["failures"], row["cancel_requested"]) == ("pending", 0, 0, 0)
+@pytest.mark.parametrize("status", ["pending", "queued"])
+def test_a_task_that_waits_can_be_leased(connection: Connection, status: str) -> None:
+    insert(connection, "task", TASK | {"status": status, "dispatch_id": "d", "dispatch_until": 1} | STATUS[status])
+
+
+def test_a_new_task_is_without_an_attempt(connection: Connection) -> None:
+    insert(connection, "task", TASK)
+    row = connection.execute("SELECT * FROM task").fetchone()
+    assert (row["attempt"], row["attempt_started"], row["failures"], row["cancel_requested"]) == (0, None, 0, 0)
 
 
 IMPOSSIBLE: list[dict[str, Any]] = [
@@ -69,11 +83,19 @@ IMPOSSIBLE: list[dict[str, Any]] = [
     *(
         {"dispatch_id": "d", "dispatch_until": NOON, "status": status} | STATUS[status]
         for status in STATUS
-        if status != "pending"
+        if status not in {"pending", "queued"}
     ),
     {"status": "completed"} | STATUS["completed"] | {"result": None},
     {"status": "failed"} | STATUS["failed"] | {"error": None},
     {"status": "running", "worker_id": "nobody"},
+    {"attempt_worker": "w"},
+    {"attempt_started": NOON},
+    {"attempt_ended": NOON} | STARTED,
+    {"attempt_outcome": "ok"} | STARTED,
+    {"attempt_outcome": "lost", "attempt_ended": NOON} | STARTED,
+    {"attempt_outcome": "ok", "attempt_ended": NOON},
+    {"status": "running", "worker_id": "w"},
+    {"status": "running"} | STATUS["running"] | {"attempt_ended": NOON, "attempt_outcome": "ok"},
     {"dispatch_id": "d"},
     {"dispatch_until": NOON},
     {"cancel_requested": 2},
@@ -94,14 +116,14 @@ IMPOSSIBLE: list[dict[str, Any]] = [
 @pytest.mark.usefixtures("worker")
 @pytest.mark.parametrize("changes", IMPOSSIBLE, ids=str)
 def test_an_impossible_task_is_refused(connection: Connection, changes: dict[str, Any]) -> None:
-    with pytest.raises(IntegrityError):
-        insert(connection, "tasks", TASK | changes)
+    with pytest.raises(connection.IntegrityError):
+        insert(connection, "task", TASK | changes)
 
 
 def test_each_check_of_the_schema_refuses_something_here(database: Path) -> None:
     """The cases above fail for the CHECK meant: without that one, each of them is let in by the others."""
     connection = looking(database)
-    [sql] = connection.execute("SELECT sql FROM sqlite_schema WHERE name = 'tasks'").fetchone()
+    [sql] = connection.execute("SELECT sql FROM sqlite_schema WHERE name = 'task'").fetchone()
     connection.close()
     checks = list(re.finditer(r"CHECK \((?:[^()]|\((?:[^()]|\([^()]*\))*\))*\)", sql))
     assert len(checks) == sql.count("CHECK")
@@ -118,7 +140,7 @@ def test_each_check_of_the_schema_refuses_something_here(database: Path) -> None
 def accepted(connection: Connection, row: dict[str, Any]) -> bool:
     connection.execute("SAVEPOINT try")
     try:
-        insert(connection, "tasks", row)
+        insert(connection, "task", row)
     except connection.IntegrityError:
         return False
     finally:
@@ -128,14 +150,14 @@ def accepted(connection: Connection, row: dict[str, Any]) -> bool:
 
 
 def test_an_id_is_taken_once(connection: Connection) -> None:
-    insert(connection, "tasks", TASK)
-    with pytest.raises(IntegrityError, match=r"tasks\.id"):
-        insert(connection, "tasks", TASK)
+    insert(connection, "task", TASK)
+    with pytest.raises(connection.IntegrityError, match=r"task\.id"):
+        insert(connection, "task", TASK)
 
 
 @pytest.mark.parametrize("outcome", Outcome)
 def test_an_attempt_may_end_with_each_outcome(connection: Connection, outcome: Outcome) -> None:
-    insert(connection, "tasks", TASK | {"seq": 1})
+    insert(connection, "task", TASK | {"seq": 1, "attempt_ended": NOON, "attempt_outcome": outcome} | STARTED)
     insert(connection, "attempts", ATTEMPT | {"ended_at": NOON, "outcome": outcome})
 
 
@@ -153,22 +175,22 @@ def test_an_attempt_may_end_with_each_outcome(connection: Connection, outcome: O
     ids=str,
 )
 def test_an_impossible_attempt_is_refused(connection: Connection, changes: dict[str, Any]) -> None:
-    insert(connection, "tasks", TASK | {"seq": 1})
-    with pytest.raises(IntegrityError):
+    insert(connection, "task", TASK | {"seq": 1})
+    with pytest.raises(connection.IntegrityError):
         insert(connection, "attempts", ATTEMPT | changes)
 
 
 def test_an_attempts_number_is_taken_once(connection: Connection) -> None:
-    insert(connection, "tasks", TASK | {"seq": 1})
+    insert(connection, "task", TASK | {"seq": 1})
     insert(connection, "attempts", ATTEMPT)
-    with pytest.raises(IntegrityError):
+    with pytest.raises(connection.IntegrityError):
         insert(connection, "attempts", ATTEMPT)
 
 
 @pytest.mark.usefixtures("worker")
 def test_a_worker_with_a_running_task_cannot_be_forgotten(connection: Connection) -> None:
-    insert(connection, "tasks", TASK | {"status": "running"} | STATUS["running"])
-    with pytest.raises(IntegrityError):
+    insert(connection, "task", TASK | {"status": "running"} | STATUS["running"])
+    with pytest.raises(connection.IntegrityError):
         connection.execute("DELETE FROM workers")
 
 
@@ -177,21 +199,33 @@ def test_a_worker_with_a_running_task_cannot_be_forgotten(connection: Connection
 
 async def refusal(database: Path) -> str:
     with pytest.raises(StoreError) as caught:
-        async with TaskStore.open(database, write_timeout=1):
+        async with open_store(database, write_timeout=1):
             pass
     assert "\n" not in str(caught.value)
     return str(caught.value)
+
+
+def names_in(folder: Path) -> list[str]:
+    return [path.name for path in folder.iterdir()]
 
 
 async def test_a_missing_file_is_refused_with_what_to_run(tmp_path: Path) -> None:
     text = await refusal(tmp_path / "tasks.db")
     assert str(tmp_path / "tasks.db") in text
     assert "run taskqueue-migrate" in text
-    assert not any(os.scandir(tmp_path))
+    assert names_in(tmp_path) == []
 
 
 async def test_an_empty_file_is_refused_with_what_to_run(tmp_path: Path) -> None:
     (tmp_path / "tasks.db").touch()
+    assert "run taskqueue-migrate" in await refusal(tmp_path / "tasks.db")
+
+
+async def test_a_file_without_a_schema_is_refused_with_what_to_run(tmp_path: Path) -> None:
+    (tmp_path / "tasks.db").touch()
+    connection = looking(tmp_path / "tasks.db")
+    connection.execute(f"PRAGMA journal_mode = {journal_mode()}")
+    connection.close()
     assert f"schema missing, needed is {SCHEMA_VERSION}: run taskqueue-migrate" in await refusal(
         tmp_path / "tasks.db"
     )
@@ -236,14 +270,8 @@ async def test_a_file_that_cannot_be_opened_is_refused(
     assert str(tmp_path / name) in await refusal(tmp_path / "tasks.db")
 
 
-def test_the_schemas_version_can_be_read(database: Path, tmp_path: Path) -> None:
-    assert read_schema_version(database) == SCHEMA_VERSION
-    (tmp_path / "empty.db").touch()
-    assert read_schema_version(tmp_path / "empty.db") == 0
-
-
-def test_a_right_database_passes(database: Path, connection: Connection) -> None:
-    check_schema(database, connection)
+async def test_a_right_database_passes(store: Store) -> None:
+    assert await store.schema_version() == SCHEMA_VERSION
 
 
 def test_a_mismatch_is_a_store_error() -> None:
@@ -297,6 +325,6 @@ def test_a_reading_connection_cannot_write(database: Path) -> None:
     connection = connect(database, busy_timeout=1, read_only=True)
     try:
         with pytest.raises(connection.OperationalError, match="readonly"):
-            connection.execute("DELETE FROM tasks")
+            connection.execute("DELETE FROM task")
     finally:
         connection.close()

@@ -6,7 +6,7 @@ from taskqueue.store import Store, StoreError
 from taskqueue_api.http.errors import unavailable
 
 #: Seconds for which a count is good; what this process accepts meanwhile is added to it.
-_FRESH = 1
+FRESH = 1
 
 
 class Backlog:
@@ -29,7 +29,7 @@ class Backlog:
             return
         async with self._reading:
             now = asyncio.get_running_loop().time()
-            if self._read_at is None or now - self._read_at >= _FRESH:
+            if self._read_at is None or now - self._read_at >= FRESH:
                 try:
                     self._waiting = await self._store.reads.waiting_count()
                 except StoreError:

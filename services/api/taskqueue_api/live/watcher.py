@@ -17,8 +17,6 @@ log = logging.getLogger("taskqueue.api")
 
 #: Seconds between two looks while anybody listens. A look without news asks SQLite for one number.
 _INTERVAL = 0.02
-#: Events read at a time, and kept in memory for those who follow.
-_BATCH, _TAIL = 500, 5000
 #: Ends that are remembered, for who has read a task before that and waits for it now.
 _ENDS = 5000
 
@@ -39,13 +37,21 @@ class _Follower:
 class Watcher:
     """Polls while somebody listens, and rests otherwise."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, *, batch: int = 500, tail: int = 5000) -> None:
+        """Over an open store.
+
+        Args:
+            batch: events that are read at a time.
+            tail: events that are kept in memory for those who follow.
+        """
         self._store = store
-        self._listeners = 0
+        self._batch = batch
+        #: How many wait or follow.
+        self.listeners = 0
         self._wanted = asyncio.Event()
         #: The last event that was read; the tail holds all since `_tail_from`.
         self._last = self._tail_from = 0
-        self._tail: deque[Event] = deque(maxlen=_TAIL)
+        self._tail: deque[Event] = deque(maxlen=tail)
         #: By the `seq` of their task.
         self._waiters: defaultdict[int, set[asyncio.Future[None]]] = defaultdict(set)
         self._followers: defaultdict[int, set[_Follower]] = defaultdict(set)
@@ -89,18 +95,18 @@ class Watcher:
             StoreUnavailableError: the store can't be read now.
         """
         async with self._starting:
-            if self._listeners == 0:
+            if self.listeners == 0:
                 _, self._last = await self._store.reads.event_range()
                 self._tail_from = self._last
                 self._tail.clear()
                 self._ended.clear()
-            self._listeners += 1
+            self.listeners += 1
             self._wanted.set()
         try:
             yield
         finally:
-            self._listeners -= 1
-            if self._listeners == 0:
+            self.listeners -= 1
+            if self.listeners == 0:
                 self._wanted.clear()
 
     async def until_end(self, task_seq: int, seconds: float) -> bool:
@@ -133,7 +139,7 @@ class Watcher:
             while not self.closing:
                 news = self._news
                 if seen < self._tail_from:
-                    events = await self._store.reads.events_after(seen, limit=_BATCH)
+                    events = await self._store.reads.events_after(seen, limit=self._batch)
                 else:
                     events = self._newer_than(seen)
                 if events:
@@ -172,9 +178,9 @@ class Watcher:
         return list(takewhile(lambda event: event.seq > seq, reversed(self._tail)))[::-1]
 
     async def _read(self) -> None:
-        while events := await self._store.reads.events_after(self._last, limit=_BATCH):
+        while events := await self._store.reads.events_after(self._last, limit=self._batch):
             for event in events:
-                if len(self._tail) == _TAIL:
+                if len(self._tail) == self._tail.maxlen:
                     self._tail_from = self._tail[0].seq
                 self._tail.append(event)
                 self._hand_on(event)

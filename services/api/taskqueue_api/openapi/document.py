@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from taskqueue_api.models import BatchBody
+from taskqueue.contract.requests import BatchBody
 from taskqueue_api.openapi import headers
 from taskqueue_api.openapi.docs import FILES
 from taskqueue_api.openapi.terms import JSON, NDJSON, SSE, Answer, Content, Header, Operation, Route

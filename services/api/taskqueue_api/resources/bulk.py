@@ -2,12 +2,14 @@
 
 from aiohttp import web
 
+from taskqueue.contract.answers import BulkAnswer
+from taskqueue.contract.requests import BulkBody
 from taskqueue.logs import REQUEST_ID
 from taskqueue.store.bulk import APPLIES_TO, Verb
 from taskqueue_api.http.bodies import read_json
 from taskqueue_api.http.deadline import read_body
 from taskqueue_api.keys import BACKLOG, STORE
-from taskqueue_api.models import BulkBody
+from taskqueue_api.resources.filters import to_store
 
 
 async def cancel_all(request: web.Request) -> web.Response:
@@ -27,7 +29,7 @@ async def delete_all(request: web.Request) -> web.Response:
 
 async def _act(request: web.Request, verb: Verb) -> web.Response:
     body = read_json(BulkBody, await read_body(request))
-    store, wanted = request.app[STORE], body.to_store()
+    store, wanted = request.app[STORE], to_store(body)
     if body.dry_run:
         count = await store.reads.count(wanted, APPLIES_TO[verb])
     else:
@@ -36,4 +38,4 @@ async def _act(request: web.Request, verb: Verb) -> web.Response:
         count = await store.bulk.apply_to_all(
             verb, wanted, await store.reads.first_page(wanted), request_id=REQUEST_ID.get()
         )
-    return web.json_response({"count": count, "dry_run": body.dry_run})
+    return web.json_response(text=BulkAnswer(count=count, dry_run=body.dry_run).to_json())

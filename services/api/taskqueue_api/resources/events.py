@@ -3,19 +3,19 @@
 import asyncio
 import contextlib
 import functools
-import json
 import logging
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 
 from aiohttp import web
 
+from taskqueue.contract.events import EventData
+from taskqueue.contract.requests import EventFilter
 from taskqueue.store import StoreError
-from taskqueue.task import FINAL, Event, Task
+from taskqueue.task import FINAL, Event
 from taskqueue_api.http.bodies import read_query
 from taskqueue_api.http.errors import bad_request
 from taskqueue_api.keys import STORE, STREAMS, WATCHER
-from taskqueue_api.models import EventFilter
 from taskqueue_api.resources.tasks import existing_task
 
 log = logging.getLogger("taskqueue.api")
@@ -42,7 +42,7 @@ async def all_events(request: web.Request) -> web.StreamResponse:
     with request.app[STREAMS].one():
         start = await _start(request)
         stream = await _open(request)
-        if start.lost and not await _send(request, stream, _format("reset", start.after, {})):
+        if start.lost and not await _send(request, stream, _format("reset", start.after, "{}")):
             return stream
         await _follow(request, stream, request.app[WATCHER].follow(start.after, _LOOK), wanted)
         return stream
@@ -64,9 +64,9 @@ async def _watch_task(request: web.Request) -> web.StreamResponse:
             return web.Response(status=204)  # tells an EventSource to stop
     stream = await _open(request)
     if not start.resumed:
-        text = _format("status", start.after, _state(task))
+        text = _format("status", start.after, EventData.standing(task).to_json())
         if start.lost:
-            text = _format("reset", start.after, {}) + text
+            text = _format("reset", start.after, "{}") + text
         if not await _send(request, stream, text) or task.status in FINAL:
             return stream
     await _follow(
@@ -158,31 +158,8 @@ def _last_event_id(request: web.Request) -> int | None:
 @functools.lru_cache(maxsize=1000)
 def _told(event: Event) -> str:
     """The event as text: made once, however many follow."""
-    change = {
-        "id": event.task_id,
-        "action": event.action,
-        "tags": event.tags,
-        "status": event.status,
-        "attempt": event.attempt,
-        "at": event.at / 1000,
-        "progress": event.progress and json.loads(event.progress),
-    }
-    return _format("status" if event.progress is None else "progress", event.seq, change)
+    return _format("status" if event.progress is None else "progress", event.seq, EventData.of(event).to_json())
 
 
-def _state(task: Task) -> dict[str, object]:
-    last = task.attempts[-1] if task.attempts else None
-    since = task.processed_at or (last and (last.ended_at or last.started_at)) or task.created_at
-    return {
-        "id": task.id,
-        "action": task.action,
-        "tags": task.tags,
-        "status": task.status,
-        "attempt": task.attempt,
-        "at": since / 1000,
-        "progress": task.progress and json.loads(task.progress),
-    }
-
-
-def _format(kind: str, seq: int, data: dict[str, object]) -> str:
-    return f"event: {kind}\nid: {seq}\ndata: {json.dumps(data)}\n\n"
+def _format(kind: str, seq: int, data: str) -> str:
+    return f"event: {kind}\nid: {seq}\ndata: {data}\n\n"

@@ -2,17 +2,26 @@
 
 import itertools
 from collections import defaultdict
-from typing import Any
 
 from aiohttp import web
 
-from taskqueue.store import now_ms
+from taskqueue.contract.overview import (
+    ActionAnswer,
+    ActionsAnswer,
+    ActionStats,
+    Minute,
+    Percentiles,
+    RunningTask,
+    StatsAnswer,
+    WorkerAnswer,
+    WorkersAnswer,
+)
+from taskqueue.contract.requests import StatsQuery
 from taskqueue_api.http.bodies import read_query
 from taskqueue_api.keys import STORE
-from taskqueue_api.models import StatsQuery
 
 #: Actions that are told, at most.
-_ACTIONS_TOLD = 100
+ACTIONS_TOLD = 100
 #: Histograms of the attempts' waits and runs: (upper bound in milliseconds, attempts), by bound.
 _Times = dict[str, list[tuple[int, int]]]
 
@@ -20,74 +29,73 @@ _Times = dict[str, list[tuple[int, int]]]
 async def stats(request: web.Request) -> web.Response:
     """`GET /stats`: tasks by status, and what happened in the last minutes."""
     query = read_query(StatsQuery, request.query)
-    now = now_ms()
+    now = request.app[STORE].clock()
     # The present minute has only begun: it is told as well, but is none of the `minutes` that are over.
     since = now // 60_000 - query.minutes
-    overview = await request.app[STORE].reads.overview(since_minute=since, now=now, actions=_ACTIONS_TOLD)
+    overview = await request.app[STORE].reads.overview(since_minute=since, now=now, actions=ACTIONS_TOLD)
     per_minute: defaultdict[int, dict[str, int]] = defaultdict(_no_tasks)
     for minute, what, tasks in overview.minutes:
         per_minute[minute][what] = tasks
     times: _Times = {"wait": [], "run": []}
     for what, bound, attempts in overview.times:
         times[what].append((bound, attempts))
-    by_action: defaultdict[str, dict[str, Any]] = defaultdict(_no_tasks)
+    by_action: defaultdict[str, dict[str, int]] = defaultdict(_no_tasks)
     for action, what, tasks in overview.actions:
         by_action[action][what] = tasks
     times_by_action: defaultdict[str, _Times] = defaultdict(lambda: {"wait": [], "run": []})
     for action, what, bound, attempts in overview.action_times:
         times_by_action[action][what].append((bound, attempts))
-    answer = {
-        "tasks": {str(status): overview.by_status[status] for status in overview.by_status},
-        "oldest_waiting": None
-        if overview.oldest_waiting is None
-        else max(0, now - overview.oldest_waiting) / 1000,
-        "minutes": [{"at": minute * 60} | per_minute[minute] for minute in range(since, now // 60_000 + 1)],
+    answer = StatsAnswer(
+        tasks=overview.by_status,
+        oldest_waiting=None if overview.oldest_waiting is None else max(0, now - overview.oldest_waiting) / 1000,
+        minutes=[Minute(at=minute * 60, **per_minute[minute]) for minute in range(since, now // 60_000 + 1)],
         **_percentiles(times),
-        "actions": {
-            action: by_action[action] | _percentiles(times_by_action[action])
+        actions={
+            action: ActionStats(**by_action[action], **_percentiles(times_by_action[action]))
             for action in sorted(by_action.keys() | times_by_action.keys())
         },
-    }
-    return web.json_response(answer)
+    )
+    return web.json_response(text=answer.to_json())
 
 
 async def workers(request: web.Request) -> web.Response:
     """`GET /workers`: who works, and on what."""
-    known = await request.app[STORE].reads.workers()
-    answer = [
-        {
-            "id": worker.id,
-            "host": worker.host,
-            "pid": worker.pid,
-            "started_at": worker.started_at / 1000,
-            "last_seen": worker.last_seen / 1000,
-            "consumers": worker.consumers,
-            "prefetch": worker.prefetch,
-            "running": worker.running,
-        }
-        for worker in known
+    known = [
+        WorkerAnswer(
+            id=worker.id,
+            host=worker.host,
+            pid=worker.pid,
+            started_at=worker.started_at / 1000,
+            last_seen=worker.last_seen / 1000,
+            consumers=worker.consumers,
+            prefetch=worker.prefetch,
+            running=[RunningTask(**task) for task in worker.running],
+        )
+        for worker in await request.app[STORE].reads.workers()
     ]
-    return web.json_response({"workers": answer, "count": len(answer)})
+    return web.json_response(text=WorkersAnswer(workers=known, count=len(known)).to_json())
 
 
 async def actions(request: web.Request) -> web.Response:
     """`GET /actions`: what the workers can run, and the JSON Schema of each one's arguments."""
-    known: dict[str, dict[str, Any]] = {}
+    known: dict[str, ActionAnswer] = {}
     for worker in await request.app[STORE].reads.workers():
         for action in worker.actions:
-            told = known.setdefault(action["name"], action | {"workers": 0})
-            told["workers"] += 1
-    answer = [known[name] for name in sorted(known)]
-    return web.json_response({"actions": answer, "count": len(answer)})
+            if action["name"] in known:
+                known[action["name"]].workers += 1
+            else:
+                known[action["name"]] = ActionAnswer(**action, workers=1)
+    answer = ActionsAnswer(actions=[known[name] for name in sorted(known)], count=len(known))
+    return web.json_response(text=answer.to_json())
 
 
 def _no_tasks() -> dict[str, int]:
     return {"accepted": 0, "completed": 0, "failed": 0, "cancelled": 0}
 
 
-def _percentiles(times: _Times) -> dict[str, dict[str, float | None]]:
+def _percentiles(times: _Times) -> dict[str, Percentiles]:
     return {
-        what: {"p50": percentile(histogram, 0.50), "p95": percentile(histogram, 0.95)}
+        what: Percentiles(p50=percentile(histogram, 0.50), p95=percentile(histogram, 0.95))
         for what, histogram in times.items()
     }
 

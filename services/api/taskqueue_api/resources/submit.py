@@ -1,15 +1,18 @@
 """`POST /tasks` and `POST /tasks/batch`: from a request to tasks, and from what became of them to the answer."""
 
 import hashlib
-import json
 import logging
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from aiohttp import web
 from uuid_utils import uuid7
 
-from taskqueue.intake import Accepted, Told
+from taskqueue.contract.answers import AcceptedAnswer, BatchAnswer
+from taskqueue.contract.limits import LONGEST_KEY, MAX_BATCH, MAX_PAYLOAD_BYTES
+from taskqueue.contract.requests import BatchBody, SubmitBody
+from taskqueue.contract.tasks import WholeTaskAnswer
+from taskqueue.intake import Told
 from taskqueue.logs import REQUEST_ID
 from taskqueue.message import Message, Priority, encode
 from taskqueue.store import CommitUnknownError, IdempotentRequest, Replay, StoreError
@@ -19,18 +22,13 @@ from taskqueue_api.http.bodies import parse, read_json, read_lines, validate
 from taskqueue_api.http.deadline import read_body
 from taskqueue_api.http.errors import bad_request, too_large, unavailable, unprocessable
 from taskqueue_api.keys import BACKLOG, INTAKE, SETTINGS, STORE, WATCHER
-from taskqueue_api.models import BATCH_LIMIT, BatchBody, SubmitBody
-from taskqueue_api.resources.tasks import whole
 from taskqueue_api.resources.wait import once_final, preferred_wait
 
 log = logging.getLogger("taskqueue.api")
 
+A = TypeVar("A", AcceptedAnswer, BatchAnswer)
+
 _KEY = "Idempotency-Key"
-#: Characters of it at most.
-_LONGEST_KEY = 255
-#: The largest message that a task may make, in bytes: below RabbitMQ's default `max_message_size`, 16 MiB in 4.0.
-#: A larger one would be accepted here and refused there, again and again.
-MAX_PAYLOAD_BYTES = 15 * 1024 * 1024
 
 
 async def submit(request: web.Request) -> web.StreamResponse:
@@ -40,18 +38,19 @@ async def submit(request: web.Request) -> web.StreamResponse:
     raw = await read_body(request)
     task = _new_task(request, read_json(SubmitBody, raw))
     if wait is None:
-        answer, replayed = await _accept(request, raw, [task], _told_one)
+        answer, replayed = await _accept(request, raw, [task], _accepted, AcceptedAnswer)
         return _response(answer, replayed=replayed)
     async with request.app[WATCHER].listening():
-        answer, replayed = await _accept(request, raw, [task], _told_one)
+        answer, replayed = await _accept(request, raw, [task], _accepted, AcceptedAnswer)
         try:
-            final = await once_final(request.app, answer["id"], wait)
+            final = await once_final(request.app, answer.id, wait)
         except StoreError as error:  # the task is stored, and must not be answered as if it were not
-            log.warning("a task can't be waited for: %s", error, extra={"task_id": answer["id"]})
+            log.warning("a task can't be waited for: %s", error, extra={"task_id": answer.id})
             final = None
-    response = _response(
-        answer if final is None else whole(final), replayed=replayed, status=200 if final else 202
-    )
+    if final is None:
+        response = _response(answer, replayed=replayed)
+    else:
+        response = _response(WholeTaskAnswer.whole(final), replayed=replayed, status=200)
     response.headers["Preference-Applied"] = f"wait={wait:g}"
     return response
 
@@ -61,14 +60,14 @@ async def submit_batch(request: web.Request) -> web.StreamResponse:
     await _refuse_early(request)
     raw = await read_body(request, request.app[SETTINGS].max_batch_bytes)
     if request.content_type in {"application/x-ndjson", "application/ndjson", "application/jsonl"}:
-        body: Any = {"tasks": read_lines(raw, BATCH_LIMIT + 1)}
+        body: Any = {"tasks": read_lines(raw, MAX_BATCH + 1)}
     else:
         body = parse(raw)
         if not isinstance(body, dict):
             raise bad_request("the body must be a JSON object")
     items = validate(BatchBody, body, "member").tasks
     tasks = [_new_task(request, item, index) for index, item in enumerate(items)]
-    answer, replayed = await _accept(request, raw, tasks, _told_batch)
+    answer, replayed = await _accept(request, raw, tasks, _accepted_batch, BatchAnswer)
     return _response(answer, replayed=replayed)
 
 
@@ -79,17 +78,18 @@ async def _refuse_early(request: web.Request) -> None:
 
 
 async def _accept(
-    request: web.Request, raw: bytes, tasks: list[NewTask], told: Callable[[Told], dict[str, Any]]
-) -> tuple[dict[str, Any], bool]:
+    request: web.Request, raw: bytes, tasks: list[NewTask], answer_of: Callable[[Told], A], kind: type[A]
+) -> tuple[A, bool]:
     """The answer, and whether it is the first one's again."""
     app = request.app
     key = _idempotency_key(request, raw)
     try:
-        accepted: list[Accepted] | Replay | None = await app[STORE].reads.first_answer(key) if key else None
-        if accepted is None:
-            if key:
-                await app[BACKLOG].check()
-            accepted = await app[INTAKE].accept(tasks, request=key, answer=lambda pairs: json.dumps(told(pairs)))
+        replay = await app[STORE].reads.first_answer(key) if key else None
+        if key and replay is None:
+            await app[BACKLOG].check()
+        accepted = replay or await app[INTAKE].accept(
+            tasks, request=key, answer=lambda told: answer_of(told).to_json()
+        )
     except CommitUnknownError:
         # No answer is true. The client sees its connection end, as if the API had been killed.
         if request.transport is not None:
@@ -100,24 +100,26 @@ async def _accept(
     if isinstance(accepted, Replay):
         if not accepted.same_request:
             raise unprocessable("this Idempotency-Key was used for another request")
-        return json.loads(accepted.answer), True
+        return kind.model_validate_json(accepted.answer), True
     app[BACKLOG].add(len(tasks))
-    return told([(task.id, task.status) for task in accepted]), False
+    return answer_of([(task.id, task.status) for task in accepted]), False
 
 
-def _told_one(tasks: Told) -> dict[str, Any]:
-    [(id, status)] = tasks
-    return {"id": id, "status": status}
+def _accepted(told: Told) -> AcceptedAnswer:
+    [(id, status)] = told
+    return AcceptedAnswer(id=id, status=status)
 
 
-def _told_batch(tasks: Told) -> dict[str, Any]:
-    return {"tasks": [{"id": id, "status": status} for id, status in tasks], "count": len(tasks)}
+def _accepted_batch(told: Told) -> BatchAnswer:
+    return BatchAnswer(tasks=[AcceptedAnswer(id=id, status=status) for id, status in told], count=len(told))
 
 
-def _response(answer: dict[str, Any], *, replayed: bool, status: int = 202) -> web.Response:
-    response = web.json_response(answer, status=status)
-    if "id" in answer:
-        response.headers["Location"] = f"/tasks/{answer['id']}"
+def _response(
+    answer: AcceptedAnswer | BatchAnswer | WholeTaskAnswer, *, replayed: bool, status: int = 202
+) -> web.Response:
+    response = web.json_response(text=answer.to_json(), status=status)
+    if not isinstance(answer, BatchAnswer):
+        response.headers["Location"] = f"/tasks/{answer.id}"
     if replayed:
         response.headers["Idempotency-Replayed"] = "true"
     return response
@@ -161,8 +163,8 @@ def _idempotency_key(request: web.Request, raw: bytes) -> IdempotentRequest | No
     key = header[0].strip()
     if len(key) > 1 and key[0] == key[-1] == '"':
         key = key[1:-1]
-    if len(header) > 1 or not key or len(key) > _LONGEST_KEY or not key.isprintable() or not key.isascii():
-        raise bad_request(f"{_KEY}: one key of 1 to {_LONGEST_KEY} printable ASCII characters")
+    if len(header) > 1 or not key or len(key) > LONGEST_KEY or not key.isprintable() or not key.isascii():
+        raise bad_request(f"{_KEY}: one key of 1 to {LONGEST_KEY} printable ASCII characters")
     content = b"\n".join([request.path.encode(), raw])
     return IdempotentRequest(
         key=key,

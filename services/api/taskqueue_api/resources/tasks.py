@@ -1,47 +1,43 @@
 """The resource `/tasks`: finding tasks, and acting on one."""
 
-import base64
 import hashlib
 import json
-from dataclasses import astuple
-from typing import Any
 
 from aiohttp import ETag, web
 
+from taskqueue.contract.answers import AcceptedAnswer, CancelAnswer, ConflictAnswer
+from taskqueue.contract.requests import ListQuery
+from taskqueue.contract.tasks import PageAnswer, TaskAnswer, WholeTaskAnswer
 from taskqueue.logs import REQUEST_ID
-from taskqueue.store import Cursor, Filter, verbs
+from taskqueue.store import verbs
 from taskqueue.store.bulk import APPLIES_TO
 from taskqueue.task import FINAL, Status, Task
-from taskqueue_api.answers import attempt_json, task_json
 from taskqueue_api.http.bodies import read_query
-from taskqueue_api.http.errors import bad_request
 from taskqueue_api.keys import BACKLOG, STORE, WATCHER
-from taskqueue_api.models import ListQuery
+from taskqueue_api.resources.cursors import decode, encode
+from taskqueue_api.resources.filters import to_store
 from taskqueue_api.resources.wait import once_final, preferred_wait
 
 #: Bytes of payloads and results in one page: what comes beyond is the next page's.
-_PAGE_BYTES = 4 * 1024 * 1024
-
-_NOT_A_CURSOR = "cursor: not the `next` of a page with this filter"
+PAGE_BYTES = 4 * 1024 * 1024
 
 
 async def newest(request: web.Request) -> web.Response:
     """`GET /tasks`: a page of the tasks that fit a filter, newest first."""
     query = read_query(ListQuery, request.query)
-    wanted = query.to_store()
+    wanted = to_store(query)
     page = await request.app[STORE].reads.find(
         wanted,
         limit=query.limit,
-        cursor=None if query.cursor is None else _decode(query.cursor, wanted),
-        max_bytes=_PAGE_BYTES,
+        cursor=None if query.cursor is None else decode(query.cursor, wanted),
+        max_bytes=PAGE_BYTES,
     )
-    tasks = [task_json(task) for task in page.tasks]
-    answer = {"tasks": tasks, "count": len(tasks)}
+    answer = PageAnswer(tasks=[TaskAnswer.of(task) for task in page.tasks], count=len(page.tasks))
     if page.next is None:
-        return web.json_response(answer)
-    cursor = _encode(page.next, wanted)
-    url = request.rel_url.update_query(cursor=cursor)
-    return web.json_response(answer | {"next": cursor}, headers={"Link": f'<{url}>; rel="next"'})
+        return web.json_response(text=answer.to_json())
+    answer.next = encode(page.next, wanted)
+    url = request.rel_url.update_query(cursor=answer.next)
+    return web.json_response(text=answer.to_json(), headers={"Link": f'<{url}>; rel="next"'})
 
 
 async def show(request: web.Request) -> web.Response:
@@ -63,7 +59,8 @@ async def cancel(request: web.Request) -> web.Response:
     if task.status not in FINAL:
         status = await request.app[STORE].write(verbs.cancel, task.id)
         if status in {Status.CANCELLED, Status.RUNNING}:
-            return web.json_response({"id": task.id, "status": status, "cancel_requested": True}, status=202)
+            answer = CancelAnswer(id=task.id, status=status, cancel_requested=True)
+            return web.json_response(text=answer.to_json(), status=202)
         task = await existing_task(request)
     return _conflict(f"the task is already {task.status}", task)
 
@@ -75,7 +72,8 @@ async def retry(request: web.Request) -> web.Response:
         await request.app[BACKLOG].check()
         if await request.app[STORE].write(verbs.retry, task.id, REQUEST_ID.get()):
             request.app[BACKLOG].add(1)
-            return web.json_response({"id": task.id, "status": Status.PENDING}, status=202)
+            answer = AcceptedAnswer(id=task.id, status=Status.PENDING)
+            return web.json_response(text=answer.to_json(), status=202)
         task = await existing_task(request)
     return _conflict(f"the task is {task.status}: only a failed or cancelled one is retried", task)
 
@@ -103,14 +101,9 @@ async def existing_task(request: web.Request) -> Task:
     return task
 
 
-def whole(task: Task) -> dict[str, Any]:
-    """A task with its attempts."""
-    return task_json(task) | {"attempts": [attempt_json(attempt) for attempt in task.attempts]}
-
-
 def _unless_known(request: web.Request, task: Task) -> web.Response:
     """The task; 304 where the client has it already. The tag is weak: the bytes may be sent compressed."""
-    text = json.dumps(whole(task))
+    text = WholeTaskAnswer.whole(task).to_json()
     tag = ETag(hashlib.blake2b(text.encode(), digest_size=12).hexdigest(), is_weak=True)
     if any(known.value in {tag.value, "*"} for known in request.if_none_match or ()):
         response = web.Response(status=304)
@@ -122,25 +115,5 @@ def _unless_known(request: web.Request, task: Task) -> web.Response:
 
 
 def _conflict(error: str, task: Task) -> web.Response:
-    return web.json_response({"error": error, "status": task.status}, status=409)
-
-
-def _encode(cursor: Cursor, filter: Filter) -> str:
-    """Where the next page begins, and a mark of the filter that it belongs to."""
-    place = f"{cursor.before}.{cursor.floor}"
-    filtered = json.dumps([sorted(filter.statuses), *astuple(filter)[1:]])
-    mark = hashlib.blake2b(f"{place} {filtered}".encode(), digest_size=6).hexdigest()
-    return base64.urlsafe_b64encode(f"{place}.{mark}".encode()).decode().rstrip("=")
-
-
-def _decode(text: str, filter: Filter) -> Cursor:
-    try:
-        before, floor, _ = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)).split(b".")
-        cursor = Cursor(int(before), int(floor))
-    except ValueError as error:
-        raise bad_request(_NOT_A_CURSOR) from error
-    if _encode(cursor, filter) != text or not all(
-        0 <= place <= Cursor().before for place in (cursor.before, cursor.floor)
-    ):
-        raise bad_request(_NOT_A_CURSOR)
-    return cursor
+    answer = ConflictAnswer(error=error, status=task.status)
+    return web.json_response(text=answer.to_json(), status=409)

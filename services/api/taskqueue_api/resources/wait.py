@@ -5,12 +5,10 @@ import re
 
 from aiohttp import web
 
+from taskqueue.contract.limits import LONGEST_WAIT
 from taskqueue.task import FINAL, Task
 from taskqueue_api.http.errors import bad_request
 from taskqueue_api.keys import SETTINGS, STORE, WATCHER
-
-#: A wait that is longer than any sane one is taken for a mistake, not capped.
-_LONGEST_WAIT = 86_400
 
 
 def preferred_wait(request: web.Request) -> float | None:
@@ -30,8 +28,8 @@ def preferred_wait(request: web.Request) -> float | None:
 
 def _seconds(value: str) -> float:
     digits = re.fullmatch(r'(?P<quote>"?)([0-9]{1,9})(?P=quote)', value)
-    if digits is None or int(digits[2]) > _LONGEST_WAIT:
-        raise bad_request(f"Prefer: wait is a whole number of seconds from 0 to {_LONGEST_WAIT}")
+    if digits is None or int(digits[2]) > LONGEST_WAIT:
+        raise bad_request(f"Prefer: wait is a whole number of seconds from 0 to {LONGEST_WAIT}")
     return float(digits[2])
 
 

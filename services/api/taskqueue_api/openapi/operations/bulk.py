@@ -2,8 +2,8 @@
 
 from typing import Any, Literal
 
-from taskqueue_api.answers import BulkAnswer
-from taskqueue_api.models import BulkBody
+from taskqueue.contract.answers import BulkAnswer
+from taskqueue.contract.requests import BulkBody
 from taskqueue_api.openapi import answers
 from taskqueue_api.openapi.terms import Answer, Content, Operation, answer
 

@@ -1,6 +1,6 @@
 """The document itself, and its page."""
 
-from taskqueue_api.answers import ErrorAnswer
+from taskqueue.contract.answers import ErrorAnswer
 from taskqueue_api.openapi import answers, headers
 from taskqueue_api.openapi.terms import Answer, Content, Operation, answer
 

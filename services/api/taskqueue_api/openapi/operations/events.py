@@ -1,7 +1,7 @@
 """Streams of events."""
 
-from taskqueue_api.answers import EventData
-from taskqueue_api.models import EventFilter
+from taskqueue.contract.events import EventData
+from taskqueue.contract.requests import EventFilter
 from taskqueue_api.openapi import answers, examples, headers
 from taskqueue_api.openapi.terms import SSE, Answer, Content, Operation
 

@@ -1,14 +1,8 @@
 """What goes on, and health."""
 
-from taskqueue_api.answers import (
-    ActionsAnswer,
-    LiveAnswer,
-    NotReadyAnswer,
-    ReadyAnswer,
-    StatsAnswer,
-    WorkersAnswer,
-)
-from taskqueue_api.models import StatsQuery
+from taskqueue.contract.answers import LiveAnswer, NotReadyAnswer, ReadyAnswer
+from taskqueue.contract.overview import ActionsAnswer, StatsAnswer, WorkersAnswer
+from taskqueue.contract.requests import StatsQuery
 from taskqueue_api.openapi import answers, examples
 from taskqueue_api.openapi.terms import Operation, answer
 

@@ -1,7 +1,8 @@
 """Tasks: submit, find, read, and act on one."""
 
-from taskqueue_api.answers import AcceptedAnswer, BatchAnswer, CancelAnswer, PageAnswer, WholeTaskAnswer
-from taskqueue_api.models import BatchBody, ListQuery, SubmitBody
+from taskqueue.contract.answers import AcceptedAnswer, BatchAnswer, CancelAnswer
+from taskqueue.contract.requests import BatchBody, ListQuery, SubmitBody
+from taskqueue.contract.tasks import PageAnswer, WholeTaskAnswer
 from taskqueue_api.openapi import answers, examples, headers
 from taskqueue_api.openapi.terms import NDJSON, Answer, Content, Operation, answer
 

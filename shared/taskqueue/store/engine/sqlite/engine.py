@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import aiosqlite
 
-from taskqueue.store.engine.protocol import Clock, Row, Settle, Transaction
+from taskqueue.store.engine.protocol import Clock, Row, SchemaMismatchError, Settle, Transaction
 from taskqueue.store.engine.sqlite.checkpoints import Checkpoints
 from taskqueue.store.engine.sqlite.connection import SQLITE_VERSION, connect, journal_mode
 from taskqueue.store.engine.sqlite.group_commit import GroupCommit
@@ -40,8 +40,8 @@ class _Database:
     def writing(self) -> Iterator[tuple[Transactions[Any], WriteLock]]:
         """A connection that writes, on the calling thread."""
         with (
-            contextlib.closing(WriteLock(self.path)) as lock,
             contextlib.closing(connect(self.path, busy_timeout=0)) as connection,
+            contextlib.closing(WriteLock(self.path)) as lock,
         ):
             yield Transactions(self.path, connection, self.queries, self.clock, self.settle), lock
 
@@ -128,6 +128,7 @@ async def open_sqlite(
         executor: with one thread, which then is the only one that writes; None makes one.
 
     Raises:
+        SchemaMismatchError: its journal is not that which is safe here.
         StoreError: the file is missing, unreadable or not a database.
     """
     database = _Database(path, queries, clock, settle, timeout)
@@ -150,7 +151,17 @@ async def open_sqlite(
         reading(path, timeout) as searches,
         reading(path, timeout) as counts,
     ):
+        await _check_journal(path, reader)
         yield SqliteEngine(database, commits, reader, Searches(path, searches), Searches(path, counts))
+
+
+async def _check_journal(path: Path, reader: aiosqlite.Connection) -> None:
+    """A file may come from where another SQLite serves; the mode stays with it."""
+    [(mode,)] = await fetch(path, reader, "PRAGMA journal_mode", {})
+    if mode != journal_mode():
+        raise SchemaMismatchError(
+            f"{path}: journal mode {mode}, needed is {journal_mode()}: run taskqueue-migrate"
+        )
 
 
 @contextlib.asynccontextmanager

@@ -1,7 +1,4 @@
-"""What clients send: request bodies and query strings, as models that validate and describe them.
-
-Times are in Unix seconds, spans in seconds.
-"""
+"""What clients send: request bodies and query strings."""
 
 import re
 from typing import Annotated, Any, Literal, Self
@@ -20,13 +17,8 @@ from pydantic import (
 from pydantic.config import JsonDict
 from pydantic_core import PydanticCustomError
 
-from taskqueue.settings import MAX_TIMEOUT
-from taskqueue.store import Filter
-from taskqueue.store.clock import to_ms
+from taskqueue.contract.limits import LATEST, MAX_BATCH, MAX_TIMEOUT
 from taskqueue.task import Status
-
-#: The end of the year 9999, in Unix seconds.
-_LATEST = 253_402_300_799
 
 #: No control characters, and none that end a line.
 _ONE_LINE = re.compile(r"^[^\u0000-\u001f\u007f-\u009f\u2028\u2029]*$")
@@ -59,7 +51,7 @@ ActionName = Annotated[
 Tag = Annotated[
     str, StringConstraints(min_length=1, max_length=64), AfterValidator(_one_line), _SCHEMA_OF_ONE_LINE
 ]
-Time = Annotated[float, Field(ge=0, le=_LATEST)]
+Time = Annotated[float, Field(ge=0, le=LATEST)]
 Attempts = Annotated[int, Field(ge=1, le=100), BeforeValidator(_integral)]
 
 
@@ -102,16 +94,12 @@ class SubmitBody(BaseModel):
         return delay
 
 
-#: Tasks in a batch at most.
-BATCH_LIMIT = 1000
-
-
 class BatchBody(BaseModel):
     """Tasks to be accepted together, all or none."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    tasks: list[SubmitBody] = Field(min_length=1, max_length=BATCH_LIMIT, description="At most 1,000.")
+    tasks: list[SubmitBody] = Field(min_length=1, max_length=MAX_BATCH, description="At most 1,000.")
 
 
 class EventFilter(BaseModel):
@@ -132,16 +120,6 @@ class TaskFilter(EventFilter):
 
     created_after: Time | None = Field(None, description="Accepted at this time or later.")
     created_before: Time | None = Field(None, description="Accepted before this time.")
-
-    def to_store(self) -> Filter:
-        """The same in the store's terms."""
-        return Filter(
-            statuses=frozenset(self.status),
-            action=self.action,
-            tag=self.tag,
-            created_after=None if self.created_after is None else to_ms(self.created_after),
-            created_before=None if self.created_before is None else to_ms(self.created_before),
-        )
 
 
 class ListQuery(TaskFilter):

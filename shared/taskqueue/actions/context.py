@@ -1,0 +1,66 @@
+"""What a handler gets, and what it may raise."""
+
+import json
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+_YEAR = 366 * 86_400
+
+
+class Retry(Exception):  # noqa: N818  # raised to ask for something, like StopIteration
+    """Raised by a handler: this attempt failed, try again.
+
+    Args:
+        after: seconds until then, at most a year; without it, the usual backoff.
+
+    Raises:
+        ValueError: `after` is negative, too long or not a number.
+    """
+
+    def __init__(self, reason: str = "the handler asked for a retry", *, after: float | None = None) -> None:
+        if after is not None and not 0 <= after <= _YEAR:
+            raise ValueError(f"after: {after} is not between 0 and {_YEAR} seconds")
+        super().__init__(reason)
+        self.after = after
+
+
+class Reject(Exception):  # noqa: N818  # raised to ask for something, like StopIteration
+    """Raised by a handler: fail the task now, whatever attempts it has left."""
+
+
+@dataclass(frozen=True, slots=True)
+class TaskContext:
+    """The task that a handler runs for; passed to a parameter annotated with this class."""
+
+    #: The same on each attempt: use it as an idempotency key.
+    id: str
+    action: str
+    #: 1 for the first attempt.
+    attempt: int
+    _cancelled: threading.Event = field(default_factory=threading.Event)
+    _tell_progress: Callable[[str], None] = lambda progress: None
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether a plain `def` handler should stop: a client asked to cancel, it is out of time, or the
+        worker is stopping. An `async def` handler is cancelled instead."""
+        return self._cancelled.is_set()
+
+    def progress(self, fraction: float, message: str | None = None) -> None:
+        """Tell how far the task has come: it stands in the task and in the event stream.
+
+        It returns at once, on the loop and in a thread; of many calls in a moment the last one counts.
+
+        Args:
+            fraction: between 0 and 1.
+            message: a few words, 500 characters at most.
+
+        Raises:
+            ValueError: `fraction` or `message` is out of its range.
+        """
+        if not 0 <= fraction <= 1:
+            raise ValueError("progress is a fraction between 0 and 1")
+        if message is not None and len(message) > 500:
+            raise ValueError("a progress message has 500 characters at most")
+        self._tell_progress(json.dumps({"fraction": fraction, "message": message}))

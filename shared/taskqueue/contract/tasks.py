@@ -1,0 +1,156 @@
+"""A task as clients see it, made from the store's rows."""
+
+import json
+from typing import Any, Literal, Self
+
+from pydantic import Field
+from pydantic_core import from_json
+
+from taskqueue.contract.answers import Answer, Count, Id, Time
+from taskqueue.message import Priority
+from taskqueue.task import Attempt, Outcome, Status, Task
+
+_PRIORITIES = {priority.value: priority.name.lower() for priority in Priority}
+
+
+class Payload(Answer):
+    """What travels through the queue."""
+
+    id: Id
+    action: str
+    data: dict[str, Any]
+    created_at: Time
+
+
+class Stored(Answer):
+    """A part that the store keeps as JSON text."""
+
+    @classmethod
+    def read(cls, text: str | None) -> Self | None:
+        """The part, if there is one. It was checked before it was stored."""
+        # pydantic's plugin for mypy takes what this returns for a `Stored`.
+        return cls.model_construct(**_parsed(text)) if text else None  # type: ignore[return-value]
+
+
+class TaskError(Stored):
+    """How an attempt went wrong."""
+
+    type: str = Field(description="The exception's class, or `Timeout`, `InvalidArguments`, `UnknownAction`, ...")
+    message: str
+    traceback: str | None
+
+
+class Progress(Stored):
+    """How far the handler says that it has come."""
+
+    fraction: float = Field(ge=0, le=1)
+    message: str | None
+
+
+class TaskAnswer(Answer):
+    """A task."""
+
+    id: Id
+    action: str
+    payload: Payload
+    status: Status
+    result: dict[str, Any] | None = Field(description="What the handler returned.")
+    error: TaskError | None = Field(
+        description="Of the last attempt that failed, until one succeeds or the task is retried."
+    )
+    progress: Progress | None
+    tags: list[str]
+    created_at: Time = Field(description="When it was accepted.")
+    run_at: Time = Field(description="Not to be started before.")
+    processed_at: Time | None = Field(description="When it became final.")
+    priority: Literal["high", "normal", "low"]
+    attempt: Count = Field(description="The number of the present or last attempt; 0 before the first.")
+    failures: Count = Field(description="The attempts that count against `max_attempts`.")
+    max_attempts: Count
+    timeout: float | None = Field(
+        description="How long an attempt may take; null: as long as the worker's setting."
+    )
+    cancel_requested: bool
+    request_id: str | None = Field(
+        description="The `X-Request-ID` of the request that submitted it, or retried it last."
+    )
+
+    @classmethod
+    def of(cls, task: Task, **more: Any) -> Self:
+        """The task that the store tells; a subclass has more members."""
+        return cls(
+            id=task.id,
+            action=task.action,
+            payload=Payload.model_validate_json(task.payload),
+            status=task.status,
+            result=_parsed(task.result) if task.result else None,
+            error=TaskError.read(task.error),
+            progress=Progress.read(task.progress),
+            tags=list(task.tags),
+            created_at=task.created_at / 1000,
+            run_at=task.run_at / 1000,
+            processed_at=task.processed_at and task.processed_at / 1000,
+            priority=_PRIORITIES[task.priority],
+            attempt=task.attempt,
+            failures=task.failures,
+            max_attempts=task.max_attempts,
+            timeout=task.timeout and task.timeout / 1000,
+            cancel_requested=task.cancel_requested,
+            request_id=task.request_id,
+            **more,
+        )
+
+
+class AttemptAnswer(Answer):
+    """One run of a task by one worker."""
+
+    number: Count
+    worker: str
+    started_at: Time
+    ended_at: Time | None
+    outcome: Outcome | None = Field(description="null while it runs.")
+    error: TaskError | None
+    request_id: str | None = Field(
+        description="The `X-Request-ID` of the request that submitted or retried the task."
+    )
+
+    @classmethod
+    def of(cls, attempt: Attempt) -> Self:
+        """The attempt that the store tells."""
+        return cls(
+            number=attempt.number,
+            worker=attempt.worker,
+            started_at=attempt.started_at / 1000,
+            ended_at=attempt.ended_at and attempt.ended_at / 1000,
+            outcome=attempt.outcome,
+            error=TaskError.read(attempt.error),
+            request_id=attempt.request_id,
+        )
+
+
+class WholeTaskAnswer(TaskAnswer):
+    """A task with its attempts, oldest first."""
+
+    attempts: list[AttemptAnswer]
+
+    @classmethod
+    def whole(cls, task: Task) -> Self:
+        """The task that the store tells, with its attempts."""
+        return cls.of(task, attempts=[AttemptAnswer.of(attempt) for attempt in task.attempts])
+
+
+class PageAnswer(Answer):
+    """Tasks, newest first."""
+
+    tasks: list[TaskAnswer]
+    count: Count = Field(description="How many this page has.")
+    next: str | None = Field(None, description="The `cursor` of the next page; absent where this is the last.")
+
+
+def _parsed(text: str) -> Any:
+    """What is stored as JSON text."""
+    try:
+        return from_json(text)
+    except ValueError:
+        # Half a surrogate pair in an error's message, or a result that is nested deeper than pydantic goes.
+        return json.loads(text)
