@@ -63,6 +63,19 @@ async def test_an_outcome_whose_commits_answer_got_lost_is_recorded_once_and_tol
     assert "outcome refused" not in worker.log.read_text()
 
 
+async def test_an_outcome_that_can_not_be_read_back_is_told_once_it_can_be_and_ends_no_worker(
+    cluster: Cluster,
+) -> None:
+    await cluster.start_api()
+    worker = await cluster.start_worker(crash_at="blind store.complete")
+    id = await cluster.must_submit(data={"value": 7}, expect=7)
+    await worker.says("task completed")
+    await cluster.echo(10)
+    await cluster.keeps_the_promise()
+    assert cluster.outcomes(id) == ["ok"]
+    assert worker.handle.returncode is None
+
+
 @pytest.mark.parametrize("verb", ["back_off", "fail"])
 async def test_a_failure_whose_commits_answer_got_lost_counts_once(cluster: Cluster, verb: str) -> None:
     await cluster.start_api()
