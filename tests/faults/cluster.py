@@ -46,7 +46,7 @@ WHERE tasks <> (SELECT count(*) FROM task WHERE task.status = status_counts.stat
 """
 
 #: Seconds until a test gives up waiting for what should happen.
-PATIENCE = 60
+PATIENCE = float(os.environ.get("FAULTS_PATIENCE", "60"))
 
 #: A row each time that a task's status becomes final: no UNIQUE, so that a double shows.
 RECORDER = """

@@ -1,5 +1,6 @@
 """Claims of a worker that others don't know, or that it does not know of itself."""
 
+import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -8,9 +9,10 @@ from tests.faults.cluster import until
 from tests.faults.local import Local, new_task
 
 from taskqueue.store import verbs
+from taskqueue.store.engine.sqlite.locks import WriteLock
 from taskqueue.store.workers import rescue
-from taskqueue.task import Claim
-from taskqueue.telemetry import DuplicateDropped, MessageBuried, StrayReleased
+from taskqueue.task import Claim, Status
+from taskqueue.telemetry import DuplicateDropped, MessageBuried, StrayReleased, WorkerStopping
 
 ERROR = '{"type":"Test","message":"on purpose"}'
 
@@ -35,10 +37,7 @@ async def test_a_worker_that_was_taken_for_lost_holds_its_messages_until_it_beat
         assert await local.store.write(rescue, id, beat, ERROR, lambda _: 0) == []
         task = await local.submit(data={"value": 7})
 
-        async def taken() -> bool:
-            return await local.broker.ready_count() == 0
-
-        await until(taken, "the message to be taken")
+        await local.until_taken()
         assert not local.rows("SELECT id FROM workers"), "it has beaten too early for this test"
         await until(local.is_final(task.id), "the task to end")
         assert await only_worker(local) == worker
@@ -46,6 +45,33 @@ async def test_a_worker_that_was_taken_for_lost_holds_its_messages_until_it_beat
     assert not local.all_told(DuplicateDropped)
     assert not local.all_told(MessageBuried)
     local.check()
+
+
+async def test_a_worker_that_has_beaten_since_is_not_taken_for_lost(local: Local) -> None:
+    worker = await local.add_worker()
+    task = new_task()
+    await local.store.write(verbs.submit, task)
+    claim = await local.claimed(task.id, worker)
+    [(_, stood_at)] = (await local.store.reads.worker_beats()).items()
+    await local.add_worker(worker)  # its next beat
+    assert await local.store.write(rescue, worker, stood_at, ERROR, lambda _: 0) is None
+    assert await local.store.write(verbs.complete, claim, "{}") is Status.COMPLETED
+
+
+async def test_a_message_is_not_acknowledged_before_its_claim_is_committed(local: Local) -> None:
+    task = new_task(data={"value": 7})
+    await local.store.write(verbs.submit, task, f"{task.id}.0", lease=60_000)
+    async with local.worker() as worker:
+        await only_worker(local)
+        with contextlib.closing(WriteLock(local.settings.database)) as lock, lock.held(10):
+            payload = task.payload.encode()
+            await local.broker.publish(payload, message_id=f"{task.id}.0", priority=4, timeout=1)
+            await local.until_taken()
+            worker.stopping.set()  # which withdraws the claim
+            await until(lambda: local.all_told(WorkerStopping), "the worker to stop")
+        await worker.stop()
+    assert local.row(task.id)["status"] == "queued"
+    assert await local.broker.ready_count() == 1, "the message was gone, and its task not claimed"
 
 
 async def test_a_task_that_runs_in_a_workers_name_but_in_none_of_its_slots_is_released(
