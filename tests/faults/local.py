@@ -164,6 +164,10 @@ class Local:
 
         await until(taken, "the messages to be taken")
 
+    async def until_stopping(self) -> None:
+        """Wait until all slots have heard of the stop."""
+        await until(lambda: not any(it.attached for it in self.broker._consumers), "the slots to stop")
+
     def check(self) -> None:
         """Every final task was recorded once, and the counters are right."""
         final = self.rows("SELECT id, status FROM task WHERE processed_at IS NOT NULL ORDER BY id")

@@ -13,7 +13,7 @@ from taskqueue.store import StoreUnavailableError, verbs
 from taskqueue.store.engine.protocol import Transaction
 from taskqueue.store.engine.sqlite.locks import WriteLock
 from taskqueue.task import NewTask
-from taskqueue.telemetry import TaskEnded, WorkerStopping
+from taskqueue.telemetry import TaskEnded
 
 
 @pytest.fixture
@@ -115,8 +115,7 @@ async def test_a_stop_records_the_outcome_and_withdraws_the_claim_that_would_sha
             (tmp_path / "marks" / "go").touch()
             await local.until_taken()
             worker.stopping.set()
-            await until(lambda: local.all_told(WorkerStopping), "the worker to stop")
-            await asyncio.sleep(0)  # so that the slots have heard of it
+            await local.until_stopping()
         await worker.stop()
     assert await local.outcomes(first) == ["ok"]
     assert [ended.status for ended in local.all_told(TaskEnded)] == ["completed"]
@@ -137,7 +136,7 @@ async def test_a_stop_gives_the_task_of_a_granted_claim_back_after_all_outcomes(
         (tmp_path / "marks" / "go").touch()
         await until(lambda: local.row(second)["status"] == "running", "the next claim to be granted")
         worker.stopping.set()
-        await until(lambda: local.all_told(WorkerStopping), "the worker to stop")
+        await local.until_stopping()
         outcomes.allowed.set()
         await worker.stop()
     assert await local.outcomes(first) == ["ok"]
