@@ -92,10 +92,12 @@ class GroupCommit:
         self._committed = committed
         self._loop = asyncio.get_running_loop()
         self._waiting = _Waiting()
-        self._wake = asyncio.Event()
         self._closing = False
-        #: Whether the writer's thread is at work, and whether it has the lock.
-        self._committing = self._has_lock = False
+        #: Set while there is nothing to commit.
+        self._idle = asyncio.Event()
+        self._idle.set()
+        #: Whether the writer's thread waits for the lock.
+        self.locked_out = False
 
     def write(self, function: Callable[[Transaction], T]) -> asyncio.Future[T]:
         """As `Engine.write`."""
@@ -104,52 +106,52 @@ class GroupCommit:
             future.set_exception(StoreUnavailableError("the store is closing"))
             return future
         self._waiting.add(_Write(function, future, self._loop.time() + self._timeout))
-        self._wake.set()
+        if self._idle.is_set():
+            self._idle.clear()
+            # Not at once: what else is enqueued in this tick shares the transaction.
+            self._loop.call_soon(self._begin)
         return future
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Commit what comes. Leaving takes no more, and waits until all that has come is written or refused."""
-        running = asyncio.create_task(self._run(), name="group-commit")
+        """Leaving takes no more, and waits until all that has come is written or refused."""
         try:
             yield
         finally:
             self._closing = True
-            self._wake.set()
-            while not running.done() and not (self.locked_out and self._waiting.forgotten()):
-                await asyncio.wait({running}, timeout=_LOOK)
-            running.cancel()
-            await asyncio.wait({running})
-
-    @property
-    def locked_out(self) -> bool:
-        """Whether the writer's thread waits for the lock."""
-        return self._committing and not self._has_lock
-
-    async def _run(self) -> None:
-        while self._waiting or not self._closing:
-            if not self._waiting:
-                self._wake.clear()
-                await self._wake.wait()
-                continue
-            self._committing, self._has_lock = True, False
-            self._watch()
-            try:
-                await self._loop.run_in_executor(self._executor, self._commit)
-            finally:
+            while not (self._idle.is_set() or (self.locked_out and self._waiting.forgotten())):
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._idle.wait(), _LOOK)
+            if self.locked_out:
                 self._watching.cancel()
-            self._committing = False
+
+    def _begin(self) -> None:
+        self.locked_out = True
+        self._watch()
+        self._executor.submit(self._commit)
 
     def _commit(self) -> None:
         """One transaction; runs on the writer's thread from start to end, so no cancellation can split it."""
-        self._lock.acquire()
+        told: Callable[[], None] | None = None
         try:
-            self._has_lock = True
-            told = self._transact()
+            self._lock.acquire()
+            try:
+                self.locked_out = False
+                told = self._transact()
+            finally:
+                self._lock.release()
         finally:
-            self._lock.release()
-        if told is not None:
-            self._loop.call_soon_threadsafe(told)
+            with contextlib.suppress(RuntimeError):  # the loop has closed: nobody waits
+                self._loop.call_soon_threadsafe(self._end, told)
+
+    def _end(self, told: Callable[[], None] | None) -> None:
+        self._watching.cancel()
+        if told:
+            told()
+        if self._waiting:
+            self._begin()
+        else:
+            self._idle.set()
 
     def _transact(self) -> Callable[[], None] | None:
         """Commit what has come, while the lock was waited for, too; what is to be told of it on the loop."""
