@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
-from tests.faults.cluster import RECORDER, WRONG_COUNTS
+from tests.faults.cluster import RECORDER, WRONG_COUNTS, until
 
 from taskqueue.broker.memory import MemoryBroker
 from taskqueue.intake import Accepted, Intake
@@ -155,6 +155,18 @@ class Local:
     def is_final(self, *ids: str) -> Callable[[], bool]:
         """A condition: all these tasks are final."""
         return lambda: all(self.row(id)["status"] in FINAL for id in ids)
+
+    async def until_taken(self) -> None:
+        """Wait until slots have all messages."""
+
+        async def taken() -> bool:
+            return await self.broker.ready_count() == 0
+
+        await until(taken, "the messages to be taken")
+
+    async def until_stopping(self) -> None:
+        """Wait until all slots have heard of the stop."""
+        await until(lambda: not any(it.attached for it in self.broker._consumers), "the slots to stop")
 
     def check(self) -> None:
         """Every final task was recorded once, and the counters are right."""

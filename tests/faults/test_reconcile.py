@@ -1,5 +1,6 @@
 """Messages are lost, late or doubled behind a backlog: each task gets its message, and no flood comes of it."""
 
+import asyncio
 import itertools
 import time
 from collections import defaultdict
@@ -7,7 +8,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from tests.faults.cluster import until
+from tests.faults.cluster import PATIENCE, until
 from tests.faults.local import Local, new_task
 
 from taskqueue.broker.memory import MemoryBroker
@@ -17,7 +18,7 @@ from taskqueue.task import Dispatch, NewTask
 from taskqueue.telemetry import Demoted
 
 #: Seconds after which a message counts as lost.
-PATIENCE = 1.0
+RECONCILE_AFTER = 1.0
 
 
 class LosingBroker(MemoryBroker):
@@ -56,7 +57,7 @@ def broker() -> LosingBroker:
 
 @pytest.fixture
 async def local(tmp_path: Path, broker: LosingBroker) -> AsyncIterator[Local]:
-    values = {"reconcile_after": PATIENCE, "simulated_work": 0.03, "consumers": 1}
+    values = {"reconcile_after": RECONCILE_AFTER, "simulated_work": 0.03, "consumers": 1}
     async with Local.open(tmp_path, broker, **values) as local, local.intake.running():
         yield local
 
@@ -86,15 +87,16 @@ async def test_a_lost_message_is_found_behind_a_backlog_that_never_ends(
     await backlog(local, 20)
     await local.intake.accept([lost])
     async with local.worker():
-        while local.row(lost.id)["status"] != "completed":
-            while await broker.ready_count() < 20:
-                await local.submit(data={"value": 1})
-            await until(lambda: len(broker._ready) < 20, "one of the backlog to be taken")
+        async with asyncio.timeout(PATIENCE):
+            while local.row(lost.id)["status"] != "completed":
+                while await broker.ready_count() < 20:
+                    await local.submit(data={"value": 1})
+                await until(lambda: len(broker._ready) < 20, "one of the backlog to be taken")
         assert min(broker.counts) > 0, "the backlog has ended"
         await all_final(local)
     times = broker.published[lost.id]
     assert len(times) == 3
-    assert all(after - before >= PATIENCE for before, after in itertools.pairwise(times))
+    assert all(after - before >= RECONCILE_AFTER for before, after in itertools.pairwise(times))
     assert max(len(times) for id, times in broker.published.items() if id != lost.id) == 1, "others were, too"
 
 

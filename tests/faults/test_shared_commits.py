@@ -13,7 +13,7 @@ from taskqueue.store import StoreUnavailableError, verbs
 from taskqueue.store.engine.protocol import Transaction
 from taskqueue.store.engine.sqlite.locks import WriteLock
 from taskqueue.task import NewTask
-from taskqueue.telemetry import TaskEnded, WorkerStopping
+from taskqueue.telemetry import TaskEnded
 
 
 @pytest.fixture
@@ -84,15 +84,6 @@ async def hold(local: Local, folder: Path) -> str:
     return task.id
 
 
-async def until_taken(local: Local) -> None:
-    """Wait until a slot has the only message that waits."""
-
-    async def taken() -> bool:
-        return await local.broker.ready_count() == 0
-
-    await until(taken, "the next message to be taken")
-
-
 async def test_a_granted_claim_waits_for_the_outcome_before_it(
     local: Local, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -122,10 +113,9 @@ async def test_a_stop_records_the_outcome_and_withdraws_the_claim_that_would_sha
         second = (await local.submit()).id
         with contextlib.closing(WriteLock(local.settings.database)) as lock, lock.held(10):
             (tmp_path / "marks" / "go").touch()
-            await until_taken(local)
+            await local.until_taken()
             worker.stopping.set()
-            await until(lambda: local.all_told(WorkerStopping), "the worker to stop")
-            await asyncio.sleep(0)  # so that the slots have heard of it
+            await local.until_stopping()
         await worker.stop()
     assert await local.outcomes(first) == ["ok"]
     assert [ended.status for ended in local.all_told(TaskEnded)] == ["completed"]
@@ -146,7 +136,7 @@ async def test_a_stop_gives_the_task_of_a_granted_claim_back_after_all_outcomes(
         (tmp_path / "marks" / "go").touch()
         await until(lambda: local.row(second)["status"] == "running", "the next claim to be granted")
         worker.stopping.set()
-        await until(lambda: local.all_told(WorkerStopping), "the worker to stop")
+        await local.until_stopping()
         outcomes.allowed.set()
         await worker.stop()
     assert await local.outcomes(first) == ["ok"]

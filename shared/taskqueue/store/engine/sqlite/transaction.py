@@ -33,6 +33,9 @@ class SqliteTransaction:
     def run(self, query: str, **values: Any) -> list[Row]:
         return self._connection.execute(self._queries[query], values).fetchall()
 
+    def insert(self, query: str, **values: Any) -> int:
+        return self._connection.execute(self._queries[query], values).lastrowid or 0
+
     def change(self, query: str, **values: Any) -> int:
         return self._connection.execute(self._queries[query], values).rowcount
 
