@@ -129,7 +129,7 @@ async def test_a_redelivered_message_tells_nothing_about_those_queued_before_it(
     """It comes out of its order."""
     await backlog(local, 30)
     local.clock.offset += 20_000
-    await put(local, new_task(data={"value": 1}), priority=Priority.HIGH)
+    await put(local, new_task(data={"value": 1, "seconds": 2 * RECONCILE_AFTER}), priority=Priority.HIGH)
     async with local.broker.consume(1) as consumer:
         delivery = consumer.take()
         assert delivery is not None
@@ -141,7 +141,7 @@ async def test_a_redelivered_message_tells_nothing_about_those_queued_before_it(
 
 async def test_the_first_message_of_a_task_that_was_published_again_brings_no_flood(local: Local) -> None:
     """It has waited in a buffer; the task's second message is far behind."""
-    early = new_task(data={"value": 1})
+    early = new_task(data={"value": 1, "seconds": 2 * RECONCILE_AFTER})
     first = await put(local, early)
     await backlog(local, 30)
     local.clock.offset += 20_000
