@@ -6,12 +6,14 @@ import time
 from collections import defaultdict
 from collections.abc import AsyncIterator
 from pathlib import Path
+from random import Random
 
 import pytest
 from tests.faults.cluster import PATIENCE, until
 from tests.faults.local import Local, new_task
 
 from taskqueue.broker.memory import MemoryBroker
+from taskqueue.dispatch import token
 from taskqueue.message import Priority
 from taskqueue.store import verbs
 from taskqueue.task import Dispatch, NewTask
@@ -116,8 +118,8 @@ async def put(local: Local, task: NewTask, *, priority: int = Priority.NORMAL) -
 
 async def publish_again(local: Local, *, priority: int = Priority.NORMAL) -> Dispatch:
     """Publish the one task that is due, as a relay does, by the store's clock."""
-    token = f"{local.clock():x}-test"
-    [dispatch] = await local.store.write(verbs.lease_due, [4], 10, 60_000, token)
+    fresh = token(local.clock(), Random())
+    [dispatch] = await local.store.write(verbs.lease_due, [4], 10, 60_000, fresh)
     await local.broker.publish(
         dispatch.payload.encode(), message_id=dispatch.dispatch_id, priority=priority, timeout=1
     )
