@@ -141,7 +141,7 @@ class GroupCommit:
             if not writes:
                 return []
             left = writes[0].deadline - self._loop.time()
-            outcomes = self._transactions.run([write.function for write in writes], left)
+            outcomes = self._transactions.run([_unless_given_up(write) for write in writes], left)
             return [(write.future, outcome) for write, outcome in zip(writes, outcomes, strict=True)]
         finally:
             self._lock.release()
@@ -167,6 +167,11 @@ class GroupCommit:
                 _settle(write.future, Refused(error))
             elif not write.future.done():
                 self._waiting.appendleft(write)
+
+
+def _unless_given_up(write: _Write) -> Callable[[Transaction], Any]:
+    """Its caller may still give up while a program that doesn't know of our lock holds SQLite's."""
+    return lambda transaction: None if write.future.done() else write.function(transaction)
 
 
 def _refuse_expired(writes: Iterable[_Write], now: float) -> list[_Write]:
