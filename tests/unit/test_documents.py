@@ -41,7 +41,7 @@ def test_the_lifecycles_table_explains_every_status() -> None:
 
 
 def test_only_a_client_or_time_moves_a_final_task() -> None:
-    assert {edge.verb for edge in TRANSITIONS if edge.source in FINAL} == {"rerun", "delete"}
+    assert {edge.verb for edge in TRANSITIONS if edge.source in FINAL} == {"retry", "delete"}
 
 
 def test_no_edge_is_listed_twice() -> None:
