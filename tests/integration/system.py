@@ -15,6 +15,7 @@ from yarl import URL
 
 from taskqueue.broker import Broker
 from taskqueue.broker.memory import MemoryBroker
+from taskqueue.log_lines import log_happening
 from taskqueue.settings import Settings
 from taskqueue.store import Store, open_store
 from taskqueue.task import FINAL, Status
@@ -94,9 +95,9 @@ class System:
     @contextlib.asynccontextmanager
     async def open(cls, settings: Settings, broker: Broker | None = None) -> AsyncIterator[Self]:
         migrate(settings.database)
-        telemetry = Telemetry()
+        telemetry = Telemetry(log_happening)
         async with (
-            open_store(settings.database, write_timeout=settings.write_timeout) as store,
+            open_store(settings.database, write_timeout=settings.write_timeout, telemetry=telemetry) as store,
             broker or MemoryBroker() as started,
             TestClient(Server(build_app(settings, store, started, telemetry))) as client,
         ):
