@@ -120,7 +120,7 @@ async def _follow(
                         return
                 if request.transport is None:  # the client has gone
                     return
-                if until_final and any(event.status in FINAL for event in chosen):
+                if until_final and any(event.status in FINAL for event in events):
                     return
     except StoreError as error:
         # The answer has begun: all that can be done is to end it, so that the client resumes.
