@@ -110,12 +110,12 @@ async def test_a_write_that_cannot_have_the_lock_is_refused_at_its_deadline_and_
 async def test_each_write_is_refused_at_its_own_deadline_and_later_ones_outlive_it_in_their_order(
     opened: Open, file: Path, lock: Lock
 ) -> None:
-    async with opened(1) as notes:
+    async with opened(2) as notes:
         with lock(file) as let_go:
             first = notes.add("first")
-            await asyncio.sleep(0.4)  # while that one waits, the next ones gather
+            await asyncio.sleep(0.5)  # while that one waits, the next ones gather
             old = notes.add("old")
-            await asyncio.sleep(0.4)
+            await asyncio.sleep(1)
             young = [notes.add(str(n)) for n in range(5)]
             for refused in (first, old):
                 with pytest.raises(StoreBusyError):
