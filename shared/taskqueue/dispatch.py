@@ -44,10 +44,10 @@ async def publish(broker: Broker, dispatch: Dispatch, timeout: float, telemetry:
             timeout=timeout,
         )
     except PublishError as error:
-        telemetry.tell(NotConfirmed(dispatch.id, error, expected=True))
+        telemetry.tell(NotConfirmed(dispatch.id, dispatch.action, error, expected=True))
         return False
     except Exception as error:  # the task is stored, and must not be answered as if it were not
-        telemetry.tell(NotConfirmed(dispatch.id, error, expected=False))
+        telemetry.tell(NotConfirmed(dispatch.id, dispatch.action, error, expected=False))
         return False
     telemetry.tell(Published(dispatch.id))
     return True

@@ -101,7 +101,7 @@ class Intake:
         if isinstance(stored, Replay):
             return stored
         dispatches = [
-            Dispatch(seq, task.id, _dispatch_id(task), task.payload, task.priority)
+            Dispatch(seq, task.id, _dispatch_id(task), task.action, task.payload, task.priority)
             for seq, task, now in zip(stored, tasks, to_publish, strict=True)
             if now
         ]

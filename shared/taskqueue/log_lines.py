@@ -38,7 +38,7 @@ def _refused(told: telemetry.TaskRefused) -> None:
 
 
 def _not_confirmed(told: telemetry.NotConfirmed) -> None:
-    fields = {"task_id": told.id}
+    fields = task_fields(told.id, told.action)
     if told.expected:
         _DISPATCH.warning("message not confirmed, the relay will publish it: %s", told.error, extra=fields)
     else:

@@ -194,5 +194,6 @@ class Dispatch:
     #: New for each publish, `<task id>.<token>`; what follows the confirm is guarded by it. The token begins with
     #: the time of the lease, see `taskqueue.dispatch.leased_at`.
     dispatch_id: str
+    action: str
     payload: str
     priority: int

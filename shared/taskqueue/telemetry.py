@@ -38,6 +38,7 @@ class NotConfirmed:
     """A task's message was not confirmed: the relay will publish it. Expected errors are the broker's own."""
 
     id: str
+    action: str
     error: Exception
     expected: bool
 

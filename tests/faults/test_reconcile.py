@@ -6,12 +6,14 @@ import time
 from collections import defaultdict
 from collections.abc import AsyncIterator
 from pathlib import Path
+from random import Random
 
 import pytest
 from tests.faults.cluster import PATIENCE, until
 from tests.faults.local import Local, new_task
 
 from taskqueue.broker.memory import MemoryBroker
+from taskqueue.dispatch import token
 from taskqueue.message import Priority
 from taskqueue.store import verbs
 from taskqueue.task import Dispatch, NewTask
@@ -116,8 +118,8 @@ async def put(local: Local, task: NewTask, *, priority: int = Priority.NORMAL) -
 
 async def publish_again(local: Local, *, priority: int = Priority.NORMAL) -> Dispatch:
     """Publish the one task that is due, as a relay does, by the store's clock."""
-    token = f"{local.clock():x}-test"
-    [dispatch] = await local.store.write(verbs.lease_due, [4], 10, 60_000, token)
+    fresh = token(local.clock(), Random())
+    [dispatch] = await local.store.write(verbs.lease_due, [4], 10, 60_000, fresh)
     await local.broker.publish(
         dispatch.payload.encode(), message_id=dispatch.dispatch_id, priority=priority, timeout=1
     )
@@ -129,7 +131,7 @@ async def test_a_redelivered_message_tells_nothing_about_those_queued_before_it(
     """It comes out of its order."""
     await backlog(local, 30)
     local.clock.offset += 20_000
-    await put(local, new_task(data={"value": 1}), priority=Priority.HIGH)
+    await put(local, new_task(data={"value": 1, "seconds": 2 * RECONCILE_AFTER}), priority=Priority.HIGH)
     async with local.broker.consume(1) as consumer:
         delivery = consumer.take()
         assert delivery is not None
@@ -141,7 +143,7 @@ async def test_a_redelivered_message_tells_nothing_about_those_queued_before_it(
 
 async def test_the_first_message_of_a_task_that_was_published_again_brings_no_flood(local: Local) -> None:
     """It has waited in a buffer; the task's second message is far behind."""
-    early = new_task(data={"value": 1})
+    early = new_task(data={"value": 1, "seconds": 2 * RECONCILE_AFTER})
     first = await put(local, early)
     await backlog(local, 30)
     local.clock.offset += 20_000

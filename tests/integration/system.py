@@ -15,6 +15,7 @@ from yarl import URL
 
 from taskqueue.broker import Broker
 from taskqueue.broker.memory import MemoryBroker
+from taskqueue.log_lines import log_happening
 from taskqueue.settings import Settings
 from taskqueue.store import Store, now_ms, open_store
 from taskqueue.store.engine.protocol import Clock
@@ -97,9 +98,11 @@ class System:
         cls, settings: Settings, broker: Broker | None = None, clock: Clock = now_ms
     ) -> AsyncIterator[Self]:
         migrate(settings.database)
-        telemetry = Telemetry()
+        telemetry = Telemetry(log_happening)
         async with (
-            open_store(settings.database, write_timeout=settings.write_timeout, clock=clock) as store,
+            open_store(
+                settings.database, write_timeout=settings.write_timeout, telemetry=telemetry, clock=clock
+            ) as store,
             broker or MemoryBroker() as started,
             TestClient(Server(build_app(settings, store, started, telemetry))) as client,
         ):

@@ -50,7 +50,7 @@ async def test_a_batch_is_one_transaction(system: System) -> None:
 
     stored(
         system.settings.database,
-        "CREATE TRIGGER trap BEFORE INSERT ON tasks WHEN NEW.action = 'trap' "
+        "CREATE TRIGGER trap BEFORE INSERT ON task WHEN NEW.action = 'trap' "
         "BEGIN SELECT RAISE(ABORT, 'trap'); END",
     )
     answer = await batch(system, [*[TASK] * 999, {"action": "trap"}])

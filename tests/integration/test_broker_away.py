@@ -8,6 +8,7 @@ from enum import Enum, auto
 from pathlib import Path
 
 import pytest
+from tests.conformance.waiting import eventually
 from tests.integration.system import Answer, System, quick_settings
 
 from taskqueue.broker import BrokerState, PublishError
@@ -37,6 +38,8 @@ class FaultyBroker(MemoryBroker):
     """The real memory broker, and what publishing does to it while it has a fault."""
 
     fault: Fault | None = None
+    #: How often it was asked to publish.
+    asked = 0
 
     @property
     def state(self) -> BrokerState:
@@ -49,6 +52,7 @@ class FaultyBroker(MemoryBroker):
                 return super().state
 
     async def publish(self, body: bytes, *, message_id: str, priority: int, timeout: float) -> None:
+        self.asked += 1
         if self.fault in {None, Fault.LATE}:
             await super().publish(body, message_id=message_id, priority=priority, timeout=timeout)
         match self.fault:
@@ -68,7 +72,7 @@ def broker() -> FaultyBroker:
 
 @pytest.fixture
 async def system(tmp_path: Path, broker: FaultyBroker) -> AsyncIterator[System]:
-    settings = quick_settings(tmp_path, publish_timeout=0.1, dispatch_lease=0.3)
+    settings = quick_settings(tmp_path, publish_timeout=0.1, write_timeout=0.3, dispatch_lease=1.4)
     async with System.open(settings, broker) as system:
         yield system
 
@@ -90,13 +94,23 @@ async def test_a_post_is_accepted_as_pending_and_the_task_runs_once_the_broker_i
 
 @pytest.mark.parametrize("fault", [fault for fault in Fault if fault is not Fault.LATE])
 async def test_a_running_worker_goes_on_once_the_broker_is_back(
-    system: System, broker: FaultyBroker, fault: Fault
+    system: System, broker: FaultyBroker, fault: Fault, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    demote_expired, sweeps = system.store.bulk.demote_expired, 0
+
+    async def sweep(lease: int) -> int:
+        nonlocal sweeps
+        sweeps += 1
+        return await demote_expired(lease)
+
+    monkeypatch.setattr(system.store.bulk, "demote_expired", sweep)
     async with system.worker() as worker:
         broker.fault = fault
         ids = [await system.submit("uppercase", {"text": "x"}) for _ in range(3)]
-        # Long enough for several sweeps of the relay, and for the leases to run out.
-        await asyncio.sleep(system.settings.dispatch_lease + 5 * system.settings.relay_interval)
+        before = sweeps
+        await eventually(lambda: sweeps >= before + 5)
+        if broker.state is BrokerState.CONNECTED:  # each is asked for again by the relay, once its lease is over
+            await eventually(lambda: broker.asked >= 3 * len(ids))
         assert [(await system.task(id))["status"] for id in ids] == ["pending"] * 3
         broker.fault = None
         for id in ids:

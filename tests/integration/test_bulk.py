@@ -1,17 +1,22 @@
 """Acting on all tasks that fit a filter, in slices between which others write."""
 
 import asyncio
+import contextlib
 import threading
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.integration import actions
 from tests.integration.store.given import stored
 from tests.integration.system import System
+from tests.integration.test_store_away import locked
 
-from taskqueue.store import Cursor, Filter, StoreBusyError, TaskStore, many
+from taskqueue.store import Cursor, Filter, verbs
+from taskqueue.store.engine.sqlite import reading
+from taskqueue.store.queries import QUERIES
 from taskqueue.task import FINAL, Status
 
 
@@ -154,18 +159,19 @@ async def test_what_there_is_not_can_not_be_acted_on(system: System, method: str
 
 
 @pytest.fixture
-def slices(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The size of each slice that was done; 100 at most."""
-    done: list[int] = []
-    real = many._apply_slice
+def slices(system: System, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The size of each slice that was found, to be acted on; 100 at most."""
+    sizes: list[int] = []
+    find = system.store.reads.find_ids
 
-    def noted(*arguments: Any) -> int:
-        done.append(changed := real(*arguments))
-        return changed
+    async def note(*arguments: Any, limit: int) -> list[tuple[int, str]]:
+        assert limit <= 500, "too many for one transaction"
+        if found := await find(*arguments, limit=100):
+            sizes.append(len(found))
+        return found
 
-    monkeypatch.setattr(many, "_SLICE", 100)
-    monkeypatch.setattr(many, "_apply_slice", noted)
-    return done
+    monkeypatch.setattr(system.store.reads, "find_ids", note)
+    return sizes
 
 
 async def fill(system: System, count: int, **members: Any) -> None:
@@ -204,19 +210,16 @@ async def test_tasks_that_are_accepted_meanwhile_are_left_alone(
         await act(system, "cancel", action="x")
     slices.clear()
     newer: list[str] = []
-    write = system.store._write
+    find = system.store.reads.find_ids
 
-    async def write_and_accept(function: Any) -> Any:
-        result = await write(function)
-        if getattr(function, "func", None) is many._apply_slice and len(newer) < 5:
-            monkeypatch.setattr(system.store, "_write", write)
+    async def accept_and_find(*arguments: Any, **more: Any) -> Any:
+        if slices and len(newer) < 5:
             newer.append(await system.submit("x", delay=1000))
             if verb != "cancel":
-                await system.store.cancel(newer[-1])
-            monkeypatch.setattr(system.store, "_write", write_and_accept)
-        return result
+                await system.store.write(verbs.cancel, newer[-1])
+        return await find(*arguments, **more)
 
-    monkeypatch.setattr(system.store, "_write", write_and_accept)
+    monkeypatch.setattr(system.store.reads, "find_ids", accept_and_find)
     assert await act(system, verb, action="x") == 1_000
     assert len(newer) == 5
     expected = "pending" if verb == "cancel" else "cancelled"
@@ -228,17 +231,17 @@ async def test_a_bulk_verb_that_the_store_interrupts_is_answered_503_and_may_be_
     system: System, monkeypatch: pytest.MonkeyPatch, slices: list[int]
 ) -> None:
     await fill(system, 1_000)
-    write = system.store._write
+    find = system.store.reads.find_ids
+    with contextlib.ExitStack() as stack, monkeypatch.context() as patch:
 
-    async def fail_after_three(function: Any) -> Any:
-        if len(slices) == 3:
-            raise StoreBusyError("on purpose")
-        return await write(function)
+        async def lock_after_three(*arguments: Any, **more: Any) -> Any:
+            if len(slices) == 3:
+                stack.enter_context(locked(system.settings.database))
+            return await find(*arguments, **more)
 
-    monkeypatch.setattr(system.store, "_write", fail_after_three)
-    answer = await system.post("/tasks/cancel", json={"action": "x"})
+        patch.setattr(system.store.reads, "find_ids", lock_after_three)
+        answer = await system.post("/tasks/cancel", json={"action": "x"})
     assert (answer.status, answer.body) == (503, {"error": "database unavailable"})
-    monkeypatch.undo()
     assert await act(system, "cancel", action="x", dry_run=True) == 700
     assert await act(system, "cancel", action="x") == 700
 
@@ -256,45 +259,63 @@ async def test_tasks_that_change_under_a_bulk_verb_are_counted_by_what_was_done(
 
 async def test_a_bulk_verb_over_nothing_does_nothing(system: System, slices: list[int]) -> None:
     assert [await act(system, verb, tag="none") for verb in ("cancel", "retry", "delete")] == [0, 0, 0]
-    store: TaskStore = system.store
-    assert await store.apply_to_all("cancel", Filter(statuses=frozenset({Status.FAILED})), Cursor()) == 0
+    store = system.store
+    assert await store.bulk.apply_to_all("cancel", Filter(statuses=frozenset({Status.FAILED})), Cursor()) == 0
     assert slices == []
 
 
-@pytest.fixture
-def looking(system: System, monkeypatch: pytest.MonkeyPatch) -> threading.Event:
-    """A search doesn't end before this is set."""
-    may_end = threading.Event()
-    searches = system.store._searches
-    real = searches.execute_fetchall
+@contextlib.contextmanager
+def held_up(monkeypatch: pytest.MonkeyPatch, *, counts: bool) -> Iterator[None]:
+    """Counts, or searches, hold their connection's thread, as those do that take long."""
+    go_on = threading.Event()
+    fetch = reading.fetch
 
-    async def slow(sql: str, values: Any) -> Any:
-        await searches._execute(may_end.wait)  # on the connection's thread, as the search itself
-        return await real(sql, values)
+    async def fetch_slowly(path: Path, connection: Any, sql: str, values: Any) -> Any:
+        if sql not in QUERIES.values() and sql.startswith("SELECT sum(tasks)") == counts:
+            await connection.create_function("hold", 0, go_on.wait)
+            await connection.execute_fetchall("SELECT hold()")
+        return await fetch(path, connection, sql, values)
 
-    monkeypatch.setattr(searches, "execute_fetchall", slow)
-    return may_end
+    monkeypatch.setattr(reading, "fetch", fetch_slowly)
+    try:
+        yield
+    finally:
+        go_on.set()
 
 
-async def test_a_search_that_takes_long_holds_up_neither_writes_nor_reads(
-    system: System, looking: threading.Event
+async def assert_quick(system: System, *paths: str) -> None:
+    """Writes and these reads are answered."""
+    async with asyncio.timeout(10):
+        id = await system.submit("y", delay=1000)
+        for path in (f"/tasks/{id}", "/readyz", "/workers", *paths):
+            assert (await system.get(path)).status == 200
+
+
+async def test_a_search_that_takes_long_holds_up_neither_writes_nor_reads_nor_counts(
+    system: System, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     id = await system.submit("x", delay=1000, tags=["t"])
-    searching = [
-        asyncio.create_task(act(system, "cancel", tag="t")),
-        asyncio.create_task(act(system, "cancel", tag="t", dry_run=True)),
-        asyncio.create_task(system.get("/tasks?tag=t")),
-    ]
-    try:
-        other = await system.submit("y", delay=1000)
-        for path in (f"/tasks/{other}", f"/tasks/{id}", "/stats", "/readyz"):
-            assert (await system.get(path)).status == 200
+    with held_up(monkeypatch, counts=False):
+        cancelling = asyncio.create_task(act(system, "cancel", tag="t"))
+        listing = asyncio.create_task(system.get("/tasks?tag=t"))
+        await assert_quick(system, "/stats")
+        assert await act(system, "cancel", tag="t", dry_run=True) == 1
         assert (await system.task(id))["status"] == "pending"
-        assert not any(search.done() for search in searching)
-    finally:
-        looking.set()
-    assert await searching[0] == 1
-    await asyncio.gather(*searching)
+        assert not cancelling.done()
+        assert not listing.done()
+    assert await cancelling == 1
+    assert (await listing).body["count"] == 1
+
+
+async def test_a_count_that_takes_long_holds_up_neither_writes_nor_reads_nor_searches(
+    system: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await system.submit("x", delay=1000, tags=["t"])
+    with held_up(monkeypatch, counts=True):
+        counting = asyncio.create_task(act(system, "cancel", tag="t", dry_run=True))
+        await assert_quick(system, "/tasks?tag=t")
+        assert not counting.done()
+    assert await counting == 1
 
 
 async def test_a_task_that_no_longer_fits_when_it_is_acted_on_is_left_alone(
@@ -304,15 +325,15 @@ async def test_a_task_that_no_longer_fits_when_it_is_acted_on_is_left_alone(
     async with system.worker():
         id = await system.submit("refuse", tags=["t"])
         await system.until(id)
-    find = system.store.find_ids
+    find = system.store.reads.find_ids
 
     async def find_and_change(*arguments: Any, **more: Any) -> Any:
         found = await find(*arguments, **more)
         if found:
-            assert await system.store.rerun(id)
-            assert await system.store.cancel(id) is Status.CANCELLED
+            assert await system.store.write(verbs.retry, id)
+            assert await system.store.write(verbs.cancel, id) is Status.CANCELLED
         return found
 
-    monkeypatch.setattr(system.store, "find_ids", find_and_change)
+    monkeypatch.setattr(system.store.reads, "find_ids", find_and_change)
     assert await act(system, "retry", status=["failed"]) == 0
     assert (await system.task(id))["status"] == "cancelled"

@@ -9,8 +9,6 @@ import pytest
 from tests.conformance.waiting import eventually
 from tests.integration.system import System, quick_settings
 
-from taskqueue.store import TaskStore
-
 
 @pytest.fixture
 async def system(tmp_path: Path) -> AsyncIterator[System]:
@@ -41,13 +39,13 @@ async def test_what_was_answered_as_too_late_is_not_stored_later(system: System)
 
 
 async def test_a_write_under_way_is_not_cut_off(system: System, monkeypatch: pytest.MonkeyPatch) -> None:
-    submit_all = TaskStore.submit_all
+    write = system.store.write
 
-    async def late(self: TaskStore, *args: Any, **options: Any) -> Any:
-        await asyncio.sleep(0.6)
-        return await submit_all(self, *args, **options)
+    async def late(*arguments: Any) -> Any:
+        await asyncio.sleep(2 * system.settings.request_timeout)
+        return await write(*arguments)
 
-    monkeypatch.setattr(TaskStore, "submit_all", late)
+    monkeypatch.setattr(system.store, "write", late)
     assert (await system.post("/tasks", json={"action": "x"})).status == 202
     assert await system.count() == 1
 
@@ -56,7 +54,7 @@ async def test_a_read_that_takes_too_long_is_ended(system: System, monkeypatch: 
     async def never(*_: Any, **__: Any) -> None:
         await asyncio.sleep(60)
 
-    monkeypatch.setattr(TaskStore, "find", never)
+    monkeypatch.setattr(system.store.reads, "find", never)
     async with asyncio.timeout(5):
         answer = await system.get("/tasks")
     assert (answer.status, answer.body) == (503, {"error": "the request took too long"})

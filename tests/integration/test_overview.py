@@ -6,6 +6,7 @@ import math
 import random
 import time
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,10 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.conformance.waiting import eventually
 from tests.integration import actions
-from tests.integration.store.given import looking, stored
-from tests.integration.system import System
+from tests.integration.store.given import beat, looking, running, stored
+from tests.integration.system import System, quick_settings
 
+from taskqueue.broker.memory import MemoryBroker
 from taskqueue.store import now_ms
+from taskqueue.store.ledger import BOUNDS
 from taskqueue.store.queries import QUERIES
 from taskqueue.task import Status
 from taskqueue_api.resources import overview
@@ -31,7 +34,7 @@ async def stats(system: System, minutes: int = 15) -> dict[str, Any]:
 
 def scanned(system: System) -> dict[str, int]:
     """What a scan of the tasks counts."""
-    rows = stored(system.settings.database, "SELECT status, count(*) AS n FROM tasks GROUP BY status")
+    rows = stored(system.settings.database, "SELECT status, count(*) AS n FROM task GROUP BY status")
     return dict.fromkeys(Status, 0) | {row["status"]: row["n"] for row in rows}
 
 
@@ -143,23 +146,23 @@ async def test_the_oldest_that_waits_is_the_one_that_has_been_due_longest(system
     await eventually(lambda: told_since(system, 0, 20))
     await system.submit("x", run_at=time.time() - 50, priority="low")
     await eventually(lambda: told_since(system, 0, 120))
+    await system.store.bulk.demote_all()
     connection = looking(system.settings.database)
-    connection.execute("UPDATE tasks SET status = 'pending', queued_at = NULL")
-    connection.execute("UPDATE tasks SET run_at = ? WHERE priority = 0", (now_ms() - 300_000,))
+    connection.execute("UPDATE task SET run_at = ? WHERE priority = 0", (now_ms() - 300_000,))
     connection.close()
     assert await told_since(system, 300, 330)
     await system.post("/tasks/cancel", json={"action": "x"})
     assert (await stats(system))["oldest_waiting"] is None
 
 
-async def test_a_task_that_had_to_wait_for_its_time_does_not_hide_one_that_waits_longer(system: System) -> None:
-    first, second = [await system.submit("x") for _ in range(2)]
-    await system.until(first, Status.QUEUED)
-    await system.until(second, Status.QUEUED)
-    connection = looking(system.settings.database)
-    connection.execute("UPDATE tasks SET run_at = run_at - 60000 WHERE id = ?", (second,))
-    connection.close()
-    assert await told_since(system, 60, 90)
+async def test_queued_tasks_do_not_hide_one_that_waits_longer_for_the_broker(tmp_path: Path) -> None:
+    broker = MemoryBroker()
+    async with System.open(quick_settings(tmp_path), broker) as system:
+        await broker.__aexit__(None, None, None)
+        await system.submit("x", run_at=time.time() - 60)
+        await broker.__aenter__()
+        assert (await system.until(await system.submit("x"), Status.QUEUED))["status"] == "queued"
+        assert await told_since(system, 60, 90)
 
 
 async def test_of_many_actions_the_busiest_are_told_and_all_are_counted(
@@ -197,22 +200,6 @@ async def test_what_was_long_ago_is_not_told(system: System) -> None:
 # Percentiles
 
 
-def bounds() -> list[int]:
-    """As the migration makes them."""
-    series = [1]
-    while series[-1] < 1_000_000_000:
-        series.append(int(series[-1] * 1.25 + 1))
-    return series
-
-
-BOUNDS = bounds()
-
-
-def test_the_buckets_are_those_of_the_database(system: System) -> None:
-    rows = stored(system.settings.database, "SELECT bound FROM time_bounds ORDER BY bound")
-    assert [row["bound"] for row in rows] == BOUNDS
-
-
 @settings(max_examples=300, deadline=None)
 @given(
     times=st.lists(st.integers(0, 1_000_000_000) | st.integers(0, 100), min_size=1, max_size=200),
@@ -227,20 +214,14 @@ def test_a_percentile_is_at_most_a_quarter_too_high_and_never_too_low(times: lis
     assert told * 1000 <= max(1, truth * 1.25 + 1e-6)
 
 
-def test_a_time_beyond_the_last_bucket_counts_into_it(system: System) -> None:
-    connection = looking(system.settings.database)
-    connection.execute(
-        "INSERT INTO tasks (id, action, payload, created_at, run_at, priority, max_attempts) "
-        "VALUES ('t', 'a', '{}', 0, 0, 4, 1)"
-    )
-    for number, started in enumerate((10**13, -5), 1):
-        connection.execute(
-            "INSERT INTO attempts (task_seq, number, worker_id, started_at) VALUES (1, ?, 'w', ?)",
-            (number, started),
-        )
-    told = [row["bound"] for row in connection.execute("SELECT bound FROM minute_times ORDER BY bound")]
-    connection.close()
-    assert told == [1, BOUNDS[-1]]
+async def test_a_time_beyond_the_last_bucket_counts_into_it_and_a_negative_one_into_the_first(
+    system: System,
+) -> None:
+    await beat(system.store, "w")
+    for id, run_at in (("late", now_ms() - 10**13), ("early", now_ms() + 10**6)):
+        await running(system.store, id, run_at=run_at)
+    told = stored(system.settings.database, "SELECT bound, attempts FROM minute_times ORDER BY bound")
+    assert told == [{"bound": 1, "attempts": 1}, {"bound": BOUNDS[-1], "attempts": 1}]
 
 
 # Cost

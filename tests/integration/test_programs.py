@@ -6,11 +6,11 @@ import socket
 
 import aiohttp
 import pytest
-from taskqueue.store.sqlite import connect
 from tests.conformance.server import PASSWORD, RabbitServer, free_port
 from tests.conformance.waiting import eventually
 from tests.integration.programs import Client, Programs
 
+from taskqueue.store.engine.sqlite.connection import connect
 from taskqueue_migrate.runner import migrate
 
 API, WORKER = "taskqueue-api", "taskqueue-worker"
@@ -143,7 +143,7 @@ async def test_an_api_told_to_stop_finishes_the_requests_that_it_has(
     id = await posting
     assert await api.ended() == 0
     with contextlib.closing(connect(migrated.data / "tasks.db", busy_timeout=5)) as other:
-        assert [row["id"] for row in other.execute("SELECT id FROM tasks")] == [id]
+        assert [row["id"] for row in other.execute("SELECT id FROM task")] == [id]
 
 
 # With RabbitMQ

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import time
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -11,7 +12,8 @@ from tests.integration import actions
 from tests.integration.system import System
 
 from taskqueue.actions import TaskContext
-from taskqueue.store import StoreUnavailableError
+from taskqueue.store import StoreUnavailableError, verbs
+from taskqueue.store.workers import held_by
 from taskqueue.task import Claim, Status
 
 HANDLERS = ["report", "report_in_thread"]
@@ -19,7 +21,7 @@ HANDLERS = ["report", "report_in_thread"]
 
 async def told(system: System, id: str) -> list[float]:
     """The fractions of the progress events of a task, in order."""
-    events = await system.store.events_after(0, limit=100_000)
+    events = await system.store.reads.events_after(0, limit=100_000)
     return [
         float(event.progress.split()[1].strip(",")) for event in events if event.task_id == id and event.progress
     ]
@@ -51,7 +53,7 @@ async def test_the_last_progress_before_the_end_is_stored_and_told_before_the_en
     assert (task["status"], task["progress"]["fraction"]) == ("completed", 1)
     kinds = [
         "progress" if event.progress else event.status
-        for event in await system.store.events_after(0, limit=100)
+        for event in await system.store.reads.events_after(0, limit=100)
         if event.task_id == id
     ]
     assert kinds[-2:] == ["progress", Status.COMPLETED]
@@ -62,7 +64,7 @@ async def test_the_last_progress_is_stored_although_the_one_before_is_being_writ
 ) -> None:
     """The handler returns while the store is slow with what it told before."""
     writing, go_on = asyncio.Event(), asyncio.Event()
-    real = system.store.tell_progress
+    write = system.store.write
     told: list[str] = []
 
     async def slow(claim: Claim, progress: str) -> bool:
@@ -70,9 +72,9 @@ async def test_the_last_progress_is_stored_although_the_one_before_is_being_writ
             writing.set()
             await go_on.wait()
         told.append(progress)
-        return await real(claim, progress)
+        return await write(verbs.tell_progress, claim, progress)
 
-    monkeypatch.setattr(system.store, "tell_progress", slow)
+    on_progress(system, monkeypatch, slow)
     async with system.worker():
         id = await system.submit("report", {"name": "gate", "fractions": [0.5]})
         await writing.wait()
@@ -102,7 +104,7 @@ async def test_another_attempt_begins_without_progress(system: System) -> None:
             return bool((await system.task(id))["progress"])
 
         await eventually(stands)
-        await system.store.release(await claim_of(system, id))
+        await system.store.write(verbs.release, await running_claim(system))
         task = await system.until(id, Status.RUNNING)
         actions.let_go("first")
         await system.until(id)
@@ -111,26 +113,34 @@ async def test_another_attempt_begins_without_progress(system: System) -> None:
     assert task["progress"] in (None, {"fraction": 0.75, "message": "at 0.75"})
 
 
-async def claim_of(system: System, id: str) -> Claim:
-    task = await system.store.get(id)
-    assert task is not None
-    [attempt] = await system.store.attempts_of(id)
-    return Claim(
-        id, attempt.number, attempt.worker, task.action, task.payload, task.failures, task.max_attempts, None
-    )
+async def running_claim(system: System) -> Claim:
+    """The claim of the one task that runs."""
+    [worker] = await system.store.reads.workers()
+    [held] = await system.store.write(held_by, worker.id)
+    return held.claim
+
+
+def on_progress(system: System, monkeypatch: pytest.MonkeyPatch, tell: Callable[..., Awaitable[bool]]) -> None:
+    """Have progress told to this, and not to the store."""
+    write = system.store.write
+
+    def write_or_tell(verb: Any, *values: Any) -> asyncio.Future[Any]:
+        return asyncio.ensure_future(tell(*values)) if verb is verbs.tell_progress else write(verb, *values)
+
+    monkeypatch.setattr(system.store, "write", write_or_tell)
 
 
 async def test_progress_of_a_claim_that_was_lost_changes_nothing(system: System) -> None:
     async with system.worker():
         id = await system.submit("hold", {"name": "gate"})
         await actions.started("gate")
-        claim = await claim_of(system, id)
+        claim = await running_claim(system)
         actions.let_go("gate")
         await system.until(id)
-        _, last = await system.store.event_range()
-        assert not await system.store.tell_progress(claim, '{"fraction": 0.1, "message": null}')
+        _, last = await system.store.reads.event_range()
+        assert not await system.store.write(verbs.tell_progress, claim, '{"fraction": 0.1, "message": null}')
     assert (await system.task(id))["progress"] is None
-    assert not await system.store.events_after(last, limit=10)
+    assert not await system.store.reads.events_after(last, limit=10)
 
 
 async def test_what_a_thread_tells_after_its_attempt_is_nobodys(system: System) -> None:
@@ -150,7 +160,7 @@ async def test_a_store_that_is_busy_with_progress_does_not_fail_the_task(
     async def refuse(*_: Any) -> bool:
         raise StoreUnavailableError("on purpose")
 
-    monkeypatch.setattr(system.store, "tell_progress", refuse)
+    on_progress(system, monkeypatch, refuse)
     async with system.worker():
         id = await system.submit("report", {"name": "", "fractions": [0.1, 1]})
         task = await system.until(id)

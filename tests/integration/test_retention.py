@@ -6,18 +6,31 @@ import os
 import shutil
 import subprocess
 import sysconfig
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.conformance.waiting import eventually
-from tests.integration.store.given import beat, claimed, looking, new_task, stored
+from tests.integration.store.given import (
+    beat,
+    claimed,
+    looking,
+    new_task,
+    published,
+    queued,
+    running,
+    stored,
+    submitted,
+)
 from tests.integration.system import System, quick_settings
 
 from taskqueue.settings import Settings
-from taskqueue.store import Cursor, Filter, IdempotentRequest, TaskStore, many, now_ms
-from taskqueue.task import Outcome, Status
+from taskqueue.store import Cursor, Filter, IdempotentRequest, Store, now_ms, open_store, verbs
+from taskqueue.store.idempotency import keep_answer
+from taskqueue.task import NewTask, Outcome, Status
+from taskqueue.telemetry import Committed, Telemetry
 from taskqueue_migrate.runner import migrate
 from taskqueue_migrate.shrink import shrink
 from taskqueue_worker import worker
@@ -42,18 +55,23 @@ def past() -> Past:
 
 
 @pytest.fixture
-async def store(tmp_path: Path, past: Past) -> AsyncIterator[TaskStore]:
+def telemetry() -> Telemetry:
+    return Telemetry()
+
+
+@pytest.fixture
+async def store(tmp_path: Path, past: Past, telemetry: Telemetry) -> AsyncIterator[Store]:
     settings = quick_settings(tmp_path)
     migrate(settings.database)
-    async with TaskStore.open(settings.database, write_timeout=20, clock=past) as store:
+    async with open_store(settings.database, write_timeout=20, telemetry=telemetry, clock=past) as store:
         yield store
 
 
 @pytest.fixture
-def prune(store: TaskStore, tmp_path: Path) -> Callable[..., Any]:
+def prune(store: Store, tmp_path: Path) -> Callable[..., Any]:
     async def prune(**values: Any) -> set[str]:
         """What is left, after a sweep with these settings."""
-        await Retention(quick_settings(tmp_path, **values), store).prune()
+        await Retention(quick_settings(tmp_path, **values), store, Telemetry()).prune()
         return {row["id"] for row in stored(database(tmp_path))}
 
     return prune
@@ -63,23 +81,28 @@ def database(folder: Path) -> Path:
     return quick_settings(folder).database
 
 
-async def ended(store: TaskStore, past: Past, id: str, status: str, days: float) -> None:
-    """A task that came to this status so many days ago, with a tag and (but for a cancelled one) an attempt."""
+async def ended(store: Store, past: Past, id: str, status: str, days: float) -> None:
+    """A task that came to this status so many days ago, with a tag and (but for a cancelled one) two attempts."""
     past.days = days
-    await store.submit(new_task(id, run_at=0, created_at=past(), tags=("tag",)))
+    await submitted(store, id, run_at=0, created_at=past(), tags=("tag",))
     if status == "cancelled":
-        await store.cancel(id)
+        await store.write(verbs.cancel, id)
     else:
         await beat(store, "w")
+        await store.write(verbs.back_off, await claimed(store, id), Outcome.ERROR, "{}", 0)
         claim = await claimed(store, id)
         if status == "completed":
-            await store.complete(claim, "{}")
+            await store.write(verbs.complete, claim, "{}")
         elif status == "failed":
-            await store.fail(claim, Outcome.ERROR, "{}")
+            await store.write(verbs.fail, claim, Outcome.ERROR, "{}")
     past.days = 0
 
 
-async def test_what_is_kept_is_a_setting_for_each_end(store: TaskStore, past: Past, prune: Any) -> None:
+async def submit_all(store: Store, tasks: Iterable[NewTask]) -> None:
+    await asyncio.gather(*(store.write(verbs.submit, task) for task in tasks))
+
+
+async def test_what_is_kept_is_a_setting_for_each_end(store: Store, past: Past, prune: Any) -> None:
     for status in ("completed", "failed", "cancelled"):
         for days in (1, 8, 31):
             await ended(store, past, f"{status} {days}", status, days)
@@ -89,95 +112,101 @@ async def test_what_is_kept_is_a_setting_for_each_end(store: TaskStore, past: Pa
     assert await prune(keep_completed=0.5 * 86_400) == {"failed 1"}
 
 
-async def test_zero_keeps_for_ever(store: TaskStore, past: Past, prune: Any) -> None:
+async def test_zero_keeps_for_ever(store: Store, past: Past, prune: Any) -> None:
     for status in ("completed", "failed", "cancelled"):
         await ended(store, past, status, status, 5000)
     assert await prune(keep_completed=0, keep_failed=0, keep_cancelled=0) == {"completed", "failed", "cancelled"}
     assert await prune(keep_completed=0, keep_cancelled=0) == {"completed", "cancelled"}
 
 
-async def test_what_is_not_final_is_kept_however_old(store: TaskStore, past: Past, prune: Any) -> None:
+async def test_what_is_not_final_is_kept_however_old(store: Store, past: Past, prune: Any) -> None:
     past.days = 5000
-    for id in ("pending", "queued", "running", "again"):
-        await store.submit(new_task(id, run_at=0, created_at=past()), dispatch_id=id, lease=1)
+    old = {"run_at": 0, "created_at": past()}
+    await submitted(store, "pending", **old)
+    await published(store, "published", **old)
+    await queued(store, "queued", **old)
     await beat(store, "w")
-    await store.mark_queued("queued", "queued")
-    await claimed(store, "running")
-    await store.cancel("again")
+    await running(store, "running", **old)
+    await submitted(store, "again", **old)
+    await store.write(verbs.cancel, "again")
     past.days = 0
-    assert await store.rerun("again")
+    assert await store.write(verbs.retry, "again")
     assert await prune(keep_completed=1, keep_failed=1, keep_cancelled=1) == {
         "pending",
+        "published",
         "queued",
         "running",
         "again",
     }
 
 
-async def test_a_pruned_task_leaves_nothing_behind(
-    store: TaskStore, past: Past, prune: Any, tmp_path: Path
-) -> None:
+async def test_a_pruned_task_leaves_nothing_behind(store: Store, past: Past, prune: Any, tmp_path: Path) -> None:
     await ended(store, past, "old", "completed", 8)
     await ended(store, past, "young", "completed", 1)
     assert await prune() == {"young"}
     [seq] = [row["seq"] for row in stored(database(tmp_path))]
     for table in ("attempts", "task_tags"):
         assert [row["task_seq"] for row in stored(database(tmp_path), f"SELECT * FROM {table}")] == [seq]
-    assert (await store.overview(since_minute=0, now=now_ms(), actions=1)).by_status[Status.COMPLETED] == 1
+    assert (await store.reads.overview(since_minute=0, now=now_ms(), actions=1)).by_status[Status.COMPLETED] == 1
+
+
+def counted(telemetry: Telemetry, folder: Path, table: str) -> list[int]:
+    """How many rows there are, now and after each commit."""
+    counts: list[int] = []
+
+    def count() -> None:
+        [row] = stored(database(folder), f"SELECT count(*) AS n FROM {table}")
+        counts.append(row["n"])
+
+    count()
+    telemetry.listen(lambda happening: count() if isinstance(happening, Committed) else None)
+    return counts
+
+
+def assert_in_slices(counts: list[int]) -> None:
+    """All was deleted, and never so much at once that other writers wait for long."""
+    assert counts[-1] == 0
+    assert max(before - after for before, after in pairwise(counts)) <= 500
 
 
 async def test_any_number_is_pruned_in_slices(
-    store: TaskStore, past: Past, prune: Any, monkeypatch: pytest.MonkeyPatch
+    store: Store, past: Past, prune: Any, telemetry: Telemetry, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(many, "_SLICE", 10)
-    transactions = 0
-    real = many._prune_slice
-
-    def count(*arguments: Any) -> int:
-        nonlocal transactions
-        transactions += 1
-        deleted = real(*arguments)
-        assert deleted <= 10
-        return deleted
-
-    monkeypatch.setattr(many, "_prune_slice", count)
     past.days = 31
-    await store.submit_all([(new_task(str(n), created_at=past()), None) for n in range(95)], lease=0)
-    for n in range(95):
-        await store.cancel(str(n))
+    await submit_all(store, [new_task(str(n), created_at=past()) for n in range(1200)])
+    await asyncio.gather(*(store.write(verbs.cancel, str(n)) for n in range(1200)))
     past.days = 0
+    counts = counted(telemetry, tmp_path, "task")
     assert await prune() == set()
-    assert transactions >= 10
+    assert counts[0] == 1200
+    assert_in_slices(counts)
 
 
-async def test_two_workers_that_prune_at_once_are_harmless(store: TaskStore, past: Past, tmp_path: Path) -> None:
+async def test_two_workers_that_prune_at_once_are_harmless(store: Store, past: Past, tmp_path: Path) -> None:
     past.days = 31
-    await store.submit_all([(new_task(str(n), created_at=past()), None) for n in range(700)], lease=0)
-    await asyncio.gather(*(store.cancel(str(n)) for n in range(700)))
+    await submit_all(store, [new_task(str(n), created_at=past()) for n in range(700)])
+    await asyncio.gather(*(store.write(verbs.cancel, str(n)) for n in range(700)))
     past.days = 0
-    async with TaskStore.open(database(tmp_path), write_timeout=20) as other:
+    async with open_store(database(tmp_path), write_timeout=20) as other:
         settings = quick_settings(tmp_path)
-        await asyncio.gather(*(Retention(settings, each).prune() for each in (store, other, store)))
+        await asyncio.gather(*(Retention(settings, each, Telemetry()).prune() for each in (store, other, store)))
     assert stored(database(tmp_path)) == []
-    overview = await store.overview(since_minute=0, now=now_ms(), actions=1)
+    overview = await store.reads.overview(since_minute=0, now=now_ms(), actions=1)
     assert overview.by_status[Status.CANCELLED] == 0
 
 
 async def test_events_keys_and_counters_are_kept_for_their_times(
-    store: TaskStore, past: Past, prune: Any, tmp_path: Path
+    store: Store, past: Past, prune: Any, tmp_path: Path
 ) -> None:
     past.days = 2
-    request = IdempotentRequest("old", "f", 0)
-    await store.submit_all([(new_task("old", created_at=past()), None)], lease=0, request=request, answer="{}")
+    await submitted(store, "old", created_at=past())
+    await store.write(keep_answer, IdempotentRequest("old", "f", 0), "{}")
     past.days = 0
-    request = IdempotentRequest("new", "f", 0)
-    await store.submit_all([(new_task("new", created_at=past()), None)], lease=0, request=request, answer="{}")
-    connection = looking(database(tmp_path))
-    connection.execute("UPDATE events SET at = at - ? WHERE task_id = 'old'", (DAY / 3 // 1,))
-    connection.close()
+    new = await submitted(store, "new", created_at=past())
+    await store.write(keep_answer, IdempotentRequest("new", "f", 0), "{}")
     await prune()
     assert [row["key"] for row in stored(database(tmp_path), "SELECT key FROM idempotency_keys")] == ["new"]
-    assert [row["task_id"] for row in stored(database(tmp_path), "SELECT task_id FROM events")] == ["new"]
+    assert [row["task_seq"] for row in stored(database(tmp_path), "SELECT task_seq FROM events")] == [new]
     [row] = stored(database(tmp_path), "SELECT * FROM minute_counts")
     assert abs(row["minute"] - now_ms() // 60_000) <= 1
     await prune(keep_events=1_000_000, idempotency_keep=1_000_000)
@@ -191,38 +220,28 @@ async def test_events_keys_and_counters_are_kept_for_their_times(
         assert stored(database(tmp_path), f"SELECT * FROM {table}") == []
 
 
+@pytest.mark.parametrize("table", ["minute_counts", "minute_times"])
 async def test_counters_of_any_number_of_actions_are_pruned_in_slices(
-    store: TaskStore, past: Past, prune: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    store: Store, past: Past, prune: Any, telemetry: Telemetry, tmp_path: Path, table: str
 ) -> None:
-    monkeypatch.setattr(many, "_SLICE", 10)
     past.days = 2
-    tasks = [new_task(str(n), action=f"a{n}", created_at=past()) for n in range(95)]
-    await store.submit_all([(task, None) for task in tasks], lease=0)
+    await submit_all(store, [new_task(str(n), action=f"a{n}", run_at=0, created_at=past()) for n in range(600)])
     await beat(store, "w")
-    for n in range(25):
-        await store.complete(await claimed(store, str(n)), "{}")
+    await asyncio.gather(*(store.write(verbs.claim, str(n), "w") for n in range(600)))
     past.days = 0
-    sizes = []
-    real = many._prune_slice
-
-    def note(*arguments: Any) -> int:
-        sizes.append(real(*arguments))
-        return sizes[-1]
-
-    monkeypatch.setattr(many, "_prune_slice", note)
+    counts = counted(telemetry, tmp_path, table)
     await prune()
-    assert max(sizes) == 10
-    for table in ("minute_counts", "minute_times"):
-        assert stored(database(tmp_path), f"SELECT * FROM {table}") == []
+    assert counts[0] == 600
+    assert_in_slices(counts)
 
 
-async def test_event_ids_are_never_used_again_after_all_were_pruned(store: TaskStore) -> None:
-    await store.submit(new_task("a"))
-    _, last = await store.event_range()
-    await store.prune("events", before=2**60)
-    assert await store.event_range() == (last + 1, last)
-    await store.submit(new_task("b"))
-    assert await store.event_range() == (last + 1, last + 1)
+async def test_event_ids_are_never_used_again_after_all_were_pruned(store: Store) -> None:
+    await submitted(store, "a")
+    _, last = await store.reads.event_range()
+    await store.bulk.prune("events", before=2**60)
+    assert await store.reads.event_range() == (last + 1, last)
+    await submitted(store, "b")
+    assert await store.reads.event_range() == (last + 1, last + 1)
 
 
 async def test_a_worker_prunes_from_its_start_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -244,16 +263,14 @@ def size(path: Path) -> int:
     return path.stat().st_size
 
 
-async def fill(store: TaskStore, count: int, prefix: str) -> None:
-    tasks = [new_task(f"{prefix}{n}", payload='{"x":"' + "x" * 2000 + '"}') for n in range(count)]
-    for start in range(0, count, 500):
-        await store.submit_all([(task, None) for task in tasks[start : start + 500]], lease=0)
+async def fill(store: Store, count: int, prefix: str) -> None:
+    await submit_all(store, [new_task(f"{prefix}{n}", payload='{"x":"' + "x" * 2000 + '"}') for n in range(count)])
 
 
-async def delete_all(store: TaskStore) -> None:
+async def delete_all(store: Store) -> None:
     for verb in ("cancel", "delete"):
-        await store.apply_to_all(verb, Filter(), await store.first_page(Filter()))
-    await store.prune("events", before=2**60)
+        await store.bulk.apply_to_all(verb, Filter(), await store.reads.first_page(Filter()))
+    await store.bulk.prune("events", before=2**60)
 
 
 def pages(path: Path, what: str) -> int:
@@ -261,7 +278,7 @@ def pages(path: Path, what: str) -> int:
         return int(connection.execute(f"PRAGMA {what}").fetchone()[0])
 
 
-async def test_the_room_of_what_was_deleted_is_used_again(store: TaskStore, tmp_path: Path) -> None:
+async def test_the_room_of_what_was_deleted_is_used_again(store: Store, tmp_path: Path) -> None:
     await fill(store, 1000, "a")
     await delete_all(store)
     before = pages(database(tmp_path), "page_count")
@@ -269,10 +286,10 @@ async def test_the_room_of_what_was_deleted_is_used_again(store: TaskStore, tmp_
     assert pages(database(tmp_path), "page_count") <= before * 1.02
 
 
-async def test_free_room_is_given_back_while_others_read_and_write(store: TaskStore, tmp_path: Path) -> None:
+async def test_free_room_is_given_back_while_others_read_and_write(store: Store, tmp_path: Path) -> None:
     path = database(tmp_path)
     await fill(store, 3000, "a")
-    await store.submit(new_task("kept"))
+    await submitted(store, "kept")
     with contextlib.closing(looking(path)) as connection:
         connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
     large = size(path)
@@ -282,8 +299,8 @@ async def test_free_room_is_given_back_while_others_read_and_write(store: TaskSt
     async def write() -> int:
         count = 0
         while not stop.is_set():
-            await store.submit(new_task(f"meanwhile {count}"))
-            assert await store.get("kept") is not None
+            await submitted(store, f"meanwhile {count}")
+            assert await store.reads.get("kept") is not None
             count += 1
         return count
 
@@ -300,16 +317,16 @@ async def test_free_room_is_given_back_while_others_read_and_write(store: TaskSt
     assert len(stored(path)) == written + 1
 
 
-async def delete_kept(store: TaskStore) -> None:
+async def delete_kept(store: Store) -> None:
     """All but the one that is kept."""
-    [kept] = (await store.find(limit=1)).tasks
+    [kept] = (await store.reads.find(limit=1)).tasks
     assert kept.id == "kept"
     for verb in ("cancel", "delete"):
-        await store.apply_to_all(verb, Filter(), Cursor(before=3001))
-    await store.prune("events", before=2**60)
+        await store.bulk.apply_to_all(verb, Filter(), Cursor(before=3001))
+    await store.bulk.prune("events", before=2**60)
 
 
-async def test_there_is_nothing_to_give_back_of_a_full_file(store: TaskStore, tmp_path: Path) -> None:
+async def test_there_is_nothing_to_give_back_of_a_full_file(store: Store, tmp_path: Path) -> None:
     await fill(store, 10, "a")
     assert shrink(database(tmp_path)) == 0
     assert len(stored(database(tmp_path))) == 10
@@ -328,7 +345,7 @@ def run_shrink(folder: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-async def test_the_command_says_how_much_it_gave_back(store: TaskStore, tmp_path: Path) -> None:
+async def test_the_command_says_how_much_it_gave_back(store: Store, tmp_path: Path) -> None:
     await fill(store, 500, "a")
     await delete_all(store)
     free = pages(database(tmp_path), "freelist_count")

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 from aiohttp import ClientTimeout
-from taskqueue.store.sqlite import connect
 from tests.conformance.waiting import eventually
 from tests.integration import actions
 from tests.integration.system import System, quick_settings
 
+from taskqueue.store.engine.sqlite.connection import connect
 from taskqueue.store.schema import SCHEMA_VERSION
 from taskqueue.task import Status
 from taskqueue_worker import heartbeat
@@ -122,12 +122,12 @@ def lose_its_content(database: Path) -> None:
 
 def lose_its_tables(database: Path) -> None:
     with contextlib.closing(connect(database, busy_timeout=5)) as connection:
-        for table in ("attempts", "tasks", "schema_migrations"):
+        for table in ("attempts", "task", "schema_migrations"):
             connection.execute(f"DROP TABLE {table}")
 
 
 @pytest.mark.parametrize(
-    ("damage", "cause"), [(lose_its_content, "restore a backup"), (lose_its_tables, "no such table")]
+    ("damage", "cause"), [(lose_its_content, "restore a backup"), (lose_its_tables, "schema 0, needed is")]
 )
 async def test_a_store_that_cannot_be_read_is_told_and_nothing_is_accepted(
     system: System, damage: Callable[[Path], None], cause: str

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 from aiohttp import ClientResponse, ClientTimeout
 from tests.conformance.waiting import eventually
+from tests.integration import actions
+from tests.integration.store.given import task_of
 from tests.integration.system import System
 
 from taskqueue.contract.events import EventData
@@ -81,7 +83,7 @@ async def test_the_stream_of_a_final_task_tells_it_and_ends_and_then_says_stop(s
 
 async def test_an_end_that_was_missed_is_told_however_much_came_after_it(system: System) -> None:
     id = await system.submit("x", delay=1000)
-    _, seen = await system.store.event_range()
+    _, seen = await system.store.reads.event_range()
     await add_events(system, 1000)
     await system.post(f"/tasks/{id}/cancel")
     await add_events(system, 1000)
@@ -91,7 +93,7 @@ async def test_an_end_that_was_missed_is_told_however_much_came_after_it(system:
 
 async def test_the_stream_of_a_final_task_ends_after_a_reset_too(system: System) -> None:
     id = await cancelled(system)
-    await system.store.prune("events", before=2**60)
+    await system.store.bulk.prune("events", before=2**60)
     await system.submit("x")
     reset, status = await whole(system, f"/tasks/{id}/events", 0)
     assert (reset.kind, reset.data) == ("reset", {})
@@ -121,7 +123,7 @@ async def test_a_stream_ends_where_the_store_fails_so_that_its_client_resumes(
         raise StoreUnavailableError("on purpose")
 
     await system.submit("x")
-    monkeypatch.setattr(system.store, "events_after", fail)
+    monkeypatch.setattr(system.store.reads, "events_after", fail)
     assert await whole(system, "/events", 0) == []
     monkeypatch.undo()
     assert (await system.get("/tasks")).body["count"] == 1
@@ -134,9 +136,9 @@ async def test_a_stream_that_can_not_begin_is_answered_503(
         raise StoreUnavailableError("on purpose")
 
     id = await system.submit("x", delay=1000)
-    for read in ("event_range", "get", "attempts_of"):
+    for read in ("event_range", "get"):
         with monkeypatch.context() as patch:
-            patch.setattr(system.store, read, fail)
+            patch.setattr(system.store.reads, read, fail)
             async with listening(system, f"/tasks/{id}/events") as response:
                 assert (response.status, response.content_type) == (503, "application/json")
                 assert await response.json() == {"error": "database unavailable"}
@@ -188,7 +190,7 @@ async def test_an_event_id_that_is_none_is_refused(system: System, id: str) -> N
 
 async def test_an_event_id_from_the_future_is_refused(system: System) -> None:
     id = await system.submit("x", delay=1000)
-    _, last = await system.store.event_range()
+    _, last = await system.store.reads.event_range()
     for path in ("/events", f"/tasks/{id}/events"):
         async with listening(system, path, str(last)) as response:
             assert response.status == 200
@@ -200,8 +202,17 @@ async def test_an_event_id_from_the_future_is_refused(system: System) -> None:
 
 
 async def test_progress_does_not_count_as_an_end(system: System) -> None:
-    id = await cancelled(system)
-    assert await system.store.end_event(id)
-    waiting = await system.submit("x", delay=1000)
-    assert await system.store.end_event(waiting) is None
-    assert (await system.task(waiting))["status"] == Status.PENDING
+    async with system.worker():
+        id = await system.submit("report", {"name": "gate", "fractions": [0.5]})
+        running = await task_of(system.store, id)
+
+        async def told_progress() -> bool:
+            return bool((await system.task(id))["progress"])
+
+        await eventually(told_progress)
+        assert await system.store.reads.end_event(running.seq) is None
+        actions.let_go("gate")
+        await system.until(id)
+    [*_, last] = await system.store.reads.events_after(0, limit=100)
+    assert last.status == Status.COMPLETED
+    assert await system.store.reads.end_event(running.seq) == last.seq

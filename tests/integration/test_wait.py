@@ -1,6 +1,7 @@
 """`Prefer: wait=N`: a request is answered the moment that its task is final."""
 
 import asyncio
+import contextlib
 import inspect
 import time
 from collections import Counter
@@ -13,10 +14,11 @@ from tests.conformance.waiting import eventually
 from tests.integration import actions
 from tests.integration.system import Answer, System, quick_settings
 
-from taskqueue.store import StoreUnavailableError, TaskStore
-from taskqueue.task import Status
+from taskqueue.store import Store, StoreUnavailableError, verbs
+from taskqueue.task import Status, Task
 from taskqueue_api.keys import WATCHER
 from taskqueue_api.live.watcher import Watcher
+from taskqueue_api.resources.wait import once_final
 
 #: Seconds within which a change is told.
 SOON = 0.5
@@ -35,8 +37,8 @@ async def post(system: System, prefer: str, action: str = "uppercase", **data: A
     return await system.post("/tasks", json={"action": action, "data": data}, headers={"Prefer": prefer})
 
 
-def counted(store: TaskStore, monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
-    """How often each method of the store is called, from now on."""
+def counted(store: Store, monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """How often each read of the store is called, from now on."""
     calls: Counter[str] = Counter()
 
     def count(name: str, method: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
@@ -46,9 +48,9 @@ def counted(store: TaskStore, monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 
         return called
 
-    for name, method in inspect.getmembers(store, inspect.iscoroutinefunction):
+    for name, method in inspect.getmembers(store.reads, inspect.iscoroutinefunction):
         if not name.startswith("_"):
-            monkeypatch.setattr(store, name, count(name, method))
+            monkeypatch.setattr(store.reads, name, count(name, method))
     return calls
 
 
@@ -197,24 +199,59 @@ async def test_an_unknown_task_is_not_waited_for(system: System) -> None:
         assert (await get(system, "x", "wait=60")).status == 404
 
 
+async def test_a_get_that_waits_reads_its_task_once_before_and_once_after(
+    system: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    id = await system.submit("uppercase", {"text": "x"})
+    reads = counted(system.store, monkeypatch)
+    waiting = asyncio.create_task(get(system, id, "wait=60"))
+    await eventually(lambda: reads["get"] == 1)
+    async with system.worker():
+        assert (await waiting).body["status"] == "completed"
+    assert reads["get"] == 2
+
+
+async def test_a_get_of_a_final_task_reads_it_once(system: System, monkeypatch: pytest.MonkeyPatch) -> None:
+    id = await system.submit("x", delay=1000)
+    await system.store.write(verbs.cancel, id)
+    reads = counted(system.store, monkeypatch)
+    assert (await get(system, id, "wait=60")).body["status"] == "cancelled"
+    assert reads["get"] == 1
+
+
+def cancel_once_read(system: System, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first that reads a task finds it cancelled right after that, and told as such by the watcher."""
+    read = system.store.reads.get
+
+    async def read_and_cancel(id: str) -> Task | None:
+        monkeypatch.setattr(system.store.reads, "get", read)
+        task = await read(id)
+        events = await system.store.reads.event_range()
+        await system.store.write(verbs.cancel, id)
+        async with contextlib.aclosing(watcher(system).follow(events[1], 60)) as batches:
+            await anext(batches)
+        return task
+
+    monkeypatch.setattr(system.store.reads, "get", read_and_cancel)
+
+
 async def test_an_end_between_the_first_look_and_the_waiting_is_not_missed(
     system: System, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     id = await system.submit("x", delay=1000)
-    real, looks = system.store.get, 0
-
-    async def look(id: str) -> Any:
-        nonlocal looks
-        looks += 1
-        task = await real(id)
-        if looks == 1:
-            await system.store.cancel(id)
-        return task
-
-    monkeypatch.setattr(system.store, "get", look)
+    cancel_once_read(system, monkeypatch)
     async with asyncio.timeout(5):
         answer = await get(system, id, "wait=60")
     assert answer.body["status"] == "cancelled"
+
+
+async def test_a_post_whose_task_ends_between_the_look_and_the_waiting_is_answered_at_once(
+    system: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cancel_once_read(system, monkeypatch)
+    async with asyncio.timeout(5):
+        answer = await post(system, "wait=60", "x")
+    assert (answer.status, answer.body["status"]) == (200, "cancelled")
 
 
 async def test_a_post_whose_task_cannot_be_waited_for_is_accepted_all_the_same(
@@ -225,7 +262,7 @@ async def test_a_post_whose_task_cannot_be_waited_for_is_accepted_all_the_same(
     async def fail(_: str) -> Any:
         raise StoreUnavailableError("on purpose")
 
-    monkeypatch.setattr(system.store, "get", fail)
+    monkeypatch.setattr(system.store.reads, "get", fail)
     answer = await post(system, "wait=20", text="x")
     monkeypatch.undo()
     assert (answer.status, answer.body["status"]) == (202, "queued")
@@ -238,19 +275,26 @@ async def test_a_thousand_waiters_cost_the_store_one_watcher(
     answer = await system.post("/tasks/batch", json={"tasks": [{"action": "x", "delay": 1000}] * 1000})
     ids = [task["id"] for task in answer.body["tasks"]]
     reads = counted(system.store, monkeypatch)
-    waiters = [asyncio.create_task(watcher(system).until_final(id, 60)) for id in ids]
+    app = system.client.server.app  # type: ignore[attr-defined]
+
+    async def wait(id: str) -> Task | None:
+        async with watcher(system).listening():
+            return await once_final(app, id, 60)
+
+    waiters = [asyncio.create_task(wait(id)) for id in ids]
     await listening(system, 1000)
     await eventually(lambda: reads["get"] == 1000)
     reads.clear()
     began = time.monotonic()
     await eventually(lambda: reads["data_version"] > 20)
-    looks = (time.monotonic() - began) / 0.05 + 2
+    looks = (time.monotonic() - began) / 0.02 + 2
     assert reads.keys() <= {"data_version", "events_after"}, "nobody polls for itself"
     assert reads["data_version"] <= looks
     assert (await system.post("/tasks/cancel", json={"action": "x"})).body["count"] == 1000
     async with asyncio.timeout(10):
-        await asyncio.gather(*waiters)
-    assert reads["get"] == 0
+        tasks = await asyncio.gather(*waiters)
+    assert {task.status for task in tasks if task} == {Status.CANCELLED}
+    assert reads["get"] == 1000
     assert reads["events_after"] < 100
     assert watcher(system).listeners == 0
 
@@ -266,7 +310,7 @@ async def test_nobody_waiting_costs_nothing(system: System, monkeypatch: pytest.
         reads.clear()  # a look may have been under way
         await eventually(lambda: looks["data_version"] >= 8)
         assert not reads
-        await other.store.cancel(id)
+        await other.store.write(verbs.cancel, id)
         await waiting
 
 
@@ -275,7 +319,7 @@ async def test_what_another_process_did_is_waited_for(system: System) -> None:
         id = await system.submit("x", delay=1000)
         waiting = asyncio.create_task(get(system, id, "wait=60"))
         await listening(system)
-        await other.store.cancel(id)
+        await other.store.write(verbs.cancel, id)
         answer = await waiting
     assert answer.body["status"] == "cancelled"
     assert time.time() - answer.body["processed_at"] < 2 * SOON

@@ -13,6 +13,7 @@ from tests.integration.system import System, quick_settings
 
 from taskqueue.broker.memory import MemoryBroker
 from taskqueue.process import FatalError
+from taskqueue.store.workers import rescue
 
 
 async def test_a_stopping_worker_finishes_what_it_runs(system: System) -> None:
@@ -83,8 +84,8 @@ async def test_a_worker_that_has_stopped_is_known_no_more(tmp_path: Path) -> Non
         async with system.worker():
             id = await system.submit("uppercase", {"text": "x"})
             await system.until(id)
-            assert len(await system.store.worker_beats()) == 1
-        assert await system.store.worker_beats() == {}
+            assert len(await system.store.reads.worker_beats()) == 1
+        assert await system.store.reads.worker_beats() == {}
 
 
 async def test_a_worker_without_its_handlers_does_not_start(system: System) -> None:
@@ -92,7 +93,7 @@ async def test_a_worker_without_its_handlers_does_not_start(system: System) -> N
         async with system.worker(handlers=handlers) as worker:
             with pytest.raises(FatalError, match=f"{handlers}.*can't be imported"):
                 await worker.running
-    assert await system.store.worker_beats() == {}
+    assert await system.store.reads.worker_beats() == {}
 
 
 async def test_a_thread_that_ignores_its_timeout_keeps_its_slot(system: System) -> None:
@@ -134,10 +135,10 @@ async def test_a_worker_that_is_lost_is_rescued_by_another_and_its_late_result_r
     async with System.open(quick_settings(tmp_path, lease=0.3)) as system, system.worker(consumers=1):
         id = await system.submit("hold", {"name": "x"})
         await actions.started("x")
-        [(lost, beat)] = (await system.store.worker_beats()).items()
+        [(lost, beat)] = (await system.store.reads.worker_beats()).items()
         # As another worker sees it that has waited for a lease: the counter stands at this beat.
-        while await system.store.rescue(lost, beat, error="{}", backoff=lambda _: 60) is None:
-            beat = (await system.store.worker_beats())[lost]
+        while await system.store.write(rescue, lost, beat, "{}", lambda _: 60) is None:
+            beat = (await system.store.reads.worker_beats())[lost]
         actions.let_go("x")
         await eventually(lambda: "outcome refused" in caplog.text)
         task = await system.task(id)

@@ -45,7 +45,18 @@ def let_go() -> Iterator[threading.Event]:
 def claimed(data: dict[str, Any] | None = None, *, timeout: int | None = None, **settings: Any) -> Run:
     """The run of a claimed task of the action `act`; `timeout` is in milliseconds."""
     payload = encode(Message("7", "act", data or {}, 0))
-    claim = Claim("7", 1, "worker", "act", payload, failures=0, max_attempts=3, timeout=timeout)
+    claim = Claim(
+        seq=1,
+        id="7",
+        attempt=1,
+        worker="worker",
+        action="act",
+        payload=payload,
+        failures=0,
+        max_attempts=3,
+        timeout=timeout,
+        started_at=0,
+    )
     return Run(claim, Settings(**settings))
 
 

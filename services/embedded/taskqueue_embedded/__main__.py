@@ -12,7 +12,7 @@ from taskqueue.log_lines import log_happening
 from taskqueue.process import FatalError, run_service
 from taskqueue.settings import Settings
 from taskqueue.store import Store, data_dir_lock, open_store
-from taskqueue.telemetry import Demoted, Telemetry
+from taskqueue.telemetry import Demoted, Telemetry, WorkerStarted
 from taskqueue_api.app import build_app, serving
 from taskqueue_migrate.runner import migrate
 from taskqueue_worker.sweeps import rescue_worker
@@ -36,14 +36,26 @@ async def _serve(settings: Settings, stop: asyncio.Event) -> None:
             open_broker("memory://", settings.queue) as broker,
         ):
             await _recover(settings, store, telemetry, random)
-            async with serving(build_app(settings, store, broker, telemetry)) as url:
-                _greet(url)
-                working = asyncio.create_task(work(settings, store, broker, telemetry, stop, random))
-                stopping = asyncio.create_task(stop.wait())
-                await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
-                stopping.cancel()
-            # The worker finishes what runs; nobody is served meanwhile.
-            await working
+            started = asyncio.Event()
+            telemetry.listen(lambda happening: started.set() if isinstance(happening, WorkerStarted) else None)
+            working = asyncio.create_task(work(settings, store, broker, telemetry, stop, random))
+            try:
+                # A worker that starts demotes what it finds queued, for its queue is new: nobody is served before.
+                await _either(working, started)
+                if not working.done():
+                    async with serving(build_app(settings, store, broker, telemetry)) as url:
+                        _greet(url)
+                        await _either(working, stop)
+            finally:
+                stop.set()
+                # It finishes what runs; nobody is served meanwhile.
+                await working
+
+
+async def _either(working: asyncio.Task[None], event: asyncio.Event) -> None:
+    waiting = asyncio.create_task(event.wait())
+    await asyncio.wait({working, waiting}, return_when=asyncio.FIRST_COMPLETED)
+    waiting.cancel()
 
 
 async def _recover(settings: Settings, store: Store, telemetry: Telemetry, random: Random) -> None:

@@ -4,6 +4,8 @@ import contextlib
 import time
 from pathlib import Path
 
+from taskqueue.store import StoreBusyError
+from taskqueue.store.engine.sqlite.checkpoints import copy_log
 from taskqueue.store.engine.sqlite.connection import connect, translated_errors
 from taskqueue.store.engine.sqlite.locks import WriteLock
 
@@ -36,6 +38,7 @@ def shrink(database: Path) -> int:
             if left >= free:
                 break  # others delete as fast
             time.sleep(_PAUSE)
-        # The file itself is cut when the log is copied into it.
-        connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+    # The file itself is cut when all of the log is copied into it: now, or with the next copy where others are busy.
+    with contextlib.suppress(StoreBusyError):
+        copy_log(database)
     return given_back

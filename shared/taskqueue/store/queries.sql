@@ -73,7 +73,7 @@ WHERE status = 'pending' AND seq IN (
     ORDER BY run_at
     LIMIT :limit
 )
-RETURNING seq, id, dispatch_id, payload, priority;
+RETURNING seq, id, dispatch_id, action, payload, priority;
 
 -- name: mark_queued
 UPDATE task NOT INDEXED SET status = 'queued', queued_at = :now, dispatch_id = NULL, dispatch_until = NULL

@@ -294,7 +294,7 @@ async def watch_one(system: System) -> list[Reply]:
 @answered("watch_task", 204)
 async def watch_one_to_its_end(system: System) -> list[Reply]:
     id = await cancelled(system)
-    _, last = await system.store.event_range()
+    _, last = await system.store.reads.event_range()
     return [await send(system, "GET", f"/tasks/{id}/events", headers={"Last-Event-ID": str(last)})]
 
 

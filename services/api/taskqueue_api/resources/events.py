@@ -120,9 +120,8 @@ async def _follow(
                         return
                 if request.transport is None:  # the client has gone
                     return
-                if until_final and any(
-                    event.status in FINAL for event in events
-                ):  # also if it was deleted at once
+                # Also if it was deleted at once.
+                if until_final and any(event.status in FINAL for event in events):
                     return
     except StoreError as error:
         # The answer has begun: all that can be done is to end it, so that the client resumes.
