@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from tests.faults.cluster import RECORDER, WRONG_COUNTS, until
+from tests.integration import actions
 
 from taskqueue.broker.memory import MemoryBroker
 from taskqueue.intake import Accepted, Intake
@@ -77,7 +78,8 @@ class Local:
     async def open(cls, folder: Path, broker: MemoryBroker | None = None, **values: Any) -> AsyncIterator[Self]:
         quick: dict[str, Any] = {
             "data_dir": folder,
-            "handlers": "tests.faults.actions",
+            # Of the tests that run in this process: an action is registered once.
+            "handlers": "handlers,tests.integration.actions",
             "relay_interval": 0.05,
             "retry_base": 0.01,
             "lease": 1,
@@ -97,7 +99,10 @@ class Local:
             self = cls(settings, store, queue, clock)
             self.telemetry.listen(self.told.append)
             self.intake = Intake(settings, store, queue, self.telemetry)
-            yield self
+            try:
+                yield self
+            finally:
+                actions.forget()
 
     intake: Intake = field(init=False)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from tests.faults.cluster import until
 from tests.faults.local import Local, new_task
+from tests.integration import actions
 
 from taskqueue.broker import Delivery
 from taskqueue.store import verbs
@@ -77,12 +78,12 @@ async def test_a_message_is_not_acknowledged_before_its_claim_is_committed(local
 
 
 async def test_a_task_that_runs_in_a_workers_name_but_in_none_of_its_slots_is_released(
-    local: Local, tmp_path: Path
+    local: Local,
 ) -> None:
     async with local.worker() as running:
         worker = await only_worker(local)
-        held = await local.submit("hold", {"marks": str(tmp_path)})
-        await until((tmp_path / f"{held.id}.1").exists, "a task to run")
+        held = await local.submit("hold", {"name": "held"})
+        await actions.started("held")
         stray = new_task(data={"value": 7})
         await local.store.write(verbs.submit, stray)
         if not isinstance(await local.store.write(verbs.claim, stray.id, worker), Claim):
@@ -90,7 +91,7 @@ async def test_a_task_that_runs_in_a_workers_name_but_in_none_of_its_slots_is_re
         await until(local.is_final(stray.id), "the stray to be released, and run")
         assert await local.outcomes(stray.id) == ["shutdown", "ok"]
         assert local.row(stray.id)["failures"] == 0
-        (tmp_path / "go").touch()
+        actions.let_go("held")
         await until(local.is_final(held.id), "the other one to end")
         assert not running.running.done()
     assert await local.outcomes(held.id) == ["ok"], "what is in a slot was released, too"
