@@ -94,7 +94,7 @@ async def test_what_the_watcher_has_read_already_is_not_told_twice_to_who_resume
 
 @pytest.mark.parametrize("seen", [0, 1, 2])
 async def test_what_the_watcher_is_still_to_read_is_told_once(system: System, seen: int) -> None:
-    """Of three events of a task it has read the first one; a follower has seen so many, through another process."""
+    """Of three events of a task it has read one; a follower has seen so many of them, through another process."""
     slow = Watcher(system.store)
     id = await system.submit("x", delay=1000)
     task = await task_of(system.store, id)
