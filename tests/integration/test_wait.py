@@ -258,7 +258,8 @@ async def test_a_post_whose_task_ends_before_it_waits_for_it_is_answered_at_once
         async with contextlib.aclosing(watcher(system).follow(events[1], 60)) as batches:
             async for batch in batches:  # until the watcher has told the end
                 if any(event.status is Status.CANCELLED for event in batch):
-                    return accepted
+                    break
+        return accepted
 
     monkeypatch.setattr(app[INTAKE], "accept", accept_and_cancel)
     async with asyncio.timeout(5):
