@@ -47,7 +47,7 @@ storm: $(VENV)/project.stamp ## 20,000 tasks while something random breaks; STOR
 	STORM_TASKS=20000 STORM_KILLS=30 $(BIN)/pytest -s tests/faults/test_storm.py
 
 mutants: $(VENV)/project.stamp ## take safeguards away, one by one, and see the fault suite notice
-	$(BIN)/python tests/faults/mutants.py
+	$(BIN)/python -m tests.faults.mutants
 
 bench: $(VENV)/project.stamp $(PEERS)/requirements.stamp ## compare with a floor and peers; ROUNDS=1 ONLY=floor,ours-10, BEFORE=ref
 	@deploy/base-images rabbitmq

@@ -31,9 +31,6 @@ def set_up_logging(settings: Settings) -> None:
     logging._srcfile = None
     # Python's own warnings too: a program that reads JSON lines can't read them otherwise.
     logging.captureWarnings(capture=True)
-    # They report each reconnect themselves, with tracebacks; taskqueue.broker says it once.
-    logging.getLogger("aio_pika").setLevel(logging.CRITICAL)
-    logging.getLogger("aiormq").setLevel(logging.CRITICAL)
 
 
 def _name_request(record: logging.LogRecord) -> bool:

@@ -46,11 +46,11 @@ WHERE tasks <> (SELECT count(*) FROM task WHERE task.status = status_counts.stat
 """
 
 #: Seconds until a test gives up waiting for what should happen.
-PATIENCE = 60
+PATIENCE = float(os.environ.get("FAULTS_PATIENCE", "60"))
 
 #: A row each time that a task's status becomes final: no UNIQUE, so that a double shows.
 RECORDER = """
-CREATE TABLE recordings (id TEXT NOT NULL, status TEXT NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS recordings (id TEXT NOT NULL, status TEXT NOT NULL) STRICT;
 CREATE TRIGGER record AFTER UPDATE OF status ON task WHEN NEW.status IN ('completed', 'failed', 'cancelled')
 BEGIN INSERT INTO recordings VALUES (NEW.id, NEW.status); END;
 """
@@ -111,11 +111,13 @@ class Cluster:
     @classmethod
     @contextlib.asynccontextmanager
     async def open(cls, server: RabbitServer, folder: Path) -> AsyncIterator[Self]:
+        """With a database of the present schema, but for a `folder` that has one."""
         self = cls(server, folder, server.url)
-        (folder / "data").mkdir(exist_ok=True)
-        migrate(self.database)
-        with contextlib.closing(self.connect()) as db:
-            db.executescript(RECORDER)
+        if not self.database.exists():
+            self.database.parent.mkdir(exist_ok=True)
+            migrate(self.database)
+            with contextlib.closing(self.connect()) as db:
+                db.executescript(RECORDER)
         async with aiohttp.ClientSession(
             f"http://127.0.0.1:{self.port}", timeout=aiohttp.ClientTimeout(PATIENCE)
         ) as self.http:
@@ -143,16 +145,21 @@ class Cluster:
         crash_at: str | None = None,
         crash_after: int = 0,
         crash_by: int = signal.SIGKILL,
+        sources: tuple[Path, ...] = (),
         **settings: Any,
     ) -> Process:
-        """Start a program; `crash_at` and so on as in `crashing.py`, settings by their lower-case names."""
+        """Start a program; `crash_at` and so on as in `crashing.py`, settings by their lower-case names.
+
+        Args:
+            sources: folders to import it from, if not from this version's.
+        """
         env = {f"TASKQUEUE_{name}": str(value) for name, value in SETTINGS.items()}
         env |= {
             "TASKQUEUE_DATA_DIR": str(self.folder / "data"),
             "TASKQUEUE_BROKER_URL": self.url,
             "TASKQUEUE_QUEUE": self.queue,
             "TASKQUEUE_PORT": str(self.port),
-            "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
+            "PYTHONPATH": os.pathsep.join([*map(str, sources), str(ROOT), os.environ.get("PYTHONPATH", "")]),
         }
         env |= {f"TASKQUEUE_{name.upper()}": str(value) for name, value in settings.items()}
         command = ["-m", module]

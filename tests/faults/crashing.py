@@ -7,7 +7,7 @@ The environment variable CRASH_AT names the point, `<how> <owner>.<method>` (see
 * `before`, `after`: the process is killed there. `store.<verb>` is the write of that verb: before it is enqueued,
   after it was committed. `verbs.<verb>` is within its transaction.
 * `lost store.<verb>`: its transaction is committed, but the answer to the COMMIT is an error of the disk.
-* `blind store.<verb>`: the same, and what is stored can't be read back.
+* `blind store.<verb>`: the same, and what is stored can't be read back at once.
 * `failed store.<verb>`: the COMMIT fails with the same error, and nothing is stored.
 
 CRASH_AFTER says how often the point is passed before, and CRASH_BY the signal, if it is another one than SIGKILL.
@@ -36,6 +36,8 @@ OWNERS: dict[str, Any] = {"verbs": verbs, "broker": RabbitBroker, "delivery": Ra
 
 #: SQLite's code of an error that the disk gave when it was asked to sync.
 IOERR_FSYNC = 1034
+#: How many reads back fail.
+BLIND = 3
 
 
 class Point:
@@ -114,14 +116,24 @@ class _FailingDisk:
         self.due = False
         self._connection.execute("ROLLBACK" if self._how == "failed" else "COMMIT")
         if self._how == "blind":
-            engine.SqliteEngine.read = _no_read  # type: ignore[assignment]
+            _set_read_point(Point(passes=BLIND, by=0))
         error = self._connection.OperationalError("disk I/O error")
         error.sqlite_errorcode = IOERR_FSYNC
         raise error
 
 
-async def _no_read(self: engine.SqliteEngine, query: str, **values: Any) -> Any:
-    raise StoreUnavailableError("disk I/O error")
+def _set_read_point(point: Point) -> None:
+    read = engine.SqliteEngine.read
+
+    async def wrapped(self: engine.SqliteEngine, query: str, **values: Any) -> Any:
+        if query not in {"known", "get"}:
+            return await read(self, query, **values)
+        if not point.is_due():
+            raise StoreUnavailableError("disk I/O error")
+        engine.SqliteEngine.read = read  # type: ignore[method-assign]
+        return await read(self, query, **values)
+
+    engine.SqliteEngine.read = wrapped  # type: ignore[method-assign]
 
 
 def _set_commit_point(how: str, verb_name: str, point: Point) -> None:

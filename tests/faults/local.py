@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
-from tests.faults.cluster import RECORDER, WRONG_COUNTS
+from tests.faults.cluster import RECORDER, WRONG_COUNTS, until
+from tests.integration import actions
 
 from taskqueue.broker.memory import MemoryBroker
 from taskqueue.intake import Accepted, Intake
@@ -77,7 +78,8 @@ class Local:
     async def open(cls, folder: Path, broker: MemoryBroker | None = None, **values: Any) -> AsyncIterator[Self]:
         quick: dict[str, Any] = {
             "data_dir": folder,
-            "handlers": "tests.faults.actions",
+            # Of the tests that run in this process: an action is registered once.
+            "handlers": "handlers,tests.integration.actions",
             "relay_interval": 0.05,
             "retry_base": 0.01,
             "lease": 1,
@@ -97,7 +99,10 @@ class Local:
             self = cls(settings, store, queue, clock)
             self.telemetry.listen(self.told.append)
             self.intake = Intake(settings, store, queue, self.telemetry)
-            yield self
+            try:
+                yield self
+            finally:
+                actions.forget()
 
     intake: Intake = field(init=False)
 
@@ -155,6 +160,18 @@ class Local:
     def is_final(self, *ids: str) -> Callable[[], bool]:
         """A condition: all these tasks are final."""
         return lambda: all(self.row(id)["status"] in FINAL for id in ids)
+
+    async def until_taken(self) -> None:
+        """Wait until slots have all messages."""
+
+        async def taken() -> bool:
+            return await self.broker.ready_count() == 0
+
+        await until(taken, "the messages to be taken")
+
+    async def until_stopping(self) -> None:
+        """Wait until all slots have heard of the stop."""
+        await until(lambda: not any(it.attached for it in self.broker._consumers), "the slots to stop")
 
     def check(self) -> None:
         """Every final task was recorded once, and the counters are right."""

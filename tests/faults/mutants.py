@@ -9,65 +9,24 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+
+from tests.faults.safeguards import MUTANTS, Mutant
 
 ROOT = Path(__file__).parents[2]
 #: The folders that packages are imported from.
-SOURCES = ("shared", "services/api", "services/worker", "services/migrate")
+SOURCES = ("shared", "services/api", "services/worker", "services/migrate", "services/embedded")
+#: Seconds that a case waits for what should happen: with a mutant in it, it may wait in vain.
+PATIENCE = "20"
+#: Mutants at a time.
+AT_A_TIME = 2
+#: pytest's exit code where tests have failed; others say that they could not be run.
+TESTS_FAILED = 1
 
 
-@dataclass(frozen=True)
-class Mutant:
-    """A safeguard taken away: in `file`, `before` is replaced by `after`."""
-
-    name: str
-    file: str
-    before: str
-    after: str
-    case: str
-
-
-QUERIES = "shared/taskqueue/store/queries.sql"
-CONSUME = "services/worker/taskqueue_worker/consume.py"
-
-MUTANTS = (
-    Mutant(
-        "the fence is removed: a completion doesn't look whose the task is",
-        QUERIES,
-        " AND attempt = :attempt AND worker_id = :worker;\n\n-- name: cancel_running",
-        ";\n\n-- name: cancel_running",
-        "tests/faults/test_races.py::test_a_result_that_comes_after_the_rescue_and_the_next_claim_is_refused",
-    ),
-    Mutant(
-        "the ack is moved before the claim's commit",
-        CONSUME,
-        "        claim = await until_stored(lambda: self._store.claim",
-        "        await delivery.ack()\n        claim = await until_stored(lambda: self._store.claim",
-        "tests/faults/test_crash_points.py::test_a_worker_killed_at_any_point_of_a_task_has_it_completed_once"
-        "[before store.claim-attempts0]",
-    ),
-    Mutant(
-        "the mark's guard is removed: it doesn't look which publish it is for",
-        QUERIES,
-        "WHERE id = :id AND status = 'pending' AND dispatch_id = :dispatch_id;",
-        "WHERE id = :id AND status = 'pending';",
-        "tests/faults/test_worker_faults.py::"
-        "test_a_mark_that_arrives_after_the_task_has_failed_into_its_backoff_does_not_strand_it",
-    ),
-    Mutant(
-        "the relay is switched off",
-        "services/worker/taskqueue_worker/sweeps.py",
-        "        while self._broker.state is BrokerState.CONNECTED:\n            due",
-        "        while False:\n            due",
-        "tests/faults/test_crash_points.py::test_an_api_killed_on_the_way_into_the_queue_loses_nothing"
-        "[after store.submit_all]",
-    ),
-)
-
-
-def run(mutant: Mutant | None, case: str) -> subprocess.CompletedProcess[str]:
-    """Run a case against a copy of the sources, with the mutant in it."""
+def run(mutant: Mutant | None, *cases: str) -> subprocess.CompletedProcess[str]:
+    """Run cases against a copy of the sources, with the mutant in it."""
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder)
         for name in ("shared", "services", "tests"):
@@ -81,25 +40,33 @@ def run(mutant: Mutant | None, case: str) -> subprocess.CompletedProcess[str]:
             file.write_text(text.replace(mutant.before, mutant.after))
         path = os.pathsep.join(str(copy / source) for source in SOURCES)
         return subprocess.run(
-            [sys.executable, "-m", "pytest", "-q", "--no-header", "-p", "no:cacheprovider", case],
+            [sys.executable, "-m", "pytest", "-q", "--no-header", "-p", "no:cacheprovider", *cases],
             cwd=copy,
-            env=os.environ | {"PYTHONPATH": path},
+            env=os.environ | {"PYTHONPATH": path, "FAULTS_PATIENCE": PATIENCE},
             capture_output=True,
             text=True,
             check=False,
         )
 
 
+def notices(mutant: Mutant) -> bool:
+    """Whether the mutant's case fails."""
+    return run(mutant, mutant.case).returncode == TESTS_FAILED
+
+
 def main() -> None:
+    chosen = [mutant for mutant in MUTANTS if all(word in mutant.name for word in sys.argv[1:])]
+    sound = run(None, *dict.fromkeys(mutant.case for mutant in chosen))
+    if sound.returncode != 0:
+        raise SystemExit(f"cases fail without a mutant:\n{sound.stdout}")
     survivors = 0
-    for mutant in MUTANTS:
-        sound = run(None, mutant.case)
-        if sound.returncode != 0:
-            raise SystemExit(f"{mutant.case} fails without a mutant:\n{sound.stdout}")
-        noticed = run(mutant, mutant.case).returncode == 1
-        survivors += not noticed
-        print(f"{'noticed ' if noticed else 'SURVIVED'}  {mutant.name}\n          by {mutant.case}", flush=True)
-    print(f"{len(MUTANTS) - survivors} of {len(MUTANTS)} mutants noticed")
+    with ThreadPoolExecutor(AT_A_TIME) as threads:
+        for mutant, noticed in zip(chosen, threads.map(notices, chosen), strict=True):
+            survivors += not noticed
+            print(
+                f"{'noticed ' if noticed else 'SURVIVED'}  {mutant.name}\n          by {mutant.case}", flush=True
+            )
+    print(f"{len(chosen) - survivors} of {len(chosen)} mutants noticed")
     sys.exit(survivors > 0)
 
 

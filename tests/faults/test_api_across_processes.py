@@ -11,6 +11,8 @@ import pytest
 from tests.conformance.server import free_port
 from tests.faults.cluster import Cluster, Process
 
+from taskqueue.store import open_store, verbs
+
 pytestmark = pytest.mark.docker
 
 #: Seconds within which a change of another process is told: half a second, and as much for a busy machine.
@@ -111,3 +113,17 @@ async def test_an_api_that_is_told_to_stop_lets_its_listeners_go(cluster: Cluste
     assert json.loads(body)["status"] == "pending"
     writer.close()
     await writer.wait_closed()
+
+
+async def test_the_stream_of_a_task_that_is_deleted_at_its_end_ends_too(cluster: Cluster) -> None:
+    """Nothing can be told of it any more: neither that, nor anything else."""
+    await cluster.start_api()
+    id = await cluster.must_submit("echo", data={"value": 1}, delay=1000)
+    async with cluster.http.get(f"/tasks/{id}/events") as stream:
+        assert (await anext(statuses(stream)))[0]["status"] == "pending"
+        async with open_store(cluster.database, write_timeout=5) as store:
+            await store.write(lambda tx: (verbs.cancel(tx, id), verbs.delete(tx, id)))
+        async with asyncio.timeout(10):
+            assert [change async for change in statuses(stream)] == []
+    async with cluster.http.get(f"/tasks/{id}/events", headers={"Last-Event-ID": "1"}) as stream:
+        assert stream.status == 404

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from tests.faults.local import Local, new_task
 
-from taskqueue.store import verbs
+from taskqueue.store import Refusal, verbs
 from taskqueue.task import Claim, Outcome, Status
 
 #: How long a lease lasts, in milliseconds.
@@ -104,6 +104,7 @@ async def test_the_late_end_of_a_lease_strands_no_task_that_has_failed_into_its_
     assert await local.store.write(verbs.back_off, claim, Outcome.ERROR, ERROR, 1000) is Status.PENDING
     await local.store.write(late, publish)  # type: ignore[arg-type]
     assert not await relayed(local), "its backoff was cut short"
+    assert await local.store.write(verbs.claim, id, "w") is Refusal.NOT_CLAIMABLE, "a second message cut it short"
     local.clock.offset += 1001
     marks = await relayed(local)
     await local.store.write(late, publish)  # type: ignore[arg-type]

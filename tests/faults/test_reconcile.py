@@ -1,23 +1,27 @@
 """Messages are lost, late or doubled behind a backlog: each task gets its message, and no flood comes of it."""
 
+import asyncio
 import itertools
 import time
 from collections import defaultdict
 from collections.abc import AsyncIterator
 from pathlib import Path
+from random import Random
 
 import pytest
-from tests.faults.cluster import until
+from tests.faults.cluster import PATIENCE, until
 from tests.faults.local import Local, new_task
+from tests.integration import actions
 
 from taskqueue.broker.memory import MemoryBroker
+from taskqueue.dispatch import token
 from taskqueue.message import Priority
 from taskqueue.store import verbs
 from taskqueue.task import Dispatch, NewTask
 from taskqueue.telemetry import Demoted
 
 #: Seconds after which a message counts as lost.
-PATIENCE = 1.0
+RECONCILE_AFTER = 1.0
 
 
 class LosingBroker(MemoryBroker):
@@ -56,7 +60,7 @@ def broker() -> LosingBroker:
 
 @pytest.fixture
 async def local(tmp_path: Path, broker: LosingBroker) -> AsyncIterator[Local]:
-    values = {"reconcile_after": PATIENCE, "simulated_work": 0.03, "consumers": 1}
+    values = {"reconcile_after": RECONCILE_AFTER, "simulated_work": 0.03, "consumers": 1}
     async with Local.open(tmp_path, broker, **values) as local, local.intake.running():
         yield local
 
@@ -86,15 +90,16 @@ async def test_a_lost_message_is_found_behind_a_backlog_that_never_ends(
     await backlog(local, 20)
     await local.intake.accept([lost])
     async with local.worker():
-        while local.row(lost.id)["status"] != "completed":
-            while await broker.ready_count() < 20:
-                await local.submit(data={"value": 1})
-            await until(lambda: len(broker._ready) < 20, "one of the backlog to be taken")
+        async with asyncio.timeout(PATIENCE):
+            while local.row(lost.id)["status"] != "completed":
+                while await broker.ready_count() < 20:
+                    await local.submit(data={"value": 1})
+                await until(lambda: len(broker._ready) < 20, "one of the backlog to be taken")
         assert min(broker.counts) > 0, "the backlog has ended"
         await all_final(local)
     times = broker.published[lost.id]
     assert len(times) == 3
-    assert all(after - before >= PATIENCE for before, after in itertools.pairwise(times))
+    assert all(after - before >= RECONCILE_AFTER for before, after in itertools.pairwise(times))
     assert max(len(times) for id, times in broker.published.items() if id != lost.id) == 1, "others were, too"
 
 
@@ -114,8 +119,8 @@ async def put(local: Local, task: NewTask, *, priority: int = Priority.NORMAL) -
 
 async def publish_again(local: Local, *, priority: int = Priority.NORMAL) -> Dispatch:
     """Publish the one task that is due, as a relay does, by the store's clock."""
-    token = f"{local.clock():x}-test"
-    [dispatch] = await local.store.write(verbs.lease_due, [4], 10, 60_000, token)
+    fresh = token(local.clock(), Random())
+    [dispatch] = await local.store.write(verbs.lease_due, [4], 10, 60_000, fresh)
     await local.broker.publish(
         dispatch.payload.encode(), message_id=dispatch.dispatch_id, priority=priority, timeout=1
     )
@@ -123,23 +128,36 @@ async def publish_again(local: Local, *, priority: int = Priority.NORMAL) -> Dis
     return dispatch
 
 
-async def test_a_redelivered_message_tells_nothing_about_those_queued_before_it(local: Local) -> None:
+async def looked_during_the_long_one(broker: LosingBroker) -> None:
+    """Let it end when somebody has looked for lost messages some times while it ran."""
+    await actions.started("long")
+    looks = len(broker.counts)
+    await until(lambda: len(broker.counts) > looks + 3, "somebody to look")
+    actions.let_go("long")
+
+
+async def test_a_redelivered_message_tells_nothing_about_those_queued_before_it(
+    local: Local, broker: LosingBroker
+) -> None:
     """It comes out of its order."""
     await backlog(local, 30)
     local.clock.offset += 20_000
-    await put(local, new_task(data={"value": 1}), priority=Priority.HIGH)
+    await put(local, new_task("hold", {"name": "long"}), priority=Priority.HIGH)
     async with local.broker.consume(1) as consumer:
         delivery = consumer.take()
         assert delivery is not None
         await delivery.requeue()
     async with local.worker():
+        await looked_during_the_long_one(broker)
         await all_final(local)
     assert demoted(local) <= 1, "the backlog was published again"
 
 
-async def test_the_first_message_of_a_task_that_was_published_again_brings_no_flood(local: Local) -> None:
+async def test_the_first_message_of_a_task_that_was_published_again_brings_no_flood(
+    local: Local, broker: LosingBroker
+) -> None:
     """It has waited in a buffer; the task's second message is far behind."""
-    early = new_task(data={"value": 1})
+    early = new_task("hold", {"name": "long"})
     first = await put(local, early)
     await backlog(local, 30)
     local.clock.offset += 20_000
@@ -147,6 +165,7 @@ async def test_the_first_message_of_a_task_that_was_published_again_brings_no_fl
     await publish_again(local)
     assert first.id == early.id
     async with local.worker():
+        await looked_during_the_long_one(broker)
         await all_final(local)
     assert demoted(local) <= 1, "the backlog was published again"
 

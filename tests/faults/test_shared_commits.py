@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 from tests.faults.cluster import until
 from tests.faults.local import Local, new_task
+from tests.integration import actions
 
 from taskqueue.store import StoreUnavailableError, verbs
 from taskqueue.store.engine.protocol import Transaction
 from taskqueue.store.engine.sqlite.locks import WriteLock
 from taskqueue.task import NewTask
-from taskqueue.telemetry import TaskEnded, WorkerStopping
+from taskqueue.telemetry import TaskEnded
 
 
 @pytest.fixture
@@ -76,56 +77,43 @@ class Outcomes:
         monkeypatch.setattr(local.store, "write", failing)
 
 
-async def hold(local: Local, folder: Path) -> str:
-    """A task that runs until `folder/go` is made."""
-    await asyncio.to_thread(folder.mkdir)
-    task = await local.submit("hold", {"marks": str(folder)})
-    await until((folder / f"{task.id}.1").exists, "the first task to run")
+async def hold(local: Local) -> str:
+    """A task that runs until the gate `first` is opened."""
+    task = await local.submit("hold", {"name": "first"})
+    await actions.started("first")
     return task.id
 
 
-async def until_taken(local: Local) -> None:
-    """Wait until a slot has the only message that waits."""
-
-    async def taken() -> bool:
-        return await local.broker.ready_count() == 0
-
-    await until(taken, "the next message to be taken")
-
-
 async def test_a_granted_claim_waits_for_the_outcome_before_it(
-    local: Local, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    local: Local, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first_folder, second_folder = tmp_path / "first", tmp_path / "second"
-    second_folder.mkdir()
     outcomes = Outcomes(local, monkeypatch)
     async with local.worker(consumers=1):
-        first = await hold(local, first_folder)
-        second = (await local.submit("hold", {"marks": str(second_folder)})).id
-        (first_folder / "go").touch()
+        first = await hold(local)
+        second = (await local.submit("hold", {"name": "second"})).id
+        actions.let_go("first")
         await until(lambda: local.row(second)["status"] == "running", "the next claim to be granted")
         tried = outcomes.tried
         await until(lambda: outcomes.tried > tried + 1, "the outcome to be tried again")
-        assert not list(second_folder.iterdir()), "the next task began before the outcome was recorded"
+        assert actions.gates["second"].arrivals == 0, "the next task began before the outcome was recorded"
         outcomes.allowed.set()
-        (second_folder / "go").touch()
+        actions.let_go("second")
         await until(local.is_final(first, second), "both to end")
     assert (await local.outcomes(first), await local.outcomes(second)) == (["ok"], ["ok"])
     local.check()
 
 
 async def test_a_stop_records_the_outcome_and_withdraws_the_claim_that_would_share_its_commit(
-    local: Local, tmp_path: Path
+    local: Local,
 ) -> None:
     async with local.worker(consumers=1, reconcile_after=3600) as worker:
-        first = await hold(local, tmp_path / "marks")
+        first = await hold(local)
         second = (await local.submit()).id
         with contextlib.closing(WriteLock(local.settings.database)) as lock, lock.held(10):
-            (tmp_path / "marks" / "go").touch()
-            await until_taken(local)
+            actions.let_go("first")
+            await local.until_taken()
             worker.stopping.set()
-            await until(lambda: local.all_told(WorkerStopping), "the worker to stop")
-            await asyncio.sleep(0)  # so that the slots have heard of it
+            await local.until_stopping()
         await worker.stop()
     assert await local.outcomes(first) == ["ok"]
     assert [ended.status for ended in local.all_told(TaskEnded)] == ["completed"]
@@ -137,16 +125,16 @@ async def test_a_stop_records_the_outcome_and_withdraws_the_claim_that_would_sha
 
 
 async def test_a_stop_gives_the_task_of_a_granted_claim_back_after_all_outcomes(
-    local: Local, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    local: Local, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     outcomes = Outcomes(local, monkeypatch)
     async with local.worker(consumers=1, relay_interval=60) as worker:
-        first = await hold(local, tmp_path / "marks")
+        first = await hold(local)
         second = (await local.submit()).id
-        (tmp_path / "marks" / "go").touch()
+        actions.let_go("first")
         await until(lambda: local.row(second)["status"] == "running", "the next claim to be granted")
         worker.stopping.set()
-        await until(lambda: local.all_told(WorkerStopping), "the worker to stop")
+        await local.until_stopping()
         outcomes.allowed.set()
         await worker.stop()
     assert await local.outcomes(first) == ["ok"]

@@ -1,15 +1,14 @@
-"""What clients of the API should be told, in plain Python: tasks, their events, and the answers that keys keep."""
+"""What the API should tell of the lifecycle (`tests/lifecycle.py`), and the answers that keys keep."""
 
 import json
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-JSON = dict[str, Any]
+from tests import lifecycle
+from tests.lifecycle import FINAL, Event, Lifecycle
 
-STATUSES = ("pending", "queued", "running", "completed", "failed", "cancelled")
-FINAL = ("completed", "failed", "cancelled")
+JSON = dict[str, Any]
 
 #: The statuses that a client may act on, by verb.
 APPLIES_TO = {
@@ -17,9 +16,13 @@ APPLIES_TO = {
     "retry": ("failed", "cancelled"),
     "delete": FINAL,
 }
-#: A setting.
-MAX_ATTEMPTS = 3
+PRIORITIES = {"high": 8, "normal": 4, "low": 0}
+#: Settings; a lease is in milliseconds.
+MAX_ATTEMPTS, LEASE = 3, 30_000
+RESULT: JSON = {"output": "done"}
 ERROR: JSON = {"type": "Mistake", "message": "it went wrong", "traceback": None}
+#: Milliseconds of a long backoff.
+LONG = 3_600_000
 
 
 @dataclass(frozen=True)
@@ -53,93 +56,67 @@ class FirstAnswer:
     body: JSON
 
 
-@dataclass(frozen=True)
-class Event:
-    id: str
-    action: str
-    tags: list[str]
-    status: str
-    attempt: int
-    progress: JSON | None
-
-
 @dataclass
-class Attempt:
-    worker: str
-    request_id: str
-    outcome: str | None = None
-    error: JSON | None = None
-
-
-@dataclass
-class Task:
+class Task(lifecycle.Task):
     """What should be known of a task."""
 
-    id: str
-    created_at: float
-    #: None once only the store's clock knows it.
-    run_at: float | None
-    #: Whether that time has come.
-    due: bool
-    #: The request that submitted it, or retried it last.
-    request_id: str
-    action: str
-    data: JSON
-    tags: list[str]
-    priority: str
-    max_attempts: int
-    timeout: float | None
-    status: str = "pending"
-    result: JSON | None = None
-    error: JSON | None = None
-    progress: JSON | None = None
-    failures: int = 0
-    cancel_requested: bool = False
-    attempts: list[Attempt] = field(default_factory=list)
-
-    @property
-    def claimable(self) -> bool:
-        return self.status == "queued" or (self.status == "pending" and self.due)
+    data: JSON = field(default_factory=dict)
+    #: Seconds.
+    timeout: float | None = None
 
     def told(self) -> JSON:
-        """The members of an answer about it, but for the times that only the store's clock knows."""
+        """The members of an answer about it."""
+        payload = {"id": self.id, "action": self.action, "data": self.data, "created_at": seconds(self.created_at)}
         return {
             "id": self.id,
             "action": self.action,
-            "payload": {
-                "id": self.id,
-                "action": self.action,
-                "data": self.data,
-                "created_at": self.created_at,
-            },
+            "payload": payload,
             "status": self.status,
             "result": self.result,
             "error": self.error,
             "progress": self.progress,
-            "tags": self.tags,
-            "created_at": self.created_at,
-            "priority": self.priority,
-            "attempt": len(self.attempts),
+            "tags": list(self.tags),
+            "created_at": seconds(self.created_at),
+            "run_at": seconds(self.run_at),
+            "processed_at": seconds(self.processed_at),
+            "priority": next(name for name, priority in PRIORITIES.items() if priority == self.priority),
+            "attempt": self.attempt,
             "failures": self.failures,
             "max_attempts": self.max_attempts,
             "timeout": self.timeout,
             "cancel_requested": self.cancel_requested,
             "request_id": self.request_id,
-        } | ({} if self.run_at is None else {"run_at": self.run_at})
-
-    def told_attempts(self) -> list[JSON]:
-        return [{"number": number} | vars(attempt) for number, attempt in enumerate(self.attempts, 1)]
+        }
 
     def told_whole(self) -> JSON:
-        return self.told() | {"attempts": self.told_attempts()}
+        return self.told() | {
+            "attempts": [
+                {
+                    "number": number,
+                    "worker": attempt.worker,
+                    "started_at": seconds(attempt.started_at),
+                    "ended_at": seconds(attempt.ended_at),
+                    "outcome": attempt.outcome,
+                    "error": attempt.error,
+                    "request_id": attempt.request_id,
+                }
+                for number, attempt in enumerate(self.attempts, 1)
+            ]
+        }
 
-    def event(self, progress: JSON | None = None) -> Event:
-        return Event(self.id, self.action, self.tags, self.status, len(self.attempts), progress)
+
+def seconds(milliseconds: int | None) -> float | None:
+    return None if milliseconds is None else milliseconds / 1000
+
+
+def told_event(event: Event) -> JSON:
+    """What a stream tells of it."""
+    return vars(event) | {"at": seconds(event.at), "tags": list(event.tags)}
 
 
 @dataclass(frozen=True)
 class Filter:
-    """Which tasks: those that fit all that is given."""
+    """Which tasks: those that fit all that is given. Times are Unix seconds."""
 
     status: tuple[str, ...] = ()
     action: str | None = None
@@ -157,8 +134,8 @@ class Filter:
     def fits_task(self, task: Task) -> bool:
         return (
             self.fits(task)
-            and (self.created_after is None or task.created_at >= self.created_after)
-            and (self.created_before is None or task.created_at < self.created_before)
+            and (self.created_after is None or task.created_at >= round(self.created_after * 1000))
+            and (self.created_before is None or task.created_at < round(self.created_before * 1000))
         )
 
     def members(self) -> JSON:
@@ -174,18 +151,18 @@ class Filter:
 
 
 class Model:
-    """The tasks and all that is told about them; each method is what a client or a worker can do."""
+    """The tasks, by what clients and workers do."""
 
-    def __init__(self) -> None:
-        #: In the order of their acceptance.
-        self.tasks: dict[str, Task] = {}
-        self.gone: list[str] = []
+    def __init__(self, now: int) -> None:
+        self.life = Lifecycle(now, LEASE)
         self.first_answers: dict[str, FirstAnswer] = {}
-        self.events: list[Event] = []
-        #: What `/stats` counts: (action, "accepted" or a final status).
-        self.counts: Counter[tuple[str, str]] = Counter()
         #: Messages that the broker has been given.
         self.published = 0
+
+    @property
+    def tasks(self) -> dict[str, Task]:
+        """In the order of their acceptance."""
+        return self.life.tasks  # type: ignore[return-value]
 
     def found(self, wanted: Filter, *statuses: str) -> list[Task]:
         """Those that fit, newest first."""
@@ -195,94 +172,53 @@ class Model:
             if wanted.fits_task(task) and (not statuses or task.status in statuses)
         ]
 
-    # Clients
-
-    def accept(self, id: str, members: JSON, created_at: float, request_id: str) -> Task:
-        run_at = members.get("run_at")
-        if run_at is None:
-            run_at = created_at + (members.get("delay") or 0)
-        task = self.tasks[id] = Task(
+    def accept(self, id: str, members: JSON, request_id: str) -> Task:
+        now, run_at = self.life.now, members.get("run_at")
+        task = Task(
             id=id,
-            created_at=created_at,
-            run_at=round(run_at, 3),
-            due=run_at <= created_at,
-            request_id=request_id,
             action=members["action"],
-            data=members.get("data", {}),
-            tags=members.get("tags", []),
-            priority=members.get("priority", "normal"),
+            created_at=now,
+            run_at=now + round((members.get("delay") or 0) * 1000) if run_at is None else round(run_at * 1000),
+            priority=PRIORITIES[members.get("priority", "normal")],
             max_attempts=members.get("max_attempts") or MAX_ATTEMPTS,
+            tags=tuple(members.get("tags", [])),
+            request_id=request_id,
+            data=members.get("data", {}),
             timeout=members.get("timeout"),
         )
-        self.events.append(task.event())
-        self.counts[task.action, "accepted"] += 1
-        if task.due:  # published, and marked at once
-            self.published += 1
-            self._move(task, "queued")
+        due = task.run_at <= now
+        self.published += due
+        self.life.submit(task, f"{id}.0" if due else None)
         return task
-
-    def cancel(self, task: Task) -> None:
-        task.cancel_requested = True
-        if task.status != "running":
-            self._move(task, "cancelled")
-
-    def retry(self, task: Task, request_id: str) -> None:
-        task.failures, task.error, task.cancel_requested = 0, None, False
-        task.request_id = request_id
-        self._wait(task, due=True)
-
-    def delete(self, task: Task) -> None:
-        del self.tasks[task.id]
-        self.gone.append(task.id)
 
     def act(self, verb: str, task: Task, request_id: str) -> None:
         match verb:
             case "cancel":
-                self.cancel(task)
+                self.life.cancel(task)
             case "retry":
-                self.retry(task, request_id)
+                self.life.retry(task, request_id)
             case "delete":
-                self.delete(task)
+                self.life.delete(task)
 
-    # Workers
+    def end(self, task: Task, ending: str) -> None:
+        """How a worker ends an attempt."""
+        match ending:
+            case "complete":
+                self.life.complete(task, RESULT)
+            case "back off":
+                self.life.back_off(task, "error", ERROR, self.life.now)
+            case "back off for long":
+                self.life.back_off(task, "error", ERROR, self.life.now + LONG)
+            case "fail":
+                self.life.fail(task, "timeout", ERROR)
+            case "release":
+                self.life.release(task)
 
-    def claim(self, task: Task, worker: str) -> None:
-        task.attempts.append(Attempt(worker, task.request_id))
-        task.progress = None
-        self._move(task, "running")
-
-    def tell_progress(self, task: Task, progress: JSON) -> None:
-        task.progress = progress
-        self.events.append(task.event(progress))
-
-    def complete(self, task: Task, result: JSON) -> None:
-        task.attempts[-1].outcome = "ok"
-        task.result, task.error = result, None
-        self._move(task, "completed")
-
-    def end(self, task: Task, outcome: str, status: str, *, due: bool = True) -> None:
-        """An end without a result: a cancel that was asked wins."""
-        error = None if outcome == "shutdown" else ERROR
-        cancelled = task.cancel_requested
-        task.attempts[-1].outcome = "cancelled" if cancelled else outcome
-        task.attempts[-1].error = error
-        if error or cancelled:
-            task.error = error
-        if cancelled:
-            self._move(task, "cancelled")
-            return
-        task.failures += error is not None
-        if status == "pending":
-            self._wait(task, due=due)
-        else:
-            self._move(task, status)
-
-    def _wait(self, task: Task, *, due: bool) -> None:
-        task.run_at, task.due = None, due
-        self._move(task, "pending")
-
-    def _move(self, task: Task, status: str) -> None:
-        task.status = status
-        self.events.append(task.event())
-        if status in FINAL:
-            self.counts[task.action, status] += 1
+    def oldest_waiting(self) -> float | None:
+        """For how many seconds the longest waiting task has been due: of what is queued, the first ones count."""
+        waiting = [task.run_at for task in self.tasks.values() if task.status == "pending"]
+        for priority in PRIORITIES.values():
+            queued = [it for it in self.tasks.values() if (it.status, it.priority) == ("queued", priority)]
+            waiting += [task.run_at for task in sorted(queued, key=lambda task: task.queued_at or 0)[:1]]
+        due = [run_at for run_at in waiting if run_at <= self.life.now]
+        return seconds(self.life.now - min(due)) if due else None

@@ -3,7 +3,8 @@
 from typing import Any
 
 from hypothesis import strategies as st
-from tests.integration.api_model import APPLIES_TO, JSON, STATUSES, Filter
+from tests.integration.api_model import APPLIES_TO, JSON, Filter
+from tests.lifecycle import STATUSES
 
 ACTIONS, TAGS, WORKERS = ("mail", "größe & 1"), ("a", "b,c", "ü"), ("v", "w")
 NEVER = 4_000_000_000
@@ -61,7 +62,7 @@ FILTER = st.one_of(
 )
 VERB = st.sampled_from(sorted(APPLIES_TO))
 WAIT = st.sampled_from([{}, {}, {"Prefer": "wait=0"}])
-ENDINGS = st.sampled_from(["complete", "complete", "fail", "fail", "retry", "retry later", "release"])
+ENDINGS = st.sampled_from(["complete", "complete", "fail", "fail", "back off", "back off for long", "release"])
 
 #: What there is when a history begins: without it, failed tasks for one would be met rarely.
 BEGINNING = st.lists(st.sampled_from(STATUSES), max_size=4)
@@ -100,6 +101,7 @@ STEPS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
     "watches_some": {"wanted": FILTER},
     "watches_one": {"which": WHICH},
     "counts_what_happened": {},
+    "time_passes": {"milliseconds": st.sampled_from([1, 999, 60_000, 900_000])},
     "looks_at_workers": {},
     "worker_claims": {"back": BACK, "worker": st.sampled_from(WORKERS)},
     "worker_runs": {"worker": st.sampled_from(WORKERS), "ending": ENDINGS, "cancel": st.booleans()},

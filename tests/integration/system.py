@@ -17,7 +17,8 @@ from taskqueue.broker import Broker, Consumer
 from taskqueue.broker.memory import MemoryBroker
 from taskqueue.log_lines import log_happening
 from taskqueue.settings import Settings
-from taskqueue.store import Store, open_store
+from taskqueue.store import Store, now_ms, open_store
+from taskqueue.store.engine.protocol import Clock
 from taskqueue.task import FINAL, Status
 from taskqueue.telemetry import Telemetry
 from taskqueue_api.app import build_app
@@ -107,11 +108,15 @@ class System:
 
     @classmethod
     @contextlib.asynccontextmanager
-    async def open(cls, settings: Settings, broker: Broker | None = None) -> AsyncIterator[Self]:
+    async def open(
+        cls, settings: Settings, broker: Broker | None = None, clock: Clock = now_ms
+    ) -> AsyncIterator[Self]:
         migrate(settings.database)
         telemetry = Telemetry(log_happening)
         async with (
-            open_store(settings.database, write_timeout=settings.write_timeout, telemetry=telemetry) as store,
+            open_store(
+                settings.database, write_timeout=settings.write_timeout, telemetry=telemetry, clock=clock
+            ) as store,
             broker or MemoryBroker() as started,
             TestClient(Server(build_app(settings, store, started, telemetry))) as client,
         ):

@@ -1,5 +1,6 @@
 """The documents against the code: what they list is what there is."""
 
+import re
 from pathlib import Path
 
 from pydantic import SecretStr
@@ -41,7 +42,7 @@ def test_the_lifecycles_table_explains_every_status() -> None:
 
 
 def test_only_a_client_or_time_moves_a_final_task() -> None:
-    assert {edge.verb for edge in TRANSITIONS if edge.source in FINAL} == {"rerun", "delete"}
+    assert {edge.verb for edge in TRANSITIONS if edge.source in FINAL} == {"retry", "delete"}
 
 
 def test_no_edge_is_listed_twice() -> None:
@@ -51,6 +52,18 @@ def test_no_edge_is_listed_twice() -> None:
 def test_every_status_can_be_reached_and_every_other_can_be_left() -> None:
     assert {edge.target for edge in TRANSITIONS} == {None, *Status}
     assert {edge.source for edge in TRANSITIONS} == {None, *Status}
+
+
+def test_every_test_that_shows_a_guarantee_exists() -> None:
+    files = list((DOCS.parent / "tests/faults").glob("test_*.py"))
+    there = {file.stem for file in files}
+    for file in files:
+        there.update(re.findall(r"^async def (test_\w+)", file.read_text(encoding="utf-8"), re.MULTILINE))
+    named = re.findall(r"`(test_\w+)(\u2026?)`", (DOCS / "guarantees.md").read_text(encoding="utf-8"))
+    assert len(named) > 30
+    assert not [
+        name for name, more in named if not any(test == name or (more and test.startswith(name)) for test in there)
+    ]
 
 
 def test_the_configurations_table_lists_every_setting_with_its_default() -> None:

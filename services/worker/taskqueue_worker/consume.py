@@ -111,27 +111,27 @@ class Slot:
                 if claiming is None or id != claiming.id:
                     self._claiming = claiming = _Claiming(delivery, id, self._write_claim(id))
                     answer = await self._answer(claiming)
+            assert claiming is not None  # else its message was malformed
+            match answer:
+                case Refusal.UNKNOWN:
+                    await self._bury(delivery, "unknown task", claiming.id)
+                    return None
+                case Claim():
+                    # Committed: from here on the row is the lease, and the message has done its work.
+                    await delivery.ack()
+                    made_at = leased_at(delivery.message_id)
+                    if made_at is not None and not delivery.redelivered:
+                        self._duty.newest[answer.priority] = made_at
+                    return answer
+                case _:
+                    self._duty.telemetry.tell(DuplicateDropped(claiming.id))
+                    await delivery.ack()
+                    return None
         except MalformedMessageError as error:
             await self._bury(delivery, f"malformed message: {error}")
             return None
         finally:
-            self._claiming = None
-        assert claiming is not None  # else its message was malformed
-        match answer:
-            case Refusal.UNKNOWN:
-                await self._bury(delivery, "unknown task", claiming.id)
-                return None
-            case Claim():
-                # Committed: from here on the row is the lease, and the message has done its work.
-                await delivery.ack()
-                made_at = leased_at(delivery.message_id)
-                if made_at is not None and not delivery.redelivered:
-                    self._duty.newest[answer.priority] = made_at
-                return answer
-            case _:
-                self._duty.telemetry.tell(DuplicateDropped(claiming.id))
-                await delivery.ack()
-                return None
+            self._claiming = None  # until here: an ack may take longer than two beats
 
     async def _answer(self, claiming: _Claiming) -> Claim | Refusal:
         """What the store says of a claim, however long that takes."""

@@ -52,7 +52,13 @@ class Outcomes:
             begun=asyncio.shield(begun),
         )
         if status is None and isinstance(begun.exception(), CommitUnknownError):
-            status = await self._read_fence(claim)
+            status = await until_stored(
+                lambda: asyncio.ensure_future(self._read_fence(claim)),
+                "an outcome",
+                self._telemetry,
+                self._random,
+                id=claim.id,
+            )
         self._telemetry.tell(TaskEnded(claim, ending.outcome, status, ending.error))
 
     async def _read_fence(self, claim: Claim) -> Status | None:

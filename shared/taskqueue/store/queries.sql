@@ -11,8 +11,7 @@ INSERT INTO task (
 VALUES (
     :id, :action, :payload, :status, :created_at, :run_at, :priority, :max_attempts, :timeout, :tags, :request_id,
     :queued_at, :dispatch_id, :dispatch_until
-)
-RETURNING seq;
+);
 
 -- name: add_tags
 INSERT INTO task_tags (tag, task_seq) SELECT value, :seq FROM json_each(:tags);

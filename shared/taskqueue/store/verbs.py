@@ -35,7 +35,7 @@ def submit(tx: Transaction, task: NewTask, dispatch_id: str | None = None, lease
     """
     now = tx.now
     status = Status.PENDING if dispatch_id is None else Status.QUEUED
-    [row] = tx.run(
+    seq = tx.insert(
         "submit",
         id=task.id,
         action=task.action,
@@ -52,7 +52,6 @@ def submit(tx: Transaction, task: NewTask, dispatch_id: str | None = None, lease
         dispatch_id=dispatch_id,
         dispatch_until=None if dispatch_id is None else now + lease,
     )
-    seq: int = row["seq"]
     if task.tags:
         tx.change("add_tags", seq=seq, tags=json.dumps(task.tags))
     tx.owed.append(Changed(seq, task.action, None, status, 0, task.created_at))

@@ -1,65 +1,60 @@
-"""Random histories of tasks against a model of the lifecycle in plain Python, and races on the real store.
+"""Random histories of the store against the lifecycle in plain Python (`tests/lifecycle.py`).
 
-The verbs run on the real schema and the real SQL, in memory. Two triggers of the test's own write down every
-change of a status and every final status.
+The verbs run on the real schema and the real SQL, in real transactions, in memory. Triggers of the test's own
+write down every change of a status and every final one.
 """
 
 import os
+from bisect import bisect_left
 from collections import Counter
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Coroutine, Iterable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import (
-    RuleBasedStateMachine,
-    initialize,
-    invariant,
-    rule,
-    run_state_machine_as_test,
-)
-from taskqueue.store.sqlite import Connection, IntegrityError
-from tests.integration.store.given import NOON, looking, new_task, worker_info
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+from tests.integration.store.given import ERROR, LEASE, NOON, looking, new_task, worker_info
+from tests.integration.store.lifecycle_steps import PRIORITIES, STEPS, latest
+from tests.lifecycle import FINAL, Attempt, Lifecycle, Task
 
-from taskqueue.store import Refusal, transitions
-from taskqueue.task import FINAL, TRANSITIONS, Claim, Edge, Outcome, Status
+from taskqueue.store import Refusal, verbs, workers
+from taskqueue.store.engine.sqlite.connection import Connection
+from taskqueue.store.engine.sqlite.transaction import Refused, Transactions
+from taskqueue.store.ledger import BOUNDS, balance
+from taskqueue.store.queries import QUERIES
+from taskqueue.store.reads import Reads
+from taskqueue.task import TRANSITIONS, Claim, Edge, Outcome, Status
 from taskqueue_migrate.runner import shipped_migrations
 
 T = TypeVar("T")
 
-LEASE = 5_000
-ERROR = '{"type":"Error"}'
-#: How far back something is chosen from what there has been: the latest are met most.
-BACK = st.integers(0, 4)
-DELAY = st.integers(0, 2 * LEASE)
-ENDINGS = st.sampled_from(["complete", "retry", "fail", "release"])
-WORKERS = st.sampled_from(["a", "b"])
-PRIORITIES = (8, 4, 0)
+NOT_LONG, PAUSE = 5_000, 1_000
 
 RECORD = """
 CREATE TABLE recordings (task TEXT, status TEXT, run INTEGER);
 CREATE TABLE runs (task TEXT PRIMARY KEY, run INTEGER);
 CREATE TABLE changes (task TEXT, source TEXT, target TEXT);
-CREATE TRIGGER record AFTER UPDATE OF status ON tasks
+CREATE TRIGGER record AFTER UPDATE OF status ON task
 WHEN NEW.status IN ('completed', 'failed', 'cancelled')
 BEGIN
     INSERT INTO recordings VALUES (NEW.id, NEW.status, (SELECT run FROM runs WHERE task = NEW.id));
 END;
-CREATE TRIGGER note_run AFTER UPDATE OF status ON tasks
+CREATE TRIGGER note_run AFTER UPDATE OF status ON task
 WHEN OLD.status IN ('completed', 'failed', 'cancelled')
 BEGIN
     UPDATE runs SET run = run + 1 WHERE task = NEW.id;
 END;
-CREATE TRIGGER note_delete AFTER DELETE ON tasks
+CREATE TRIGGER note_delete AFTER DELETE ON task
 BEGIN
     INSERT INTO changes VALUES (OLD.id, OLD.status, NULL);
 END;
-CREATE TRIGGER note_change AFTER UPDATE OF status ON tasks
+CREATE TRIGGER note_change AFTER UPDATE OF status ON task
 BEGIN
     INSERT INTO changes VALUES (NEW.id, OLD.status, NEW.status);
 END;
-CREATE TRIGGER note_submit AFTER INSERT ON tasks
+CREATE TRIGGER note_submit AFTER INSERT ON task
 BEGIN
     INSERT INTO changes VALUES (NEW.id, NULL, NEW.status);
     INSERT INTO runs VALUES (NEW.id, 1);
@@ -67,99 +62,26 @@ END;
 """
 
 
-@dataclass
-class ModelAttempt:
-    worker: str
-    outcome: str | None = None
+class Reading:
+    """The part of an engine that reads, at once."""
+
+    def __init__(self, db: Connection) -> None:
+        self._db = db
+
+    async def read(self, query: str, **values: Any) -> list[Any]:
+        return self._db.execute(QUERIES[query], values).fetchall()
 
 
-@dataclass
-class ModelTask:
-    """What should be known of a task."""
-
-    id: str
-    priority: int
-    run_at: int
-    max_attempts: int
-    dispatch_id: str | None
-    dispatch_until: int | None
-    status: str = "pending"
-    worker: str | None = None
-    failures: int = 0
-    queued_at: int | None = None
-    processed_at: int | None = None
-    cancel_requested: bool = False
-    progress: str | None = None
-    attempts: list[ModelAttempt] = field(default_factory=list)
-    #: How each run of it ended: the last one is the present one's, if that has ended.
-    outcomes: list[str] = field(default_factory=list)
-    runs: int = 1
-
-    def claimable(self, now: int) -> bool:
-        published = self.dispatch_id is not None
-        return self.status == "queued" or (self.status == "pending" and (self.run_at <= now or published))
-
-    def leasable(self, now: int) -> bool:
-        free = self.dispatch_until is None or self.dispatch_until <= now or self.dispatch_until > now + LEASE
-        return self.status == "pending" and self.run_at <= now and free
-
-    def held_by(self, claim: Claim) -> bool:
-        mine = (self.worker, len(self.attempts)) == (claim.worker, claim.attempt)
-        return self.status == "running" and mine
-
-    def move(self, status: str, now: int) -> None:
-        self.status = status
-        self.worker = self.dispatch_id = self.dispatch_until = self.queued_at = None
-        if status in FINAL:
-            self.processed_at = now
-            self.outcomes.append(status)
-
-    def end(self, outcome: str, status: str, now: int, *, failed: bool = False) -> str:
-        """End the attempt; a cancel that was asked wins over all but a result."""
-        if self.cancel_requested and status != "completed":
-            outcome, status, failed = "cancelled", "cancelled", False
-        self.attempts[-1].outcome = outcome
-        self.failures += failed
-        self.move(status, now)
-        return status
+def at_once(coroutine: Coroutine[Any, Any, T]) -> T:
+    """What a coroutine returns that waits for nothing."""
+    try:
+        coroutine.send(None)
+    except StopIteration as stop:
+        return stop.value
+    raise AssertionError("it waits")
 
 
-#: What can happen, and how.
-STEPS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
-    "clock_moves": {"milliseconds": st.sampled_from([1, 900, LEASE, 3 * LEASE, -1, -900, -2 * LEASE])},
-    "submits": {
-        "priority": st.sampled_from(PRIORITIES),
-        "delay": st.sampled_from([0, 0, 0, 1_000, 8_000]),
-        "max_attempts": st.integers(1, 3),
-    },
-    "submits_to_publish": {"priority": st.sampled_from(PRIORITIES), "max_attempts": st.integers(1, 3)},
-    "leases": {"limit": st.integers(0, 3)},
-    "confirms": {"back": BACK},
-    "requeues": {"queued_for": st.sampled_from([0, LEASE]), "limit": st.integers(1, 10)},
-    "is_claimed": {"back": BACK, "worker": WORKERS},
-    "is_claimed_as_it_should": {"back": BACK, "worker": BACK},
-    "ends": {"back": BACK, "verb": ENDINGS, "delay": DELAY},
-    "ends_as_it_should": {"back": BACK, "verb": ENDINGS, "delay": DELAY, "cancel": st.booleans()},
-    "ends_during_a_later_attempt": {"back": BACK, "verb": ENDINGS, "delay": DELAY, "cancel": st.booleans()},
-    "is_cancelled": {"back": BACK},
-    "tells_its_progress": {"back": BACK, "fraction": st.integers(0, 9)},
-    "is_run_again": {"back": BACK},
-    "is_run_again_as_it_should": {"back": BACK},
-    "is_deleted": {"back": BACK},
-    "is_deleted_as_it_should": {"back": BACK, "status": st.sampled_from(sorted(FINAL))},
-    "is_rescued_as_it_should": {"back": BACK, "cancel": st.booleans()},
-    "worker_beats_or_goes": {
-        "worker": WORKERS,
-        "what": st.sampled_from(["beat", "beat", "retire", "rescue", "rescue late", "rescue early"]),
-    },
-}
-
-
-def latest(items: list[T], back: int) -> T:
-    return items[-1 - back % len(items)]
-
-
-class Lifecycle(RuleBasedStateMachine):
+class StoreHistory(RuleBasedStateMachine):
     """Each step does something to the store and to the model, and compares what they say."""
 
     taken: set[Edge]
@@ -171,43 +93,79 @@ class Lifecycle(RuleBasedStateMachine):
         self.db.row_factory = self.template.row_factory
         self.template.backup(self.db)
         self.db.execute("PRAGMA foreign_keys = ON")
-        self.now = NOON
-        self.model: dict[str, ModelTask] = {}
-        self.workers: dict[str, int] = {}
+        self.model = Lifecycle(NOON, LEASE)
+        self.transactions: Transactions[Any] = Transactions(
+            Path("memory"), self.db, QUERIES, lambda: self.model.now, balance
+        )
+        self.reads = Reads(Reading(self.db))
         #: All claims ever made, and the (task, dispatch id) of all publishes that may be confirmed at some time.
         self.claims: list[Claim] = []
         self.publishes: list[tuple[str, str]] = []
         self.number = 0
-        #: Tasks that were deleted, as they were.
-        self.gone: dict[str, ModelTask] = {}
-        self.highest_attempt: Counter[str] = Counter()
+        self.last_seq = 0
 
     def teardown(self) -> None:
         self.db.close()
 
-    def run(self, verb: str, *arguments: Any, edge: str | None = None) -> Any:
-        """Run a verb in a transaction, and see that each change of a status is an edge of this verb."""
-        self.db.execute("BEGIN IMMEDIATE")
-        try:
-            result = getattr(transitions, verb)(self.db, *arguments)
-        except BaseException:
-            self.db.execute("ROLLBACK")
-            raise
-        changes = self.db.execute("SELECT source, target FROM changes").fetchall()
-        self.db.execute("DELETE FROM changes")
-        self.db.execute("COMMIT")
-        for source, target in changes:
-            taken = Edge(source and Status(source), target and Status(target), edge or verb)
-            assert taken in TRANSITIONS, taken
-            type(self).taken.add(taken)
-        return result
+    # Running verbs
 
-    def open_tasks(self) -> list[ModelTask]:
-        return [task for task in self.model.values() if task.status not in FINAL]
+    def call(self, verb: Callable[..., T], *arguments: Any, edge: str | None = None, **named: Any) -> Any:
+        """A write that runs a verb, and sees that each change of a status is an edge of it."""
+
+        def write(tx: Any) -> T:
+            result = verb(tx, *arguments, **named)
+            for source, target in self.db.execute("SELECT source, target FROM changes").fetchall():
+                taken = Edge(source and Status(source), target and Status(target), edge or verb.__name__)
+                assert taken in TRANSITIONS, taken
+                type(self).taken.add(taken)
+            self.db.execute("DELETE FROM changes")
+            return result
+
+        return write
+
+    def commit(self, *writes: Any) -> list[Any]:
+        """Run writes in one transaction."""
+        return self.transactions.run(writes, 0)
+
+    def run(self, verb: Callable[..., T], *arguments: Any, edge: str | None = None, **named: Any) -> T:
+        [outcome] = self.commit(self.call(verb, *arguments, edge=edge, **named))
+        if isinstance(outcome, Refused):
+            raise outcome.error
+        return outcome
+
+    # What there is to choose from
 
     def fresh(self, kind: str) -> str:
         self.number += 1
         return f"{kind}{self.number}"
+
+    def claimable(self) -> list[str]:
+        return [task.id for task in self.model.tasks.values() if self.model.is_claimable(task)]
+
+    def held(self) -> list[Claim]:
+        return [claim for claim in self.claims if self.task(claim).is_held_by(claim.worker, claim.attempt)]
+
+    def zombies(self) -> list[Claim]:
+        """The old claims of tasks that run again; those of the same worker last, which are met most."""
+        held = self.held()
+        ids = {claim.id for claim in held}
+        old = [claim for claim in self.claims if claim.id in ids and claim not in held]
+        return sorted(old, key=lambda claim: self.task(claim).worker == claim.worker)
+
+    def task(self, claim: Claim) -> Task:
+        return self.model.known(claim.id)
+
+    def final_tasks(self, *statuses: str) -> list[str]:
+        return [task.id for task in self.model.tasks.values() if task.status in statuses]
+
+    def published(self, backs: Iterable[int]) -> list[tuple[Task, str]]:
+        """Publishes, each once: of one task there may be several."""
+        chosen = dict.fromkeys(latest(self.publishes, back) for back in backs)
+        return [(self.model.known(id), dispatch_id) for id, dispatch_id in chosen]
+
+    def leased(self) -> list[tuple[str, str]]:
+        """Publishes whose leases are still on queued tasks."""
+        return [(id, name) for id, name in self.publishes if self.model.known(id).is_published_by(name, "queued")]
 
     @initialize()
     def workers_start(self) -> None:
@@ -223,22 +181,26 @@ class Lifecycle(RuleBasedStateMachine):
 
     def possible_steps(self) -> list[str]:
         """The likelier ones more than once."""
-        open_tasks = self.open_tasks()
+        open_tasks = self.model.open_tasks()
         steps = ["clock_moves", "leases", "leases", "worker_beats_or_goes"]
         if len(open_tasks) < 3:  # a few at a time, so that the verbs meet
-            steps += ["submits", "submits_to_publish"]
+            steps += ["submits", "submits_to_publish", "submits_to_publish"]
         if self.publishes:
-            steps += ["confirms"] * 2
+            steps += ["is_settled", "is_marked", "is_marked", "is_not_confirmed"]
+        if self.leased():
+            steps += ["is_settled", "is_not_confirmed_as_it_may_be"]
         if any(task.status == "queued" for task in open_tasks):
-            steps += ["requeues", "is_cancelled"]
-        if self.model:
-            steps += ["is_claimed", "is_cancelled", "is_run_again", "is_deleted"]
+            steps += ["publishers_are_lost", "messages_are_lost", "the_queue_is_lost", "is_cancelled"]
+        if self.model.tasks:
+            steps += ["is_claimed", "is_cancelled", "is_retried", "is_deleted"]
         if len(open_tasks) < 3 and self.final_tasks("failed", "cancelled"):
-            steps += ["is_run_again_as_it_should"]
+            steps += ["is_retried_as_it_should"]
         if self.final_tasks(*FINAL):
             steps += ["is_deleted_as_it_should"]
-        if self.workers and any(task.claimable(self.now) for task in open_tasks):
+        if self.model.workers and self.claimable():
             steps += ["is_claimed_as_it_should"] * 3
+            if self.held():
+                steps += ["ends_and_the_next_is_claimed"] * 2
         if self.claims:
             steps += ["ends", "tells_its_progress"]
         if self.held():
@@ -248,77 +210,152 @@ class Lifecycle(RuleBasedStateMachine):
         return steps
 
     def clock_moves(self, milliseconds: int) -> None:
-        self.now += milliseconds
+        self.model.now += milliseconds
 
-    def submits(self, priority: int, delay: int, max_attempts: int) -> None:
-        id = self.fresh("task")
-        task = new_task(
-            id, created_at=self.now, run_at=self.now + delay, priority=priority, max_attempts=max_attempts
-        )
-        self.run("submit", task, None, None)
-        self.model[id] = ModelTask(id, priority, task.run_at, max_attempts, None, None)
+    # Into the queue
 
-    def submits_to_publish(self, priority: int, max_attempts: int) -> None:
-        id = self.fresh("task")
-        task = new_task(id, created_at=self.now, run_at=self.now, priority=priority, max_attempts=max_attempts)
-        until = self.now + LEASE
-        self.run("submit", task, f"{id}.0", until)
-        self.model[id] = ModelTask(id, priority, self.now, max_attempts, f"{id}.0", until)
-        self.publishes.append((id, f"{id}.0"))
+    def submits(self, priority: int, delay: int, max_attempts: int, tags: tuple[str, ...]) -> None:
+        now, id = self.model.now, self.fresh("task")
+        task = Task(id, "act", now, now + delay, priority, max_attempts, tags, f"by {id}")
+        self.submit(task, token=None)
+
+    def submits_to_publish(self, priorities: list[int], max_attempts: int) -> None:
+        """One, or a batch in one transaction."""
+        now, tasks = self.model.now, []
+        for priority in priorities:
+            id = self.fresh("task")
+            tasks.append(Task(id, "act", now, now, priority, max_attempts, (), f"by {id}"))
+        self.submit(*tasks, token="0")
+
+    def submit(self, *tasks: Task, token: str | None) -> None:
+        names = [token and f"{task.id}.{token}" for task in tasks]
+        writes = [
+            self.call(verbs.submit, self.new(task), name, LEASE) for task, name in zip(tasks, names, strict=True)
+        ]
+        for task, name, seq in zip(tasks, names, self.commit(*writes), strict=True):
+            assert seq > self.last_seq
+            self.last_seq = task.seq = seq
+            self.model.submit(task, name)
+            if name:
+                self.publishes.append((task.id, name))
+
+    def new(self, task: Task) -> Any:
+        names = ("created_at", "run_at", "priority", "max_attempts", "tags", "request_id")
+        return new_task(task.id, **{name: getattr(task, name) for name in names})
 
     def leases(self, limit: int) -> None:
-        due = [task for task in self.model.values() if task.leasable(self.now)]
-        got = self.run("lease_due", PRIORITIES, limit, LEASE, self.fresh("token"), self.now)
-        chosen = [self.model[dispatch.id] for dispatch in got]
+        due = [task for task in self.model.tasks.values() if self.model.is_leasable(task)]
+        got = self.run(verbs.lease_due, PRIORITIES, limit, LEASE, self.fresh("token"))
+        chosen = [self.model.tasks[dispatch.id] for dispatch in got]
         assert len({task.id for task in chosen}) == len(chosen) == min(limit, len(due))
         left = [task for task in due if task not in chosen]
         for task in chosen:
             assert task in due
             assert not [other for other in left if (-other.priority, other.run_at) < (-task.priority, task.run_at)]
-        for dispatch in got:
-            task = self.model[dispatch.id]
-            assert dispatch.dispatch_id != task.dispatch_id
-            task.dispatch_id, task.dispatch_until = dispatch.dispatch_id, self.now + LEASE
+        for task, dispatch in zip(chosen, got, strict=True):
+            assert dispatch.dispatch_id not in {name for _, name in self.publishes}
+            self.model.take_lease(task, dispatch.dispatch_id)
             self.publishes.append((dispatch.id, dispatch.dispatch_id))
 
-    def confirms(self, back: int) -> None:
+    def is_settled(self, backs: list[int]) -> None:
         """At once, late, or a second time."""
-        id, dispatch_id = latest(self.publishes, back)
-        task = self.known(id)
-        right = task.status == "pending" and task.dispatch_id == dispatch_id
-        assert self.run("mark_queued", id, dispatch_id, self.now) == right
-        if right:
-            task.move("queued", self.now)
-            task.queued_at = self.now
+        publishes = self.published(backs)
+        self.run(verbs.settle, [(task.seq, name) for task, name in publishes])
+        for task, name in publishes:
+            if task.is_published_by(name, "queued"):
+                self.model.settle(task)
+
+    def is_marked(self, backs: list[int]) -> None:
+        """At once, late, or a second time."""
+        publishes = self.published(backs)
+        right = [task for task, name in publishes if task.is_published_by(name, "pending")]
+        marked = self.run(verbs.mark_queued, [(task.seq, name) for task, name in publishes])
+        self.moved(marked, right, self.model.mark_queued)
+
+    def is_not_confirmed(self, backs: list[int]) -> None:
+        self.not_confirmed(self.published(backs))
+
+    def is_not_confirmed_as_it_may_be(self, back: int) -> None:
+        id, name = latest(self.leased(), back)
+        self.not_confirmed([(self.model.known(id), name)])
+
+    def not_confirmed(self, publishes: list[tuple[Task, str]]) -> None:
+        right = [task for task, name in publishes if task.is_published_by(name, "queued")]
+        demoted = self.run(verbs.demote, [(task.seq, name) for task, name in publishes])
+        self.moved(demoted, right, self.model.demote)
+
+    def publishers_are_lost(self, limit: int) -> None:
+        lost = [task for task in self.model.tasks.values() if self.model.is_abandoned(task)]
+        self.moved(self.run(verbs.demote_expired, LEASE, limit, edge="demote"), lost, self.model.demote, limit)
+
+    def messages_are_lost(self, priority: int, for_long: bool, also_later: bool, limit: int) -> None:
+        before = self.model.now - NOT_LONG * for_long
+        lost = [
+            task
+            for task in self.queued()
+            if task.priority == priority
+            and (task.queued_at <= before or (also_later and task.queued_at > self.model.now))
+        ]
+        demoted = self.run(verbs.demote_lost, priority, before, limit, also_later=also_later, edge="demote")
+        self.moved(demoted, lost, self.model.demote, limit)
+
+    def the_queue_is_lost(self, limit: int) -> None:
+        after = 0
+        while queued := self.queued():
+            demoted = self.run(verbs.demote_all, after, limit, edge="demote")
+            self.moved(demoted, queued[:limit], self.model.demote)
+            after = max(demoted)
+
+    def queued(self) -> list[Task]:
+        return [task for task in self.model.tasks.values() if task.status == "queued"]
+
+    def moved(
+        self, seqs: set[int], right: list[Task], move: Callable[[Task], None], limit: int | None = None
+    ) -> None:
+        """These tasks are those that should have been moved, or as many of them as may be at once."""
+        assert len(seqs) == min(len(right), limit or len(right))
+        assert seqs <= {task.seq for task in right}
+        # They are told in the order of the places that they were found at.
+        told = self.db.execute("SELECT task_seq FROM events ORDER BY seq DESC LIMIT ?", (len(seqs),)).fetchall()
+        by_seq = {task.seq: task for task in right}
+        for (seq,) in reversed(told):
+            move(by_seq[seq])
+
+    # One attempt
 
     def is_claimed(self, back: int, worker: str) -> None:
-        self.claim(latest(list(self.model), back), worker)
+        id = latest(self.model.tasks, back)
+        self.claimed(id, worker, self.run(verbs.claim, id, worker))
 
     def is_claimed_as_it_should(self, back: int, worker: int) -> None:
-        claimable = [task.id for task in self.open_tasks() if task.claimable(self.now)]
-        self.claim(latest(claimable, back), latest(list(self.workers), worker))
+        id, name = latest(self.claimable(), back), latest(self.model.workers, worker)
+        self.claimed(id, name, self.run(verbs.claim, id, name))
 
-    def claim(self, id: str, worker: str) -> None:
-        task = self.model[id]
-        try:
-            claim = self.run("claim", id, worker, self.now)
-        except IntegrityError:
-            assert task.claimable(self.now)
-            assert worker not in self.workers
+    def claimed(self, id: str, worker: str, answer: Claim | Refusal) -> None:
+        """What a claim should have been answered."""
+        task = self.model.tasks[id]
+        if not self.model.is_claimable(task):
+            assert answer is Refusal.NOT_CLAIMABLE
             return
-        if not task.claimable(self.now):
-            assert claim is Refusal.NOT_CLAIMABLE
+        if worker not in self.model.workers:
+            assert answer is Refusal.WORKER_UNKNOWN
             return
-        assert worker in self.workers
-        task.attempts.append(ModelAttempt(worker))
-        task.move("running", self.now)
-        task.worker = worker
-        task.progress = None
-        expected = new_task(id)
-        assert claim == Claim(
-            id, len(task.attempts), worker, "act", expected.payload, task.failures, task.max_attempts, None
+        self.model.claim(task, worker)
+        assert answer == Claim(
+            seq=task.seq,
+            id=id,
+            attempt=task.attempt,
+            worker=worker,
+            action="act",
+            payload=new_task(id).payload,
+            failures=task.failures,
+            max_attempts=task.max_attempts,
+            timeout=None,
+            started_at=self.model.now,
+            request_id=task.request_id,
+            priority=task.priority,
         )
-        self.claims.append(claim)
+        self.claims.append(answer)
 
     def ends(self, back: int, verb: str, delay: int) -> None:
         """Often too late: the claim may have been ended, or taken from its worker."""
@@ -336,98 +373,94 @@ class Lifecycle(RuleBasedStateMachine):
             self.cancel(claim.id)
         self.end(claim, verb, delay)
 
-    def zombies(self) -> list[Claim]:
-        """The old claims of tasks that run again; those of the same worker last, which are met most."""
-        held = self.held()
-        ids = {claim.id for claim in held}
-        old = [claim for claim in self.claims if claim.id in ids and claim not in held]
-        return sorted(old, key=lambda claim: self.known(claim.id).worker == claim.worker)
+    def ends_and_the_next_is_claimed(self, back: int, verb: str, beside: bool) -> None:
+        """In one transaction, as workers do; at times beside a write that raises, so that it is run again."""
+        claim, id = latest(self.held(), back), latest(self.claimable(), back)
 
-    def held(self) -> list[Claim]:
-        return [claim for claim in self.claims if self.known(claim.id).held_by(claim)]
+        def raises(tx: object) -> None:
+            raise LookupError
 
-    def known(self, id: str) -> ModelTask:
-        """A task that there is, or was: its claims and publishes may come late."""
-        return self.model.get(id) or self.gone[id]
+        writes = [self.ending(claim, verb, 0), self.call(verbs.claim, id, claim.worker)]
+        ended, answer, *_ = self.commit(*writes, *([raises] if beside else []))
+        self.ended(claim, verb, 0, ended)
+        self.claimed(id, claim.worker, answer)
 
     def end(self, claim: Claim, verb: str, delay: int) -> None:
-        task = self.known(claim.id)
-        held = task.held_by(claim)
-        expected: str | None = None
+        [outcome] = self.commit(self.ending(claim, verb, delay))
+        self.ended(claim, verb, delay, outcome)
+
+    def ending(self, claim: Claim, verb: str, delay: int) -> Any:
+        arguments: dict[str, tuple[Any, ...]] = {
+            "complete": ("{}",),
+            "back_off": (Outcome.ERROR, ERROR, delay),
+            "fail": (Outcome.TIMEOUT, ERROR),
+            "release": (),
+        }
+        return self.call(getattr(verbs, verb), claim, *arguments[verb])
+
+    def ended(self, claim: Claim, verb: str, delay: int, answer: Status | None) -> None:
+        """What an ending should have been answered."""
+        task = self.task(claim)
+        if not task.is_held_by(claim.worker, claim.attempt):
+            assert answer is None
+            return
         match verb:
             case "complete":
-                result = "completed" if self.run(verb, claim, "{}", self.now) else None
-                if held:
-                    expected = task.end("ok", "completed", self.now)
-            case "retry":
-                run_at = self.now + delay
-                result = self.run(verb, claim, Outcome.ERROR, ERROR, run_at, self.now)
-                if held:
-                    expected = task.end("error", "pending", self.now, failed=True)
-                    task.run_at = run_at if expected == "pending" else task.run_at
+                self.model.complete(task, "{}")
+            case "back_off":
+                self.model.back_off(task, "error", ERROR, self.model.now + delay)
             case "fail":
-                result = self.run(verb, claim, Outcome.TIMEOUT, ERROR, self.now)
-                if held:
-                    expected = task.end("timeout", "failed", self.now, failed=True)
+                self.model.fail(task, "timeout", ERROR)
             case "release":
-                result = self.run(verb, claim, self.now)
-                if held:
-                    expected = task.end("shutdown", "pending", self.now)
-                    task.run_at = self.now if expected == "pending" else task.run_at
-        assert result == expected
+                self.model.release(task)
+        assert answer == task.status
 
     def tells_its_progress(self, back: int, fraction: int) -> None:
         claim = latest(self.claims, back)
-        task = self.known(claim.id)
-        held = task.held_by(claim)
-        progress = f'{{"fraction":0.{fraction}}}'
-        assert self.run("tell_progress", claim, progress) == held
+        task, progress = self.task(claim), f'{{"fraction":0.{fraction}}}'
+        held = task.is_held_by(claim.worker, claim.attempt)
+        assert self.run(verbs.tell_progress, claim, progress) == held
         if held:
-            task.progress = progress
+            self.model.tell_progress(task, progress)
 
-    def is_run_again(self, back: int) -> None:
-        self.rerun(latest(list(self.model), back))
+    # What clients ask for
 
-    def is_run_again_as_it_should(self, back: int) -> None:
-        self.rerun(latest(self.final_tasks("failed", "cancelled"), back))
+    def is_retried(self, back: int) -> None:
+        self.retry(latest(self.model.tasks, back))
 
-    def rerun(self, id: str) -> None:
-        task = self.model[id]
+    def is_retried_as_it_should(self, back: int) -> None:
+        self.retry(latest(self.final_tasks("failed", "cancelled"), back))
+
+    def retry(self, id: str) -> None:
+        task, request = self.model.tasks[id], self.fresh("request")
         right = task.status in {"failed", "cancelled"}
-        assert self.run("rerun", id, None, self.now) == right
+        assert self.run(verbs.retry, id, request) == right
         if right:
-            task.move("pending", self.now)
-            task.run_at, task.failures, task.processed_at, task.cancel_requested = self.now, 0, None, False
-            task.runs += 1
+            self.model.retry(task, request)
 
     def is_deleted(self, back: int) -> None:
-        self.delete(latest(list(self.model), back))
+        self.delete(latest(self.model.tasks, back))
 
     def is_deleted_as_it_should(self, back: int, status: str) -> None:
         if tasks := self.final_tasks(status):
             self.delete(latest(tasks, back))
 
     def delete(self, id: str) -> None:
-        right = self.model[id].status in FINAL
-        assert self.run("delete", id) == right
+        right = self.model.tasks[id].status in FINAL
+        assert self.run(verbs.delete, id) == right
         if right:
-            self.gone[id] = self.model.pop(id)
-
-    def final_tasks(self, *statuses: str) -> list[str]:
-        return [task.id for task in self.model.values() if task.status in statuses]
+            self.model.delete(self.model.tasks[id])
 
     def is_cancelled(self, back: int) -> None:
-        self.cancel(latest(list(self.model), back))
+        self.cancel(latest(self.model.tasks, back))
 
     def cancel(self, id: str) -> None:
-        task = self.model[id]
-        result = self.run("cancel", task.id, self.now)
-        if task.status in ("pending", "queued"):
-            task.move("cancelled", self.now)
-            task.cancel_requested = True
-        elif task.status == "running":
-            task.cancel_requested = True
-        assert result == task.status
+        task = self.model.tasks[id]
+        answer = self.run(verbs.cancel, id)
+        self.model.cancel(task)
+        assert answer == task.status
+
+    # What workers do with each other
 
     def worker_beats_or_goes(self, worker: str, what: str) -> None:
         """Rescued by an observer that has seen its present beat, an older one, or another life's."""
@@ -435,18 +468,19 @@ class Lifecycle(RuleBasedStateMachine):
             case "beat":
                 self.beat(worker)
             case "retire":
-                self.retire(worker)
+                mine = self.model.run_by(worker)
+                assert self.run(workers.retire, worker, edge="release") == len(mine)
+                self.model.retire(worker)
             case _:
                 self.rescue(worker, {"rescue": 0, "rescue late": 1, "rescue early": -1}[what])
 
     def beat(self, worker: str) -> None:
-        asked = self.run("beat", worker_info(worker), self.now)
-        self.workers[worker] = self.workers.get(worker, -1) + 1
-        assert sorted(asked) == sorted(
-            (task.id, len(task.attempts))
-            for task in self.model.values()
-            if task.worker == worker and task.cancel_requested
+        held = self.run(workers.beat, worker_info(worker))
+        self.model.beat(worker)
+        assert sorted((it.claim.id, it.claim.attempt, it.cancel_requested) for it in held) == sorted(
+            (task.id, task.attempt, task.cancel_requested) for task in self.model.run_by(worker)
         )
+        assert all(it.claim in self.claims for it in held), "a beat tells the very claims"
 
     def is_rescued_as_it_should(self, back: int, cancel: bool) -> None:
         claim = latest(self.held(), back)
@@ -455,115 +489,108 @@ class Lifecycle(RuleBasedStateMachine):
         self.rescue(claim.worker, 0)
 
     def rescue(self, worker: str, behind: int) -> None:
-        counter = self.workers.get(worker, 0) - behind
-        expected = None
-        rescued = self.run(
-            "rescue", worker, counter, ERROR, lambda failures: self.now + 1_000 * failures, self.now
-        )
-        if worker in self.workers and not behind:
-            expected = []
-            for task in self.model.values():
-                if task.worker == worker:
-                    last = task.failures + 1 >= task.max_attempts
-                    status = task.end("worker_lost", "failed" if last else "pending", self.now, failed=True)
-                    if status == "pending":
-                        task.run_at = self.now + 1_000 * task.failures
-                    expected.append((task.id, status))
-            del self.workers[worker]
-        if expected is None:
+        counter = self.model.workers.get(worker, 0) - behind
+        mine = self.model.run_by(worker)
+        rescued = self.run(workers.rescue, worker, counter, ERROR, lambda failures: PAUSE * failures)
+        if worker not in self.model.workers or behind:
             assert rescued is None
-        else:
-            assert sorted((claim.id, status) for claim, status in rescued) == sorted(expected)
+            return
+        self.model.rescue(worker, ERROR, PAUSE)
+        assert sorted((claim.id, status) for claim, status in rescued or []) == sorted(
+            (task.id, task.status) for task in mine
+        )
 
-    def retire(self, worker: str) -> None:
-        count = self.run("retire_worker", worker, self.now, edge="release")
-        mine = [task for task in self.model.values() if task.worker == worker]
-        assert count == len(mine)
-        for task in mine:
-            if task.end("shutdown", "pending", self.now) == "pending":
-                task.run_at = self.now
-        self.workers.pop(worker, None)
-
-    def requeues(self, queued_for: int, limit: int) -> None:
-        stale = [
-            task
-            for task in self.model.values()
-            if task.queued_at is not None
-            and (task.queued_at <= self.now - queued_for or task.queued_at > self.now)
-        ]
-        changed = self.run("requeue", 0, self.now - queued_for, limit, self.now)
-        assert len(changed) == min(limit, len(stale))
-        for task in stale[:limit]:  # the oldest first
-            task.move("pending", self.now)
-            task.run_at = min(task.run_at, self.now)
+    # After each step
 
     @invariant()
     def the_store_is_as_the_model(self) -> None:
-        rows = {row["id"]: dict(row) for row in self.db.execute("SELECT * FROM tasks")}
-        assert rows.keys() == self.model.keys()
-        for id, task in self.model.items():
-            row = rows[id]
-            expected = asdict(task) | {"attempt": len(task.attempts), "worker_id": task.worker}
-            for name in row.keys() & expected.keys():
-                assert row[name] == expected[name], (id, name)
-            assert row["attempt"] >= self.highest_attempt[id]
-            self.highest_attempt[id] = row["attempt"]
-        attempts = self.db.execute(
-            "SELECT id, number, attempts.worker_id, outcome FROM attempts JOIN tasks ON seq = task_seq"
-        )
-        assert sorted(map(str, map(tuple, attempts))) == sorted(
-            str((task.id, number, attempt.worker, attempt.outcome and str(attempt.outcome)))
-            for task in self.model.values()
-            for number, attempt in enumerate(task.attempts, 1)
-        )
-        assert dict(map(tuple, self.db.execute("SELECT id, beat FROM workers"))) == self.workers
+        rows = {row["id"]: dict(row) for row in self.db.execute("SELECT * FROM task")}
+        assert rows.keys() == self.model.tasks.keys()
+        for id, task in self.model.tasks.items():
+            expected = asdict(task) | {"worker_id": task.worker, "attempt": task.attempt}
+            for name in ("tags", "attempts", "worker"):
+                del expected[name]
+            for name in rows[id].keys() & expected.keys():
+                assert rows[id][name] == expected[name], (id, name)
+            told = at_once(self.reads.get(id))
+            assert told is not None
+            assert told.tags == task.tags
+            assert list(map(attempt_of, told.attempts)) == task.attempts
+            assert [attempt.number for attempt in told.attempts] == list(range(1, task.attempt + 1))
+        assert at_once(self.reads.worker_beats()) == self.model.workers
+
+    @invariant()
+    def a_task_has_rows_only_for_the_attempts_before_its_last(self) -> None:
+        rows = self.db.execute("SELECT task_seq, count(*) FROM attempts GROUP BY task_seq")
+        earlier = {task.seq: task.attempt - 1 for task in self.model.tasks.values() if task.attempt > 1}
+        assert dict(map(tuple, rows)) == earlier
 
     @invariant()
     def the_counters_are_what_a_scan_would_count(self) -> None:
         counted = dict(map(tuple, self.db.execute("SELECT status, tasks FROM status_counts")))
-        assert +Counter(counted) == Counter(task.status for task in self.model.values())
-        tasks = [*self.model.values(), *self.gone.values()]
-        minutes = self.db.execute("SELECT what, sum(tasks) FROM minute_counts GROUP BY what")
-        outcomes = Counter(outcome for task in tasks for outcome in task.outcomes)
-        assert Counter(dict(map(tuple, minutes))) == outcomes + Counter(accepted=len(tasks))
-        sums = self.db.execute("SELECT what, sum(attempts) FROM minute_times GROUP BY what")
-        attempts = [attempt for task in tasks for attempt in task.attempts]
-        ok = sum(attempt.outcome == "ok" for attempt in attempts)
-        assert Counter(dict(map(tuple, sums))) == +Counter(wait=len(attempts), run=ok)
+        assert +Counter(counted) == Counter(task.status for task in self.model.tasks.values())
+        minutes = self.db.execute("SELECT minute, action, what, tasks FROM minute_counts")
+        assert {tuple(row)[:3]: row["tasks"] for row in minutes} == self.model.counts
+        times: Counter[tuple[int, str, str, int]] = Counter()
+        for (minute, action, what, milliseconds), count in self.model.times.items():
+            times[minute, action, what, BOUNDS[bisect_left(BOUNDS, milliseconds)]] += count
+        rows = self.db.execute("SELECT minute, action, what, bound, attempts FROM minute_times")
+        assert {tuple(row)[:4]: row["attempts"] for row in rows} == times
+        accepted = [task.created_at for task in self.model.all_tasks()]
+        ranges = list(map(tuple, self.db.execute("SELECT first, last FROM created_ranges")))
+        assert ranges == ([(min(accepted), max(accepted))] if accepted else [])
 
     @invariant()
-    def the_last_event_of_a_task_tells_its_status(self) -> None:
-        rows = self.db.execute(
-            "SELECT task_id, status, attempt FROM events "
-            "WHERE seq IN (SELECT max(seq) FROM events WHERE progress IS NULL GROUP BY task_id)"
-        )
-        told = {row["task_id"]: (row["status"], row["attempt"]) for row in rows}
-        expected = {task.id: (task.status, len(task.attempts)) for task in (self.model | self.gone).values()}
-        assert told == expected
+    def every_change_is_told_once_and_in_its_order(self) -> None:
+        events = at_once(self.reads.events_after(0, limit=10_000))
+        assert [event.seq for event in events] == list(range(1, len(events) + 1))
+        seqs = {task.seq: task for task in self.model.all_tasks()}
+        told = [
+            (event.at, seqs[event.task_seq].id, event.status, event.attempt, event.progress) for event in events
+        ]
+        assert told == [
+            (event.at, event.id, event.status, event.attempt, event.progress) for event in self.model.events
+        ]
+        for event in events:
+            task = seqs[event.task_seq]
+            there = task.id in self.model.tasks
+            assert (event.task_id, event.action) == ((task.id, "act") if there else (None, None))
 
     @invariant()
     def the_outcome_of_each_run_is_recorded_once_and_never_changes(self) -> None:
         recordings = [tuple(row) for row in self.db.execute("SELECT task, run, status FROM recordings")]
         runs = [(task, run) for task, run, _ in recordings]
         assert len(runs) == len(set(runs))
-        tasks = self.model | self.gone
+        tasks = list(self.model.all_tasks())
         assert sorted(recordings) == sorted(
-            (task.id, run, outcome) for task in tasks.values() for run, outcome in enumerate(task.outcomes, 1)
+            (task.id, run, outcome) for task in tasks for run, outcome in enumerate(task.outcomes, 1)
         )
-        for task in tasks.values():
+        for task in tasks:
             assert len(task.outcomes) == task.runs - (task.status not in FINAL)
 
 
+def attempt_of(told: Any) -> Attempt:
+    return Attempt(
+        told.worker,
+        told.started_at,
+        told.request_id,
+        told.ended_at,
+        told.outcome and str(told.outcome),
+        told.error,
+    )
+
+
 def test_no_history_leaves_the_lifecycle_or_records_an_outcome_twice(tmp_path: Path) -> None:
-    template = looking_at_new(tmp_path / "template.db")
+    (tmp_path / "template.db").touch()
+    template = looking(tmp_path / "template.db")
     try:
         for migration in shipped_migrations():
             template.executescript(migration.sql)
         template.executescript(RECORD)
-        Lifecycle.template = template
-        Lifecycle.taken = set()
+        StoreHistory.template = template
+        StoreHistory.taken = set()
         run_state_machine_as_test(
-            Lifecycle,
+            StoreHistory,
             settings=settings(
                 max_examples=120,
                 stateful_step_count=80,
@@ -575,11 +602,6 @@ def test_no_history_leaves_the_lifecycle_or_records_an_outcome_twice(tmp_path: P
             ),
         )
         # A model that never got somewhere shows nothing about it.
-        assert Lifecycle.taken == set(TRANSITIONS)
+        assert StoreHistory.taken == set(TRANSITIONS)
     finally:
         template.close()
-
-
-def looking_at_new(database: Path) -> Connection:
-    database.touch()
-    return looking(database)

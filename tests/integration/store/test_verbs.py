@@ -49,7 +49,6 @@ async def test_a_queued_task_is_claimed(store: Store, database: Path, clock: Clo
         started_at=NOON + 5,
         request_id="r",
         priority=4,
-        queued_at=NOON,
     )
     [row] = stored(database)
     assert (row["status"], row["attempt"], row["worker_id"], row["queued_at"]) == ("running", 1, "w", None)

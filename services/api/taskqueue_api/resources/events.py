@@ -120,6 +120,7 @@ async def _follow(
                         return
                 if request.transport is None:  # the client has gone
                     return
+                # Also if it was deleted at once.
                 if until_final and any(event.status in FINAL for event in events):
                     return
     except StoreError as error:

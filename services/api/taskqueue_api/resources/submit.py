@@ -38,19 +38,19 @@ async def submit(request: web.Request) -> web.StreamResponse:
     raw = await read_body(request)
     task = _new_task(request, read_json(SubmitBody, raw))
     if wait is None:
-        answer, replayed = await _accept(request, raw, [task], _accepted, AcceptedAnswer)
-        return _response(answer, replayed=replayed)
+        answer, seqs = await _accept(request, raw, [task], _accepted, AcceptedAnswer)
+        return _response(answer, replayed=seqs is None)
     async with request.app[WATCHER].listening():
-        answer, replayed = await _accept(request, raw, [task], _accepted, AcceptedAnswer)
+        answer, seqs = await _accept(request, raw, [task], _accepted, AcceptedAnswer)
         try:
-            final = await once_final(request.app, answer.id, wait)
+            final = await once_final(request.app, answer.id, wait, seqs[0] if seqs else None)
         except StoreError as error:  # the task is stored, and must not be answered as if it were not
             log.warning("a task can't be waited for: %s", error, extra={"task_id": answer.id})
             final = None
     if final is None:
-        response = _response(answer, replayed=replayed)
+        response = _response(answer, replayed=seqs is None)
     else:
-        response = _response(WholeTaskAnswer.whole(final), replayed=replayed, status=200)
+        response = _response(WholeTaskAnswer.whole(final), replayed=seqs is None, status=200)
     response.headers["Preference-Applied"] = f"wait={wait:g}"
     return response
 
@@ -67,8 +67,8 @@ async def submit_batch(request: web.Request) -> web.StreamResponse:
             raise bad_request("the body must be a JSON object")
     items = validate(BatchBody, body, "member").tasks
     tasks = [_new_task(request, item, index) for index, item in enumerate(items)]
-    answer, replayed = await _accept(request, raw, tasks, _accepted_batch, BatchAnswer)
-    return _response(answer, replayed=replayed)
+    answer, seqs = await _accept(request, raw, tasks, _accepted_batch, BatchAnswer)
+    return _response(answer, replayed=seqs is None)
 
 
 async def _refuse_early(request: web.Request) -> None:
@@ -79,8 +79,8 @@ async def _refuse_early(request: web.Request) -> None:
 
 async def _accept(
     request: web.Request, raw: bytes, tasks: list[NewTask], answer_of: Callable[[Told], A], kind: type[A]
-) -> tuple[A, bool]:
-    """The answer, and whether it is the first one's again."""
+) -> tuple[A, list[int] | None]:
+    """The answer, and the `seq` of each task; None where it is the first one's answer again."""
     app = request.app
     key = _idempotency_key(request, raw)
     try:
@@ -100,9 +100,9 @@ async def _accept(
     if isinstance(accepted, Replay):
         if not accepted.same_request:
             raise unprocessable("this Idempotency-Key was used for another request")
-        return kind.model_validate_json(accepted.answer), True
+        return kind.model_validate_json(accepted.answer), None
     app[BACKLOG].add(len(tasks))
-    return answer_of([(task.id, task.status) for task in accepted]), False
+    return answer_of([(task.id, task.status) for task in accepted]), [task.seq for task in accepted]
 
 
 def _accepted(told: Told) -> AcceptedAnswer:

@@ -33,16 +33,20 @@ def _seconds(value: str) -> float:
     return float(digits[2])
 
 
-async def once_final(app: web.Application, id: str, seconds: float) -> Task | None:
+async def once_final(app: web.Application, id: str, seconds: float, seq: int | None = None) -> Task | None:
     """The task once it is final; None if that takes longer, or there is no such task.
 
     It is called while the watcher is listening, so no end is missed between a read and the wait.
+
+    Args:
+        seq: of a task that was accepted since, and so need not be read before.
     """
     clock = asyncio.get_running_loop().time
     deadline = clock() + seconds
     while True:
+        if seq is not None and not await app[WATCHER].until_end(seq, deadline - clock()):
+            return None
         task = await app[STORE].reads.get(id)
         if task is None or task.status in FINAL:
             return task
-        if not await app[WATCHER].until_end(task.seq, deadline - clock()):
-            return None
+        seq = task.seq

@@ -49,6 +49,10 @@ class Transaction(Protocol):
         """Run a named query, and return its rows."""
         ...
 
+    def insert(self, query: str, **values: Any) -> int:
+        """Run a named query that inserts one row, and return the key that the row was given."""
+        ...
+
     def change(self, query: str, **values: Any) -> int:
         """Run a named query that returns no rows, and return how many it changed."""
         ...

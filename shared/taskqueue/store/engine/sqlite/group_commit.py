@@ -4,9 +4,10 @@ import asyncio
 import contextlib
 import threading
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 from taskqueue.store.engine.protocol import StoreBusyError, StoreUnavailableError, Transaction
@@ -17,6 +18,7 @@ T = TypeVar("T")
 
 #: Writes of one transaction at most: keeps the lock's holding time, and so the others' wait, to milliseconds.
 _BATCH = 256
+_LOCKED = "another process holds the write lock"
 #: Seconds between two looks whether a stop still waits for somebody.
 _LOOK = 0.05
 
@@ -29,25 +31,38 @@ class _Write:
     deadline: float
 
 
-class _Batch:
-    """Writes on their way into a transaction. Until it has the lock, some may be given up; then none."""
+class _Waiting:
+    """Writes that wait for the lock, in the order they came. The writer's thread takes them once it has the lock;
+    until then their time may run out."""
 
-    def __init__(self, writes: list[_Write]) -> None:
-        self.writes = writes
-        self.begun = False
+    def __init__(self) -> None:
+        self._writes: deque[_Write] = deque()
         self._mutex = threading.Lock()
 
-    def begin(self) -> list[_Write]:
-        """Those whose callers still wait; none of them is given up from now on."""
-        with self._mutex:
-            self.begun = True
-            self.writes = [write for write in self.writes if not write.future.done()]
-            return self.writes
+    def forgotten(self) -> bool:
+        """Whether there are none, or no caller waits for any of them any more."""
+        return all(write.future.done() for write in tuple(self._writes))
 
-    def give_up(self, now: float) -> list[_Write]:
-        """Refuse those whose time is over, and return the others; none where the transaction has begun."""
+    def add(self, write: _Write) -> None:
+        self._writes.append(write)
+
+    def take(self) -> list[_Write]:
+        """Those of the next transaction, whose callers still wait: none of them runs out of time from now on."""
         with self._mutex:
-            return [] if self.begun else _refuse_expired(self.writes, now)
+            writes = [self._writes.popleft() for _ in range(min(len(self._writes), _BATCH))]
+        return [write for write in writes if not write.future.done()]
+
+    def put_back(self, writes: list[_Write]) -> None:
+        """Nothing of them is stored: they come first in the next transaction."""
+        with self._mutex:
+            self._writes.extendleft(reversed(writes))
+
+    def refuse_expired(self, now: float) -> float | None:
+        """Refuse those whose time is over; when that of the next one will be. They all have the same time."""
+        with self._mutex:
+            while self._writes and self._writes[0].deadline <= now:
+                _settle(self._writes.popleft().future, Refused(StoreBusyError(_LOCKED)))
+            return self._writes[0].deadline if self._writes else None
 
 
 class GroupCommit:
@@ -73,11 +88,13 @@ class GroupCommit:
         self._timeout = timeout
         self._committed = committed
         self._loop = asyncio.get_running_loop()
-        self._waiting: deque[_Write] = deque()
-        self._wake = asyncio.Event()
-        #: On its way into a transaction.
-        self._batch: _Batch | None = None
+        self._waiting = _Waiting()
         self._closing = False
+        #: Set while nobody waits for a commit.
+        self._idle = asyncio.Event()
+        self._idle.set()
+        #: Whether the writer's thread waits for the lock.
+        self.locked_out = False
 
     def write(self, function: Callable[[Transaction], T]) -> asyncio.Future[T]:
         """As `Engine.write`."""
@@ -85,99 +102,96 @@ class GroupCommit:
         if self._closing:
             future.set_exception(StoreUnavailableError("the store is closing"))
             return future
-        self._waiting.append(_Write(function, future, self._loop.time() + self._timeout))
-        self._wake.set()
+        self._waiting.add(_Write(function, future, self._loop.time() + self._timeout))
+        if self._idle.is_set():
+            self._idle.clear()
+            # Not at once: what else is enqueued in this tick shares the transaction.
+            self._loop.call_soon(self._begin)
         return future
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Commit what comes. Leaving takes no more, and waits until all that has come is written or refused."""
-        running = asyncio.create_task(self._run(), name="group-commit")
+        """Leaving takes no more, and waits until all that has come is written or refused."""
         try:
             yield
         finally:
             self._closing = True
-            self._wake.set()
-            while not running.done() and not (self.locked_out and self._nobody_waits()):
-                await asyncio.wait({running}, timeout=_LOOK)
-            running.cancel()
-            await asyncio.wait({running})
-
-    @property
-    def locked_out(self) -> bool:
-        """Whether the thread waits for the lock."""
-        return self._batch is not None and not self._batch.begun
-
-    async def _run(self) -> None:
-        while self._waiting or not self._closing:
-            if not self._waiting:
-                self._wake.clear()
-                await self._wake.wait()
-                continue
-            writes = [self._waiting.popleft() for _ in range(min(len(self._waiting), _BATCH))]
-            self._batch = batch = _Batch(writes)
-            self._watch(batch, writes[0].deadline)
-            began = self._loop.time()
-            try:
-                settled = await self._loop.run_in_executor(self._executor, self._commit, batch)
-            except StoreBusyError as error:
-                self._put_back(writes, error)
-            except Exception as error:  # it is each caller's to handle
-                for write in writes:
-                    _settle(write.future, Refused(error))
-            else:
-                for future, outcome in settled:
-                    _settle(future, outcome)
-                self._committed(len(settled), self._loop.time() - began)
-            finally:
+            while not (self._idle.is_set() or (self.locked_out and self._waiting.forgotten())):
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._idle.wait(), _LOOK)
+            if self.locked_out:
                 self._watching.cancel()
-            self._batch = None
 
-    def _commit(self, batch: _Batch) -> list[tuple[asyncio.Future[Any], Any]]:
+    def _begin(self) -> None:
+        self.locked_out = True
+        self._watch()
+        self._executor.submit(self._commit)
+
+    def _commit(self) -> None:
         """One transaction; runs on the writer's thread from start to end, so no cancellation can split it."""
-        self._lock.acquire()
+        told: Callable[[], None] | None = None
         try:
-            writes = batch.begin()
-            if not writes:
-                return []
-            left = writes[0].deadline - self._loop.time()
-            outcomes = self._transactions.run([write.function for write in writes], left)
-            return [(write.future, outcome) for write, outcome in zip(writes, outcomes, strict=True)]
+            self._lock.acquire()
+            try:
+                self.locked_out = False
+                told = self._transact()
+            finally:
+                self._lock.release()
         finally:
-            self._lock.release()
+            with contextlib.suppress(RuntimeError):  # the loop has closed: nobody waits
+                self._loop.call_soon_threadsafe(self._end, told)
 
-    def _watch(self, batch: _Batch, deadline: float) -> None:
-        self._watching = self._loop.call_at(deadline, self._give_up, batch)
+    def _end(self, told: Callable[[], None] | None) -> None:
+        self._watching.cancel()
+        if told:
+            told()
+        if self._waiting.forgotten():
+            self._idle.set()
+        else:
+            self._begin()
 
-    def _give_up(self, batch: _Batch) -> None:
-        """The lock is not to be had: refuse what can't wait any longer, and look again when the next is due."""
+    def _transact(self) -> Callable[[], None] | None:
+        """Commit what has come, while the lock was waited for, too; what is to be told of it on the loop."""
+        writes = self._waiting.take()
+        if not writes:
+            return None
+        began = self._loop.time()
+        functions = [_unless_given_up(write) for write in writes]
+        try:
+            outcomes = self._transactions.run(functions, writes[0].deadline - began)
+        except StoreBusyError as error:
+            return partial(self._refuse_or_put_back, writes, error)
+        except Exception as error:  # it is each caller's to handle
+            return partial(_settle_all, writes, [Refused(error)] * len(writes))
+        return partial(self._settle_committed, writes, outcomes, self._loop.time() - began)
+
+    def _settle_committed(self, writes: list[_Write], outcomes: list[Any], seconds: float) -> None:
+        _settle_all(writes, outcomes)
+        self._committed(len(writes), seconds)
+
+    def _watch(self) -> None:
+        """Where the lock is not to be had, refuse what can't wait any longer; and look again for the next."""
         now = self._loop.time()
-        left = [*batch.give_up(now), *_refuse_expired(self._waiting, now)]
-        self._watch(batch, min((write.deadline for write in left), default=now + self._timeout))
+        next_deadline = self._waiting.refuse_expired(now)
+        self._watching = self._loop.call_at(next_deadline or now + self._timeout, self._watch)
 
-    def _nobody_waits(self) -> bool:
-        batch = self._batch.writes if self._batch else []
-        return all(write.future.done() for write in (*batch, *self._waiting))
-
-    def _put_back(self, writes: list[_Write], error: StoreBusyError) -> None:
-        """Nothing of it is stored: what has time left goes to the front of the next transaction."""
+    def _refuse_or_put_back(self, writes: list[_Write], error: StoreBusyError) -> None:
+        """Another program holds SQLite's lock, which knows nothing of ours."""
         now = self._loop.time()
-        for write in reversed(writes):
+        for write in writes:
             if write.deadline <= now:
                 _settle(write.future, Refused(error))
-            elif not write.future.done():
-                self._waiting.appendleft(write)
+        self._waiting.put_back([write for write in writes if write.deadline > now])
 
 
-def _refuse_expired(writes: Iterable[_Write], now: float) -> list[_Write]:
-    """Those that have time left."""
-    left = []
-    for write in writes:
-        if write.deadline > now:
-            left.append(write)
-        else:
-            _settle(write.future, Refused(StoreBusyError("another process holds the write lock")))
-    return left
+def _unless_given_up(write: _Write) -> Callable[[Transaction], Any]:
+    """Its caller may still give up while a program that doesn't know of our lock holds SQLite's."""
+    return lambda transaction: None if write.future.done() else write.function(transaction)
+
+
+def _settle_all(writes: list[_Write], outcomes: list[Any]) -> None:
+    for write, outcome in zip(writes, outcomes, strict=True):
+        _settle(write.future, outcome)
 
 
 def _settle(future: asyncio.Future[Any], outcome: Any) -> None:

@@ -1,5 +1,6 @@
 """One write transaction on SQLite, and the functions that run in it."""
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,9 @@ class SqliteTransaction:
 
     def run(self, query: str, **values: Any) -> list[Row]:
         return self._connection.execute(self._queries[query], values).fetchall()
+
+    def insert(self, query: str, **values: Any) -> int:
+        return self._connection.execute(self._queries[query], values).lastrowid or 0
 
     def change(self, query: str, **values: Any) -> int:
         return self._connection.execute(self._queries[query], values).rowcount
@@ -69,19 +73,20 @@ class Transactions(Generic[T]):
         cost more in all the transactions where none raises.
 
         Args:
-            busy_timeout: seconds to wait for a program that holds SQLite's own lock, but not ours.
+            busy_timeout: seconds to wait for programs that hold SQLite's own locks, but not ours.
 
         Raises:
             StoreBusyError: that time is over; nothing is stored.
             StoreUnavailableError: the disk is full or failing; nothing is stored.
             CommitUnknownError: nobody knows what is stored.
         """
+        deadline = time.monotonic() + busy_timeout
         outcomes: dict[int, Any] = {}
         left = list(range(len(functions)))
         while left:
             try:
                 with translated_errors(self.path):
-                    results = self._commit([functions[place] for place in left], busy_timeout)
+                    results = self._commit([functions[place] for place in left], deadline)
             except _RaisedError as raised:
                 outcomes[left.pop(raised.place)] = Refused(raised.error)
             else:
@@ -89,14 +94,15 @@ class Transactions(Generic[T]):
                 break
         return [outcomes[place] for place in range(len(functions))]
 
-    def _commit(self, functions: Sequence[Callable[[SqliteTransaction], Any]], busy_timeout: float) -> list[Any]:
-        self._begin(busy_timeout)
+    def _commit(self, functions: Sequence[Callable[[SqliteTransaction], Any]], deadline: float) -> list[Any]:
+        # IMMEDIATE, because a read that turns into a write would not wait for a lock.
+        self._execute("BEGIN IMMEDIATE", deadline)
         try:
             transaction = SqliteTransaction(self.connection, self.queries, self.clock)
             results = [_run_one(function, transaction, place) for place, function in enumerate(functions)]
             if transaction.owed:
                 self.settle(transaction)
-            self._end()
+            self._end(deadline)
         except BaseException:
             # A full or failing disk may have rolled back already.
             if self.connection.in_transaction:
@@ -104,27 +110,28 @@ class Transactions(Generic[T]):
             raise
         return results
 
-    def _begin(self, busy_timeout: float) -> None:
-        # IMMEDIATE, because a read that turns into a write would not wait for a lock.
+    def _end(self, deadline: float) -> None:
         try:
-            self.connection.execute("BEGIN IMMEDIATE")
-        except self.connection.OperationalError as error:
-            if not is_busy(error) or busy_timeout <= 0:
-                raise
-            self.connection.execute(f"PRAGMA busy_timeout = {round(busy_timeout * 1000)}")
-            try:
-                self.connection.execute("BEGIN IMMEDIATE")
-            finally:
-                self.connection.execute("PRAGMA busy_timeout = 0")
-
-    def _end(self) -> None:
-        try:
-            self.connection.execute("COMMIT")
+            self._execute("COMMIT", deadline)
         except self.connection.OperationalError as error:
             if is_busy(error) or is_full(error):
                 raise
             # The frames of the transaction may be in the log, and a recovery would find them there.
             raise CommitUnknownError(f"{self.path}: {error}; nobody knows whether it is stored") from error
+
+    def _execute(self, statement: str, deadline: float) -> None:
+        """Wait for other programs where need be: without a write-ahead log, a COMMIT waits for readers."""
+        try:
+            self.connection.execute(statement)
+        except self.connection.OperationalError as error:
+            left = deadline - time.monotonic()
+            if not is_busy(error) or left <= 0:
+                raise
+            self.connection.execute(f"PRAGMA busy_timeout = {round(left * 1000)}")
+            try:
+                self.connection.execute(statement)
+            finally:
+                self.connection.execute("PRAGMA busy_timeout = 0")
 
 
 def _run_one(function: Callable[[SqliteTransaction], Any], transaction: SqliteTransaction, place: int) -> Any:

@@ -1,0 +1,284 @@
+"""The safeguards that `mutants.py` takes away, one at a time, and the case that must notice each."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A safeguard taken away: in `file`, `before` is replaced by `after`."""
+
+    name: str
+    file: str
+    before: str
+    after: str
+    case: str
+
+
+STORE = "shared/taskqueue/store"
+QUERIES, LEDGER, VERBS = f"{STORE}/queries.sql", f"{STORE}/ledger.py", f"{STORE}/verbs.py"
+TRANSACTION = f"{STORE}/engine/sqlite/transaction.py"
+INTAKE = "shared/taskqueue/intake.py"
+WORKER = "services/worker/taskqueue_worker"
+CONSUME, SWEEPS, LIFE = f"{WORKER}/consume.py", f"{WORKER}/sweeps.py", f"{WORKER}/worker.py"
+
+CASES = "tests/faults"
+CLAIMS, LEASES, RACES = f"{CASES}/test_claims.py", f"{CASES}/test_leases.py", f"{CASES}/test_races.py"
+COMMITS, RECONCILE = f"{CASES}/test_shared_commits.py", f"{CASES}/test_reconcile.py"
+INTAKES, LEDGERS, UNKNOWN = (
+    f"{CASES}/test_intake.py",
+    f"{CASES}/test_ledger.py",
+    f"{CASES}/test_unknown_commits.py",
+)
+
+MUTANTS = (
+    # The fence and the guards
+    Mutant(
+        "the fence is removed: a completion doesn't look whose the task is",
+        QUERIES,
+        " AND attempt = :attempt AND worker_id = :worker;\n\n-- name: cancel_running",
+        ";\n\n-- name: cancel_running",
+        f"{RACES}::test_a_result_that_comes_after_the_rescue_and_the_next_claim_is_refused",
+    ),
+    Mutant(
+        "a claim doesn't look whether the task is due",
+        VERBS,
+        '(row["run_at"] <= now or row["dispatch_id"] is not None)',
+        "True",
+        f"{LEASES}::test_the_late_end_of_a_lease_strands_no_task_that_has_failed_into_its_backoff[settle]",
+    ),
+    Mutant(
+        "a cancel that was asked of a running task is forgotten when its attempt ends",
+        QUERIES,
+        " AND worker_id = :worker AND cancel_requested = 1;",
+        " AND worker_id = :worker AND cancel_requested = 2;",
+        f"{RACES}::test_a_cancel_that_races_a_completion_ends_in_exactly_one_of_the_two",
+    ),
+    Mutant(
+        "a rescue doesn't look whether the worker has beaten since",
+        f"{STORE}/workers.py",
+        'if not row or row[0]["beat"] != beat:',
+        "if not row:",
+        f"{CLAIMS}::test_a_worker_that_has_beaten_since_is_not_taken_for_lost",
+    ),
+    # Dispatch leases
+    Mutant(
+        "a settle doesn't look which publish it is for",
+        QUERIES,
+        " AND task.dispatch_id = publish.value ->> 1 AND task.status = 'queued';",
+        ";",
+        f"{LEASES}::test_a_settle_that_comes_after_the_relays_lease_does_not_take_that_off",
+    ),
+    Mutant(
+        "a demotion doesn't look which publish it is for",
+        QUERIES,
+        "AND task.dispatch_id = publish.value ->> 1 AND task.status = 'queued'\nRETURNING",
+        "AND task.status = 'queued'\nRETURNING",
+        f"{LEASES}::test_a_demotion_that_comes_after_the_relay_has_published_does_not_make_it_publish_again",
+    ),
+    Mutant(
+        "a mark doesn't look which publish it is for",
+        QUERIES,
+        "AND task.dispatch_id = publish.value ->> 1 AND task.status = 'pending'",
+        "AND task.status = 'pending'",
+        f"{LEASES}::test_a_mark_for_an_earlier_lease_of_the_relays_does_not_count",
+    ),
+    Mutant(
+        "a lease keeps no other relay away",
+        QUERIES,
+        "      AND (dispatch_until IS NULL OR dispatch_until <= :now OR dispatch_until > :now + :lease)\n",
+        "",
+        f"{LEASES}::test_a_settle_that_comes_after_the_relays_lease_does_not_take_that_off",
+    ),
+    Mutant(
+        "nobody demotes a task whose publisher is gone",
+        SWEEPS,
+        "if expired := await self._store.bulk.demote_expired(self._lease):",
+        "if expired := 0:",
+        f"{INTAKES}::test_a_demotion_that_can_not_be_written_is_done_by_a_sweep_once_the_lease_has_run_out",
+    ),
+    Mutant(
+        "a task that is demoted is due when the clock says so",
+        QUERIES,
+        "-- A dispatch lease that reaches further than leases last was given before the clock was set back.\n"
+        "UPDATE task\nSET status = 'pending', run_at = min(run_at, :now),",
+        "UPDATE task\nSET status = 'pending',",
+        f"{LEASES}::test_a_lease_from_before_the_clock_was_set_back_has_run_out",
+    ),
+    # The ledger
+    Mutant(
+        "the ledger doesn't take a task off its old status",
+        LEDGER,
+        "                    statuses[old] -= 1\n",
+        "                    pass\n",
+        f"{LEDGERS}::test_every_edge_is_told_by_one_event_and_counted_once",
+    ),
+    Mutant(
+        "a verb owes no event",
+        VERBS,
+        "    tx.owed.extend(Changed(",
+        "    list(Changed(",
+        f"{LEDGERS}::test_every_edge_is_told_by_one_event_and_counted_once",
+    ),
+    Mutant(
+        "the events of deleted tasks are left out, and the cursor stays before them",
+        QUERIES,
+        "FROM events LEFT JOIN task ON task.seq = events.task_seq\n"
+        "WHERE events.seq > :after ORDER BY events.seq LIMIT :limit;",
+        "FROM events JOIN task ON task.seq = events.task_seq\n"
+        "WHERE events.seq > :after ORDER BY events.seq LIMIT :limit;",
+        f"{LEDGERS}::test_a_stream_reads_on_over_the_events_of_deleted_tasks",
+    ),
+    # Relay and reconciliation
+    Mutant(
+        "the relay is switched off",
+        SWEEPS,
+        "        while self._broker.state is BrokerState.CONNECTED:\n",
+        "        while False:\n",
+        f"{INTAKES}::test_a_demotion_that_can_not_be_written_is_done_by_a_sweep_once_the_lease_has_run_out",
+    ),
+    Mutant(
+        "a lost message is missed only once the queue is empty",
+        SWEEPS,
+        "newest = now if empty else self._newest.get(priority)",
+        "newest = now if empty else None",
+        f"{RECONCILE}::test_a_lost_message_is_found_behind_a_backlog_that_never_ends",
+    ),
+    Mutant(
+        "whatever has been queued for long counts as lost, also behind a backlog",
+        SWEEPS,
+        "newest = now if empty else self._newest.get(priority)",
+        "newest = now",
+        f"{RECONCILE}::test_a_backlog_that_lasts_many_periods_is_published_once",
+    ),
+    Mutant(
+        "redelivered messages tell how far the queue has come",
+        CONSUME,
+        "if made_at is not None and not delivery.redelivered:",
+        "if made_at is not None:",
+        f"{RECONCILE}::test_a_redelivered_message_tells_nothing_about_those_queued_before_it",
+    ),
+    Mutant(
+        "a message from before the clock was set back tells how far the queue has come",
+        SWEEPS,
+        "if newest is not None and newest <= now:",
+        "if newest is not None:",
+        f"{RECONCILE}::test_a_clock_that_is_set_back_behind_a_backlog_brings_no_flood",
+    ),
+    # Intake
+    Mutant(
+        "settles that could not be written are forgotten",
+        INTAKE,
+        "        self._confirmed += confirmed\n        self._news.set()\n",
+        "        self._news.set()\n",
+        f"{INTAKES}::test_leases_that_could_not_be_settled_are_settled_once_the_store_is_back",
+    ),
+    Mutant(
+        "a stop of the API doesn't settle what has gathered",
+        INTAKE,
+        "            await asyncio.wait({settling})\n            await self._settle_gathered()\n",
+        "            await asyncio.wait({settling})\n",
+        f"{INTAKES}::test_a_stop_settles_what_has_gathered",
+    ),
+    Mutant(
+        "the answer that is kept with a key is not amended by a demotion",
+        INTAKE,
+        "    if demoted and amend:\n",
+        "    if False:\n",
+        f"{INTAKES}::test_the_answer_kept_with_a_key_is_the_one_that_was_given",
+    ),
+    # Group commit
+    Mutant(
+        "what ran before a write that raised is committed, and then run again",
+        TRANSACTION,
+        'self.connection.execute("ROLLBACK")',
+        'self.connection.execute("COMMIT")',
+        f"{COMMITS}::test_of_a_batch_in_which_some_writes_raise_the_others_are_written_once",
+    ),
+    Mutant(
+        "a write that raises takes its neighbours along",
+        TRANSACTION,
+        "                outcomes[left.pop(raised.place)] = Refused(raised.error)\n",
+        "                outcomes |= {place: Refused(raised.error) for place in left}\n                break\n",
+        f"{COMMITS}::test_a_claim_whose_neighbour_raises_is_granted_once",
+    ),
+    # Unknown commits
+    Mutant(
+        "a commit whose answer got lost counts as failed",
+        TRANSACTION,
+        "            if is_busy(error) or is_full(error):\n                raise\n",
+        "            raise\n",
+        f"{UNKNOWN}::test_a_submission_whose_commits_answer_got_lost_is_accepted_once",
+    ),
+    Mutant(
+        "a submission is not read back",
+        INTAKE,
+        "return await self._store.reads.known(ids)",
+        "return {}",
+        f"{UNKNOWN}::test_a_submission_whose_commits_answer_got_lost_is_accepted_once",
+    ),
+    Mutant(
+        "an outcome whose answer got lost doesn't read its fence",
+        f"{WORKER}/outcome.py",
+        "if status is None and isinstance(",
+        "if status and isinstance(",
+        f"{UNKNOWN}::test_an_outcome_whose_commits_answer_got_lost_is_recorded_once_and_told_as_recorded",
+    ),
+    Mutant(
+        "nobody releases what runs in a worker's name and in none of its slots",
+        LIFE,
+        "        strays.look(held)\n",
+        "",
+        f"{CLAIMS}::test_a_task_that_runs_in_a_workers_name_but_in_none_of_its_slots_is_released",
+    ),
+    Mutant(
+        "a worker releases also what is in its slots",
+        f"{WORKER}/strays.py",
+        " if not self._holds(task.claim.id)",
+        "",
+        f"{CLAIMS}::test_a_task_that_runs_in_a_workers_name_but_in_none_of_its_slots_is_released",
+    ),
+    # Claims, acks and the stop
+    Mutant(
+        "the ack is sent before the claim is committed",
+        CONSUME,
+        "            answer = await self._answer(claiming) if claiming else Refusal.UNKNOWN\n",
+        "            await delivery.ack()\n"
+        "            answer = await self._answer(claiming) if claiming else Refusal.UNKNOWN\n",
+        f"{CLAIMS}::test_a_message_is_not_acknowledged_before_its_claim_is_committed",
+    ),
+    Mutant(
+        "a worker that was taken for lost drops its messages",
+        CONSUME,
+        "            if answer is not Refusal.WORKER_UNKNOWN:\n                return answer\n",
+        "            return answer\n",
+        f"{CLAIMS}::test_a_worker_that_was_taken_for_lost_holds_its_messages_until_it_beats_again",
+    ),
+    Mutant(
+        "the next task begins before the outcome of the one before is recorded",
+        CONSUME,
+        "            await self._outcomes.recorded(claim, ending, outcome)\n",
+        "            asyncio.ensure_future(self._outcomes.recorded(claim, ending, outcome))\n",
+        f"{COMMITS}::test_a_granted_claim_waits_for_the_outcome_before_it",
+    ),
+    Mutant(
+        "a stop leaves the claim that shares the commit of an outcome",
+        CONSUME,
+        "            self._claiming.write.cancel()\n",
+        "            pass\n",
+        f"{COMMITS}::test_a_stop_records_the_outcome_and_withdraws_the_claim_that_would_share_its_commit",
+    ),
+    Mutant(
+        "a stop doesn't let tasks finish that run",
+        CONSUME,
+        "        if self.run is None or self.stuck.is_set():\n            working.cancel()",
+        "        if True:\n            working.cancel()",
+        f"{COMMITS}::test_a_stop_records_the_outcome_and_withdraws_the_claim_that_would_share_its_commit",
+    ),
+    Mutant(
+        "a worker says goodbye before its outcomes are recorded",
+        LIFE,
+        "        await _drain(settings, slots, working, duty.runs)\n",
+        "        await store.write(retire, me.id)\n        await _drain(settings, slots, working, duty.runs)\n",
+        f"{COMMITS}::test_a_stop_gives_the_task_of_a_granted_claim_back_after_all_outcomes",
+    ),
+)
