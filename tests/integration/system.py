@@ -10,10 +10,10 @@ from typing import Any, Self
 from aiohttp import ClientResponse
 from aiohttp.test_utils import TestClient, TestServer
 from aiohttp.web import AppRunner
-from tests.conformance.waiting import eventually
+from tests.conformance.waiting import PATIENCE, eventually
 from yarl import URL
 
-from taskqueue.broker import Broker
+from taskqueue.broker import Broker, Consumer
 from taskqueue.broker.memory import MemoryBroker
 from taskqueue.log_lines import log_happening
 from taskqueue.settings import Settings
@@ -52,6 +52,20 @@ class Server(TestServer):
 
     async def _make_runner(self, **options: Any) -> AppRunner:
         return AppRunner(self.app, **options | {"handler_cancellation": False})
+
+
+class WatchedBroker(MemoryBroker):
+    """The real memory broker, whose consumers a test can see."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.consumers: list[Consumer] = []
+
+    @contextlib.asynccontextmanager
+    async def consume(self, prefetch: int) -> AsyncIterator[Any]:
+        async with super().consume(prefetch) as consumer:
+            self.consumers.append(consumer)
+            yield consumer
 
 
 @dataclass
@@ -149,7 +163,25 @@ class System:
     async def attempts_ended(self, id: str, count: int) -> bool:
         return [attempt["ended_at"] is not None for attempt in (await self.task(id))["attempts"]] == [True] * count
 
+    async def told(self, kind: type) -> None:
+        """Wait until something of a kind happens."""
+        happened = asyncio.Event()
+        self.telemetry.listen(lambda happening: happened.set() if isinstance(happening, kind) else None)
+        async with asyncio.timeout(PATIENCE):
+            await happened.wait()
+
     # Workers
+
+    async def beats(self, count: int) -> None:
+        """Wait until each worker has beaten so often again: whatever it would have done by then, it has done."""
+        before = await self.store.reads.worker_beats()
+        assert before
+
+        async def beaten() -> bool:
+            now = await self.store.reads.worker_beats()
+            return all(now[worker] >= beat + count for worker, beat in before.items())
+
+        await eventually(beaten)
 
     @contextlib.asynccontextmanager
     async def worker(self, **values: Any) -> AsyncIterator[Worker]:

@@ -16,6 +16,7 @@ from tests.integration.system import System, quick_settings
 from taskqueue.store.engine.sqlite.connection import connect
 from taskqueue.store.schema import SCHEMA_VERSION
 from taskqueue.task import Status
+from taskqueue.telemetry import SweepPutOff, TaskRefused
 from taskqueue_worker import heartbeat
 
 
@@ -47,9 +48,10 @@ async def test_a_post_to_a_locked_store_is_refused_in_time_and_never_stored(syst
 async def test_a_post_that_its_client_gave_up_on_is_not_stored_if_it_was_still_waiting(system: System) -> None:
     """The server goes on with it; here it ends in the 503 that nobody reads."""
     with locked(system.settings.database):
+        refused = asyncio.create_task(system.told(TaskRefused))
         with pytest.raises(TimeoutError):
             await system.post("/tasks", json={"action": "given-up"}, timeout=ClientTimeout(0.1))
-        await asyncio.sleep(system.settings.write_timeout + 0.2)
+        await refused
     accepted = await system.submit("accepted")
     assert [task["id"] for task in (await system.get("/tasks")).body["tasks"]] == [accepted]
 
@@ -103,9 +105,9 @@ async def test_a_result_is_recorded_once_the_lock_is_given_back(
 async def test_a_task_is_claimed_once_the_lock_is_given_back(tmp_path: Path) -> None:
     async with System.open(quick_settings(tmp_path, write_timeout=0.2)) as system, system.worker():
         id = await system.submit("uppercase", {"text": "x"}, delay=0.2)
-        await asyncio.sleep(0.1)
         with locked(system.settings.database):
-            await asyncio.sleep(0.6)
+            for _ in range(2):
+                await system.told(SweepPutOff)
         task = await system.until(id)
     assert (task["status"], task["attempt"]) == ("completed", 1)
 

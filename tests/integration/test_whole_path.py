@@ -11,7 +11,7 @@ import pytest
 from tests.conformance.server import RabbitServer
 from tests.conformance.waiting import eventually
 from tests.integration import actions
-from tests.integration.system import System, quick_settings
+from tests.integration.system import System, WatchedBroker, quick_settings
 
 from taskqueue.broker import open_broker
 from taskqueue.broker.memory import DeadLetter, MemoryBroker
@@ -127,7 +127,7 @@ async def test_a_worker_runs_as_many_tasks_at_a_time_as_it_has_consumers(system:
             await system.submit("hold", {"name": "first"})
         await actions.started("first", 2)
         third = await system.submit("note", {"text": "third"})
-        await asyncio.sleep(0.1)
+        await system.beats(2)
         assert not actions.notes
         actions.let_go("first")
         await system.until(third)
@@ -385,11 +385,15 @@ async def test_messages_behind_a_long_task_are_given_to_an_idle_worker(
         assert (await system.get("/tasks?status=running")).body["count"] == 1
 
 
-async def test_a_consumer_takes_messages_again_after_a_long_task(system: System) -> None:
-    async with system.worker(consumers=1, give_back_after=0.05):
+async def test_a_consumer_takes_messages_again_after_a_long_task(tmp_path: Path) -> None:
+    broker = WatchedBroker()
+    async with (
+        System.open(quick_settings(tmp_path), broker) as system,
+        system.worker(consumers=1, give_back_after=0.05),
+    ):
         await system.submit("hold", {"name": "long"})
         await actions.started("long")
-        await asyncio.sleep(0.2)
+        await eventually(lambda: not broker.consumers[0].attached)
         actions.let_go("long")
         await system.until(await system.submit("uppercase", {"text": "x"}))
 

@@ -9,11 +9,14 @@ from typing import Any
 import pytest
 from tests.conformance.waiting import eventually
 from tests.integration import actions
-from tests.integration.system import System, quick_settings
+from tests.integration.system import System, WatchedBroker, quick_settings
 
 from taskqueue.broker.memory import MemoryBroker
 from taskqueue.process import FatalError
 from taskqueue.store.workers import rescue
+from taskqueue.telemetry import WorkerStopping
+from taskqueue_worker.heartbeat import BEATS_PER_LEASE
+from taskqueue_worker.worker import LEASES_DETACHED
 
 
 async def test_a_stopping_worker_finishes_what_it_runs(system: System) -> None:
@@ -21,7 +24,8 @@ async def test_a_stopping_worker_finishes_what_it_runs(system: System) -> None:
         id = await system.submit("hold", {"name": "x"})
         await actions.started("x")
         stopping = asyncio.create_task(worker.stop())
-        await asyncio.sleep(0.1)
+        await system.told(WorkerStopping)
+        await system.beats(2)
         assert not stopping.done()
         actions.let_go("x")
         await stopping
@@ -34,7 +38,7 @@ async def test_a_stopping_worker_takes_nothing_new(system: System) -> None:
         running = await system.submit("hold", {"name": "x"})
         await actions.started("x")
         stopping = asyncio.create_task(worker.stop())
-        await asyncio.sleep(0.05)
+        await system.told(WorkerStopping)
         waiting = await system.submit("note", {"text": "taken"})
         actions.let_go("x")
         await stopping
@@ -104,7 +108,7 @@ async def test_a_thread_that_ignores_its_timeout_keeps_its_slot(system: System) 
         long = await system.submit("hold", {"name": "long"})
         await actions.started("long")
         waiting = await system.submit("note", {"text": "ran"})
-        await asyncio.sleep(0.2)
+        await system.beats(2)
         assert not actions.notes, "the slot of a thread that still runs was given away"
         actions.let_go("stuck")
         await system.until(waiting)
@@ -149,12 +153,12 @@ async def test_a_worker_that_is_lost_is_rescued_by_another_and_its_late_result_r
 
 
 async def test_a_worker_whose_consumer_does_not_come_back_ends_although_the_broker_is_there(
-    system: System, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with system.worker(consumers=2, lease=0.2) as worker:
+    broker = WatchedBroker()
+    async with System.open(quick_settings(tmp_path), broker) as system, system.worker(lease=0.2) as worker:
         await system.until(await system.submit("note", {"text": "ran"}))
-        assert isinstance(system.broker, MemoryBroker)
-        monkeypatch.setattr(type(next(iter(system.broker._consumers))), "attached", False)
+        monkeypatch.setattr(type(broker.consumers[0]), "attached", False)
         with pytest.raises(FatalError, match="a consumer could not be restored"):
             await worker.running
 
@@ -163,7 +167,7 @@ async def test_a_consumer_that_is_paused_behind_a_long_task_does_not_end_its_wor
     async with system.worker(consumers=1, lease=0.1, give_back_after=0.01) as worker:
         long = await system.submit("hold", {"name": "long"})
         await actions.started("long")
-        ended, _ = await asyncio.wait({worker.running}, timeout=1)
-        assert not ended
+        await system.beats((LEASES_DETACHED + 1) * BEATS_PER_LEASE)
+        assert not worker.running.done()
         actions.let_go("long")
         assert (await system.until(long))["status"] == "completed"
