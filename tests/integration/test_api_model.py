@@ -533,7 +533,7 @@ class Api(RuleBasedStateMachine):
         path, now = f"/tasks/{task.id}/events", len(self.model.life.events)
         [first] = await self.listen(path, None, 1)
         assert (first.kind, int(first.id)) == ("status", now)
-        life = list(map(told_event, (event for event in self.model.life.events if event.id == task.id)))
+        life = [told_event(event) for event in self.model.life.events if event.id == task.id]
         stands = [event for event in life if event["progress"] is None][-1]
         assert first.data == stands | {"progress": task.progress, "at": first.data["at"]}
         assert list(map(event_of, await self.listen(path, 0, len(life)))) == life

@@ -38,7 +38,7 @@ def shrink(database: Path) -> int:
             if left >= free:
                 break  # others delete as fast
             time.sleep(_PAUSE)
-    # The file itself is cut when all of the log is copied into it: now, or with the next copy where others are busy.
+    # The file itself is cut when all of the log is copied into it: now, or with the next copy if others are busy.
     with contextlib.suppress(StoreBusyError):
         copy_log(database)
     return given_back

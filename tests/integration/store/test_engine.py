@@ -307,7 +307,7 @@ async def test_it_closes_although_its_user_is_cancelled(opened: Open) -> None:
     using.cancel()
     with pytest.raises(asyncio.CancelledError):
         await using
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("store-writer")]
+    await until(lambda: not [it for it in threading.enumerate() if it.name.startswith("store-writer")])
 
 
 async def test_what_waits_is_settled_although_its_user_is_cancelled_again_while_it_closes(opened: Open) -> None:

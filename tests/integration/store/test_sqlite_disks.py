@@ -308,7 +308,7 @@ async def test_what_is_closed_has_nothing_open(tmp_path: Path) -> None:
             writer.write(lambda tx: verbs.cancel(tx, "t"))
         assert open_files(database)
     assert not open_files(database)
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("store-")]
+    await until(lambda: not [it for it in threading.enumerate() if it.name.startswith("store-")])
 
 
 async def test_what_cannot_be_opened_leaves_nothing_open(opened: Open, file: Path) -> None:

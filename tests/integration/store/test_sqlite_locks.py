@@ -110,12 +110,12 @@ async def test_a_write_that_cannot_have_the_lock_is_refused_at_its_deadline_and_
 async def test_each_write_is_refused_at_its_own_deadline_and_later_ones_outlive_it_in_their_order(
     opened: Open, file: Path, lock: Lock
 ) -> None:
-    async with opened(1) as notes:
+    async with opened(2) as notes:
         with lock(file) as let_go:
             first = notes.add("first")
-            await asyncio.sleep(0.4)  # while that one waits, the next ones gather
+            await asyncio.sleep(0.5)  # while that one waits, the next ones gather
             old = notes.add("old")
-            await asyncio.sleep(0.4)
+            await asyncio.sleep(1)
             young = [notes.add(str(n)) for n in range(5)]
             for refused in (first, old):
                 with pytest.raises(StoreBusyError):
@@ -205,6 +205,16 @@ async def test_a_long_reader_does_not_hold_a_write_up(hasty: Notes, file: Path) 
         reader.close()
 
 
+async def test_what_comes_while_the_lock_is_waited_for_shares_the_transaction(notes: Notes, file: Path) -> None:
+    with file_lock(file) as let_go:
+        writing = [notes.add("first")]
+        await asyncio.sleep(0.05)  # until it waits
+        writing += [notes.add(str(n)) for n in range(5)]
+        let_go()
+        await asyncio.gather(*writing)
+    assert notes.committed == [6]
+
+
 # Closing
 
 
@@ -234,6 +244,23 @@ async def test_it_closes_at_once_where_a_lock_is_held_and_nobody_waits(opened: O
                 abandoned.cancel()
         let_go()
         await until(lambda: not writers())
+    async with opened(PATIENCE) as notes:
+        assert await notes.texts() == []
+
+
+async def test_it_closes_quietly_where_many_have_given_up(opened: Open, file: Path) -> None:
+    """More than a transaction holds: what waits then is nobody's."""
+    errors: list[dict[str, object]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: errors.append(context))
+    with file_lock(file) as let_go:
+        async with opened(PATIENCE) as notes:
+            for n in range(600):
+                notes.add(str(n)).cancel()
+            await asyncio.sleep(0.05)  # until the first wait for the lock
+        let_go()
+        await until(lambda: not writers())
+    await asyncio.sleep(0.05)  # until what the thread told the loop is done
+    assert errors == []
     async with opened(PATIENCE) as notes:
         assert await notes.texts() == []
 

@@ -178,6 +178,8 @@ async def _group_commit(
             yield commits
     finally:
         closing = executor.submit(stack.close)
-        executor.shutdown(wait=False)
-        if commits is None or not commits.locked_out:  # else its thread ends when it has the lock
-            await asyncio.wrap_future(closing)
+        locked_out = commits is not None and commits.locked_out
+        if not locked_out:
+            await asyncio.shield(asyncio.wrap_future(closing))
+        # A thread that still waits for the lock goes alone, once it has it.
+        executor.shutdown(wait=not locked_out)

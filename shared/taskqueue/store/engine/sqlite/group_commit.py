@@ -39,11 +39,8 @@ class _Waiting:
         self._writes: deque[_Write] = deque()
         self._mutex = threading.Lock()
 
-    def __bool__(self) -> bool:
-        return bool(self._writes)
-
     def forgotten(self) -> bool:
-        """Whether no caller waits for any of them any more."""
+        """Whether there are none, or no caller waits for any of them any more."""
         return all(write.future.done() for write in tuple(self._writes))
 
     def add(self, write: _Write) -> None:
@@ -93,7 +90,7 @@ class GroupCommit:
         self._loop = asyncio.get_running_loop()
         self._waiting = _Waiting()
         self._closing = False
-        #: Set while there is nothing to commit.
+        #: Set while nobody waits for a commit.
         self._idle = asyncio.Event()
         self._idle.set()
         #: Whether the writer's thread waits for the lock.
@@ -148,10 +145,10 @@ class GroupCommit:
         self._watching.cancel()
         if told:
             told()
-        if self._waiting:
-            self._begin()
-        else:
+        if self._waiting.forgotten():
             self._idle.set()
+        else:
+            self._begin()
 
     def _transact(self) -> Callable[[], None] | None:
         """Commit what has come, while the lock was waited for, too; what is to be told of it on the loop."""
