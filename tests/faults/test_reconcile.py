@@ -159,6 +159,7 @@ async def test_the_first_message_of_a_task_that_was_published_again_brings_no_fl
     """It has waited in a buffer; the task's second message is far behind."""
     early = new_task("hold", {"name": "long"})
     first = await put(local, early)
+    local.clock.offset += 10  # so that the others are younger
     await backlog(local, 30)
     local.clock.offset += 20_000
     assert await local.store.bulk.demote_lost(Priority.NORMAL, first_is_older(local), also_later=False) == 1
