@@ -41,7 +41,9 @@ class StatsAnswer(Answer):
     """Counters: tasks by status, and the last minutes."""
 
     tasks: dict[Status, Count] = Field(description="How many have each status.")
-    oldest_waiting: float | None = Field(ge=0, description="How long the one that waits longest has been due.")
+    oldest_waiting: float | None = Field(
+        ge=0, description="How long the one that waits longest has been due; of queued ones, that queued first."
+    )
     minutes: list[Minute] = Field(description="Oldest first; the last one has only begun.")
     wait: Percentiles = Field(description="From when a task was due to the start of an attempt.")
     run: Percentiles = Field(description="How long attempts that gave a result took.")
