@@ -8,8 +8,6 @@ from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any
 
-from pydantic_core import PydanticSerializationError, to_json
-
 from taskqueue.settings import Settings
 
 #: The request that this code runs for: it stands on each line that is logged meanwhile.
@@ -17,6 +15,9 @@ REQUEST_ID: ContextVar[str | None] = ContextVar("request_id", default=None)
 
 #: What a record has of its own; what it has beside is the line's `extra`.
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+
+#: `json.dumps` would make one for each line.
+_ENCODER = json.JSONEncoder(default=str)
 
 
 def set_up_logging(settings: Settings) -> None:
@@ -76,10 +77,7 @@ class _JsonFormatter(logging.Formatter):
         if record.exc_info:
             fields["exc_info"] = self.formatException(record.exc_info)
         fields["time"] = datetime.fromtimestamp(record.created, UTC).isoformat().replace("+00:00", "Z")
-        try:
-            return to_json(fields, fallback=str).decode()
-        except PydanticSerializationError:  # half a surrogate pair
-            return json.dumps(fields, default=str)
+        return _ENCODER.encode(fields)
 
 
 class _TextFormatter(logging.Formatter):

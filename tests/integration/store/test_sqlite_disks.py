@@ -339,6 +339,17 @@ async def test_the_log_is_copied_after_every_so_many_commits(
         await until(lambda: size(file) > before + 250_000)
 
 
+async def test_a_log_that_grows_fast_is_copied_after_fewer(
+    opened: Open, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpoints, "_GROWTH", 200_000)
+    before = size(file)
+    async with opened(PATIENCE) as notes:
+        for n in range(9):
+            await notes.add(f"{n} " * 25_000)
+        await until(lambda: size(file) > before + 200_000)
+
+
 async def test_a_log_that_was_copied_is_begun_anew(opened: Open, file: Path) -> None:
     log = file.with_name("notes.db-wal")
     async with opened(PATIENCE) as notes:

@@ -11,35 +11,46 @@ from taskqueue.store.engine.protocol import StoreError
 from taskqueue.store.engine.sqlite.connection import Connection, connect, translated_errors
 from taskqueue.store.engine.sqlite.locks import WriteLock
 
-#: Commits of this process after which it copies: some megabytes of the log.
+#: Commits of this process after which it copies: some megabytes of the log, where tasks are small.
 _EVERY = 250
+#: Bytes by which the log has grown since, where they are large.
+_GROWTH = 16 * 1024 * 1024
 #: Seconds to wait for the write lock, to copy the rest: without it, the log is not begun anew until the next time.
 _PATIENCE = 1
 
 
 class Checkpoints:
-    """Copies after every so many commits of this process."""
+    """Copies after every so many commits of this process, or bytes of the log."""
 
-    def __init__(self) -> None:
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._log = path.with_name(f"{path.name}-wal")
         self._commits = 0
+        self._size = self._log_size()
         self._due = asyncio.Event()
 
     def committed(self) -> None:
         """Count a commit."""
         self._commits += 1
-        if self._commits >= _EVERY:
-            self._commits = 0
+        if self._commits >= _EVERY or self._log_size() > self._size + _GROWTH:
+            self._commits, self._size = 0, self._log_size()
             self._due.set()
 
+    def _log_size(self) -> int:
+        try:
+            return self._log.stat().st_size
+        except OSError:  # there is none
+            return 0
+
     @contextlib.asynccontextmanager
-    async def copying(self, path: Path, executor: Executor | None = None) -> AsyncIterator[None]:
+    async def copying(self, executor: Executor | None = None) -> AsyncIterator[None]:
         """Copy whenever it is due, until left.
 
         Args:
             executor: runs what blocks; None makes one with one thread.
         """
         executor = executor or ThreadPoolExecutor(1, thread_name_prefix="store-checkpoint")
-        copying = asyncio.create_task(self._copy(path, executor), name="checkpoints")
+        copying = asyncio.create_task(self._copy(executor), name="checkpoints")
         try:
             yield
         finally:
@@ -48,13 +59,13 @@ class Checkpoints:
             # A copy that is under way ends by itself.
             executor.shutdown(wait=False)
 
-    async def _copy(self, path: Path, executor: Executor) -> None:
+    async def _copy(self, executor: Executor) -> None:
         loop = asyncio.get_running_loop()
         while True:
             await self._due.wait()
             self._due.clear()
             with contextlib.suppress(StoreError):  # it is tried again after as many commits
-                await loop.run_in_executor(executor, copy_log, path)
+                await loop.run_in_executor(executor, copy_log, self._path)
 
 
 def copy_log(path: Path) -> None:

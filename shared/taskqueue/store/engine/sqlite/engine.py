@@ -136,14 +136,14 @@ async def open_sqlite(
         log.warning(
             "SQLite %s can't use a write-ahead log safely here: a rollback journal serves, slower", SQLITE_VERSION
         )
-    checkpoints = Checkpoints()
+    checkpoints = Checkpoints(path)
 
     def on_commit(writes: int, seconds: float) -> None:
         checkpoints.committed()
         committed(writes, seconds)
 
     async with (
-        checkpoints.copying(path),
+        checkpoints.copying(),
         _group_commit(
             database, executor or ThreadPoolExecutor(1, thread_name_prefix="store-writer"), on_commit
         ) as commits,
