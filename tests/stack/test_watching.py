@@ -64,7 +64,7 @@ def test_a_stream_that_breaks_is_resumed_without_a_gap_or_a_repeat(stack: Stack,
 
     assert [(event.id, event.data) for event in seen] == [(event.id, event.data) for event in whole]
     assert [event.id for event in seen] == sorted({event.id for event in seen})
-    for status in ("pending", "running", "completed"):
+    for status in ("queued", "running", "completed"):
         assert sorted(event.data["id"] for event in seen if event.data["status"] == status) == sorted(ids)
 
 
