@@ -65,7 +65,7 @@ async def test_a_message_is_not_acknowledged_before_its_claim_is_committed(local
     task = new_task(data={"value": 7})
     async with local.worker() as worker:
         await until(local.is_final((await local.submit(data={"value": 1})).id), "the worker to work")
-        await local.store.write(verbs.submit, task, f"{task.id}.0", lease=60_000)
+        await local.store.write(verbs.submit, task, f"{task.id}.0", lease=5_000)
         with contextlib.closing(WriteLock(local.settings.database)) as lock, lock.held(10):
             payload = task.payload.encode()
             await local.broker.publish(payload, message_id=f"{task.id}.0", priority=4, timeout=1)
