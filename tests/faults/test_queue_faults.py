@@ -185,7 +185,7 @@ async def test_dead_letters_are_requeued_and_dropped_by_a_command(cluster: Clust
     # A backup is restored, say, and the task is known again.
     async with open_store(cluster.database, write_timeout=5) as store:
         task = NewTask(id, "echo", payload, now_ms(), now_ms(), Priority.NORMAL, 3, None)
-        seq = await store.write(verbs.submit, task, "restored", lease=60_000)
+        seq = await store.write(verbs.submit, task, "restored", lease=2_000)
         await store.write(verbs.settle, [(seq, "restored")])
     cluster.accepted[id] = 5
 
