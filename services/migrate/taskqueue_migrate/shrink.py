@@ -40,5 +40,5 @@ def shrink(database: Path) -> int:
             time.sleep(_PAUSE)
     # The file itself is cut when all of the log is copied into it: now, or with the next copy if others are busy.
     with contextlib.suppress(StoreBusyError):
-        copy_log(database)
+        copy_log(database, _LOCK_TIMEOUT)
     return given_back

@@ -12,10 +12,10 @@ from taskqueue.store.engine.sqlite.connection import Connection, connect, transl
 from taskqueue.store.engine.sqlite.locks import WriteLock
 
 #: Commits of this process after which it copies: some megabytes of the log, where tasks are small.
-_EVERY = 250
+_EVERY = 100
 #: Bytes by which the log has grown since, where they are large.
 _GROWTH = 16 * 1024 * 1024
-#: Seconds to wait for the write lock, to copy the rest: without it, the log is not begun anew until the next time.
+#: Seconds to wait for a program that holds SQLite's own locks, but not ours.
 _PATIENCE = 1
 
 
@@ -68,15 +68,18 @@ class Checkpoints:
                 await loop.run_in_executor(executor, copy_log, self._path)
 
 
-def copy_log(path: Path) -> None:
+def copy_log(path: Path, timeout: float | None = None) -> None:
     """Copy most of the log while others write, then the rest while they don't: the next writer begins it anew.
+
+    Args:
+        timeout: seconds to wait for the others; None waits for its turn, however long.
 
     Raises:
         StoreError: the database can't be opened, or is busy.
     """
     with contextlib.closing(connect(path, busy_timeout=_PATIENCE)) as connection, translated_errors(path):
         _checkpoint(connection)
-        with contextlib.closing(WriteLock(path)) as lock, lock.held(_PATIENCE):
+        with contextlib.closing(WriteLock(path)) as lock, lock.held(timeout):
             _checkpoint(connection)
 
 

@@ -42,24 +42,29 @@ class WriteLock:
         fcntl.flock(self._file.fileno(), fcntl.LOCK_UN)
 
     @contextlib.contextmanager
-    def held(self, timeout: float) -> Iterator[None]:
-        """Hold it, once it is free; for who writes seldom.
+    def held(self, timeout: float | None) -> Iterator[None]:
+        """Hold it, once it is free.
 
         Args:
-            timeout: seconds to wait on the calling thread.
+            timeout: seconds to wait on the calling thread, looking now and then; None waits for its turn.
 
         Raises:
             StoreBusyError: another process (perhaps a stopped one) held it for as long.
         """
-        deadline = time.monotonic() + timeout
-        while not self.try_acquire():
-            if time.monotonic() >= deadline:
-                raise StoreBusyError("another process holds the write lock")
-            time.sleep(_POLL)
+        if timeout is None:
+            self.acquire()
+        else:
+            self._look_until(time.monotonic() + timeout)
         try:
             yield
         finally:
             self.release()
+
+    def _look_until(self, deadline: float) -> None:
+        while not self.try_acquire():
+            if time.monotonic() >= deadline:
+                raise StoreBusyError("another process holds the write lock")
+            time.sleep(_POLL)
 
     def close(self) -> None:
         self._file.close()
