@@ -1,6 +1,6 @@
 """`make bench`: measures all systems in alternating rounds, and writes bench/README.md.
 
-With `--only`, measures what is named, and prints it.
+With `--only`, measures what is named, and only prints it, unless told to write.
 """
 
 import argparse
@@ -32,6 +32,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser("bench", description="Compare taskqueue with a floor and its peers.")
     parser.add_argument("--rounds", type=int, default=5, help="alternating rounds (default: 5)")
     parser.add_argument("--only", default="", help="names, separated by commas; the result is then only printed")
+    parser.add_argument("--write", action="store_true", help="write it to bench/README.md all the same")
     parser.add_argument("--before", default="", help="a git ref whose code is measured too, in the same rounds")
     parser.add_argument("--long", action="store_true", help="with a store of 10,000,000 tasks, too")
     return parser.parse_args()
@@ -98,7 +99,7 @@ async def _main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         text = await _bench(arguments, Path(folder))
     _say(f"\n{text}")
-    if not arguments.only:
+    if arguments.write or not arguments.only:
         report.write(_DOCUMENT, text)
 
 
