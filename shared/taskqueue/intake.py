@@ -95,6 +95,8 @@ class Intake:
         kept = answer(list(zip(ids, expected, strict=True))) if request and answer else ""
         try:
             stored = await self._stored(tasks, to_publish, request, kept)
+        except CommitUnknownError:
+            raise  # not refused: it may be stored
         except StoreError as error:
             self._telemetry.tell(TaskRefused(error))
             raise

@@ -68,7 +68,7 @@ async def open_store(
         write_timeout: seconds that a write may wait for other processes.
         telemetry: is told of each commit.
         clock: the time in Unix milliseconds.
-        executor: with one thread, for all that writes; None makes one.
+        executor: with one thread, for all that writes, which is shut down at the end; None makes one.
 
     Raises:
         SchemaMismatchError: `taskqueue-migrate` has not brought the file to this version's schema.

@@ -125,7 +125,8 @@ async def open_sqlite(
         timeout: seconds that a write may wait for other processes.
         clock: the time in Unix milliseconds.
         committed: called after each transaction with how many writes it held, and how many seconds it took.
-        executor: with one thread, which then is the only one that writes; None makes one.
+        executor: with one thread, which then is the only one that writes, and is shut down at the end; None makes
+            one.
 
     Raises:
         SchemaMismatchError: its journal is not that which is safe here.
