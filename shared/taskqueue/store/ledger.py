@@ -36,7 +36,7 @@ class Changed:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class Progressed:
     """A running task told how far it has come."""
 
     seq: int
@@ -64,7 +64,7 @@ class Forgotten:
     tasks: int
 
 
-Owed = Changed | Told | Took | Forgotten
+Owed = Changed | Progressed | Took | Forgotten
 
 
 def balance(tx: Transaction) -> None:  # noqa: PLR0912  # a table of what each entry adds to
@@ -88,7 +88,7 @@ def balance(tx: Transaction) -> None:  # noqa: PLR0912  # a table of what each e
                 if new in FINAL:
                     minutes[at // 60_000, action, new] += 1
                 events.append((at, seq, new, attempt, None))
-            case Told(seq, attempt, at, progress):
+            case Progressed(seq, attempt, at, progress):
                 events.append((at, seq, Status.RUNNING, attempt, progress))
             case Took(action, what, milliseconds, at):
                 bound = BOUNDS[min(bisect_left(BOUNDS, milliseconds), len(BOUNDS) - 1)]

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from enum import Enum, auto
 
 from taskqueue.store.engine.protocol import Row, Transaction
-from taskqueue.store.ledger import Changed, Forgotten, Told, Took
+from taskqueue.store.ledger import Changed, Forgotten, Progressed, Took
 from taskqueue.task import FINAL, Claim, Dispatch, NewTask, Outcome, Status
 
 
@@ -203,7 +203,7 @@ def tell_progress(tx: Transaction, claim: Claim, progress: str) -> bool:
     """Store how far a running task has come, as JSON text. False: the claim is no longer its worker's."""
     if not tx.change("tell_progress", **_fence(claim), progress=progress):
         return False
-    tx.owed.append(Told(claim.seq, claim.attempt, tx.now, progress))
+    tx.owed.append(Progressed(claim.seq, claim.attempt, tx.now, progress))
     return True
 
 

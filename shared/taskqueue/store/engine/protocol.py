@@ -36,7 +36,7 @@ class CommitUnknownError(StoreUnavailableError):
 class Transaction(Protocol):
     """A write transaction, on whose end the caller has no influence: it commits unless the write raises."""
 
-    #: What is owed at the end of the transaction, in the order of its writes: told by the writes, and settled
+    #: What is owed at the end of the transaction, in the order of its writes: told by the writes, and written
     #: by the function that the engine was opened with.
     owed: list[Any]
 
@@ -123,5 +123,5 @@ class Engine(Protocol):
         ...
 
 
-#: Settles what the writes of a transaction owe, at its end: `owed` holds it.
-Settle = Callable[[Transaction], None]
+#: Writes what the writes of a transaction owe, at its end: `owed` holds it.
+Balance = Callable[[Transaction], None]

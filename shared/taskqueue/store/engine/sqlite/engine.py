@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import aiosqlite
 
-from taskqueue.store.engine.protocol import Clock, Row, SchemaMismatchError, Settle, Transaction
+from taskqueue.store.engine.protocol import Balance, Clock, Row, SchemaMismatchError, Transaction
 from taskqueue.store.engine.sqlite.checkpoints import Checkpoints
 from taskqueue.store.engine.sqlite.connection import SQLITE_VERSION, connect, journal_mode
 from taskqueue.store.engine.sqlite.group_commit import GroupCommit
@@ -32,7 +32,7 @@ class _Database:
     path: Path
     queries: Mapping[str, str]
     clock: Clock
-    settle: Settle
+    balance: Balance
     #: Seconds that a write may wait for other processes.
     timeout: float
 
@@ -43,7 +43,7 @@ class _Database:
             contextlib.closing(connect(self.path, busy_timeout=0)) as connection,
             contextlib.closing(WriteLock(self.path)) as lock,
         ):
-            yield Transactions(self.path, connection, self.queries, self.clock, self.settle), lock
+            yield Transactions(self.path, connection, self.queries, self.clock, self.balance), lock
 
 
 class SqliteEngine:
@@ -109,7 +109,7 @@ class SqliteWriter:
 async def open_sqlite(
     path: Path,
     queries: Mapping[str, str],
-    settle: Settle,
+    balance: Balance,
     *,
     timeout: float,
     clock: Clock,
@@ -121,7 +121,7 @@ async def open_sqlite(
     Args:
         path: the database file; it must exist.
         queries: SQL texts by name.
-        settle: called at the end of each transaction whose writes owe something.
+        balance: called at the end of each transaction whose writes owe something.
         timeout: seconds that a write may wait for other processes.
         clock: the time in Unix milliseconds.
         committed: called after each transaction with how many writes it held, and how many seconds it took.
@@ -132,7 +132,7 @@ async def open_sqlite(
         SchemaMismatchError: its journal is not that which is safe here.
         StoreError: the file is missing, unreadable or not a database.
     """
-    database = _Database(path, queries, clock, settle, timeout)
+    database = _Database(path, queries, clock, balance, timeout)
     if journal_mode() != "wal":
         log.warning(
             "SQLite %s can't use a write-ahead log safely here: a rollback journal serves, slower", SQLITE_VERSION

@@ -61,7 +61,7 @@ class _Waiting:
         """Refuse those whose time is over; when that of the next one will be. They all have the same time."""
         with self._mutex:
             while self._writes and self._writes[0].deadline <= now:
-                _settle(self._writes.popleft().future, Refused(StoreBusyError(_LOCKED)))
+                _tell(self._writes.popleft().future, Refused(StoreBusyError(_LOCKED)))
             return self._writes[0].deadline if self._writes else None
 
 
@@ -162,11 +162,11 @@ class GroupCommit:
         except StoreBusyError as error:
             return partial(self._refuse_or_put_back, writes, error)
         except Exception as error:  # it is each caller's to handle
-            return partial(_settle_all, writes, [Refused(error)] * len(writes))
-        return partial(self._settle_committed, writes, outcomes, self._loop.time() - began)
+            return partial(_tell_all, writes, [Refused(error)] * len(writes))
+        return partial(self._tell_committed, writes, outcomes, self._loop.time() - began)
 
-    def _settle_committed(self, writes: list[_Write], outcomes: list[Any], seconds: float) -> None:
-        _settle_all(writes, outcomes)
+    def _tell_committed(self, writes: list[_Write], outcomes: list[Any], seconds: float) -> None:
+        _tell_all(writes, outcomes)
         self._committed(len(writes), seconds)
 
     def _watch(self) -> None:
@@ -180,7 +180,7 @@ class GroupCommit:
         now = self._loop.time()
         for write in writes:
             if write.deadline <= now:
-                _settle(write.future, Refused(error))
+                _tell(write.future, Refused(error))
         self._waiting.put_back([write for write in writes if write.deadline > now])
 
 
@@ -189,12 +189,12 @@ def _unless_given_up(write: _Write) -> Callable[[Transaction], Any]:
     return lambda transaction: None if write.future.done() else write.function(transaction)
 
 
-def _settle_all(writes: list[_Write], outcomes: list[Any]) -> None:
+def _tell_all(writes: list[_Write], outcomes: list[Any]) -> None:
     for write, outcome in zip(writes, outcomes, strict=True):
-        _settle(write.future, outcome)
+        _tell(write.future, outcome)
 
 
-def _settle(future: asyncio.Future[Any], outcome: Any) -> None:
+def _tell(future: asyncio.Future[Any], outcome: Any) -> None:
     if future.done():  # its caller was cancelled, or has been told
         return
     if isinstance(outcome, Refused):

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from taskqueue.store.engine.protocol import (
+    Balance,
     Clock,
     CommitUnknownError,
     Row,
-    Settle,
 )
 from taskqueue.store.engine.sqlite.connection import Connection, is_busy, is_full, of_the_disk, translated_errors
 
@@ -64,7 +64,7 @@ class Transactions(Generic[T]):
     connection: Connection
     queries: Mapping[str, str]
     clock: Clock
-    settle: Settle
+    balance: Balance
 
     def run(self, functions: Sequence[Callable[[SqliteTransaction], Any]], busy_timeout: float) -> list[Any]:
         """Commit all that do not raise in one transaction; what each returned, or how it was refused.
@@ -101,7 +101,7 @@ class Transactions(Generic[T]):
             transaction = SqliteTransaction(self.connection, self.queries, self.clock)
             results = [_run_one(function, transaction, place) for place, function in enumerate(functions)]
             if transaction.owed:
-                self.settle(transaction)
+                self.balance(transaction)
             self._end(deadline)
         except BaseException:
             # A full or failing disk may have rolled back already.
