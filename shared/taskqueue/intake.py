@@ -90,9 +90,11 @@ class Intake:
         """
         connected = self._broker.state is BrokerState.CONNECTED
         to_publish = [connected and task.run_at <= task.created_at for task in tasks]
-        expected = [Status.QUEUED if now else Status.PENDING for now in to_publish]
-        ids = [task.id for task in tasks]
-        kept = answer(list(zip(ids, expected, strict=True))) if request and answer else ""
+        expected = [
+            (task.id, Status.QUEUED if now else Status.PENDING)
+            for task, now in zip(tasks, to_publish, strict=True)
+        ]
+        kept = answer(expected) if request and answer else ""
         try:
             stored = await self._stored(tasks, to_publish, request, kept)
         except CommitUnknownError:
@@ -108,20 +110,17 @@ class Intake:
             if now
         ]
 
-        def statuses(demoted: set[int]) -> list[Status]:
+        def accepted_but(demoted: set[int]) -> list[Accepted]:
             return [
-                Status.PENDING if seq in demoted else status for seq, status in zip(stored, expected, strict=True)
+                Accepted(seq, id, Status.PENDING if seq in demoted else status)
+                for seq, (id, status) in zip(stored, expected, strict=True)
             ]
 
         def amended(demoted: set[int]) -> str:
-            return answer(list(zip(ids, statuses(demoted), strict=True))) if answer else ""
+            return answer([(task.id, task.status) for task in accepted_but(demoted)]) if answer else ""
 
         amend = (lambda demoted: (request, amended(demoted))) if request else None
-        demoted = await self._publish(dispatches, amend)
-        accepted = [
-            Accepted(seq, task.id, status)
-            for seq, task, status in zip(stored, tasks, statuses(demoted), strict=True)
-        ]
+        accepted = accepted_but(await self._publish(dispatches, amend))
         for task, told in zip(tasks, accepted, strict=True):
             self._telemetry.tell(TaskAccepted(task.id, task.action, told.status))
         return accepted
