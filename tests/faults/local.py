@@ -1,7 +1,6 @@
 """A taskqueue inside the test's process, for faults that need no process to be killed: a real store, a queue in
 memory, an intake, workers."""
 
-import asyncio
 import contextlib
 import uuid
 from collections.abc import AsyncIterator, Callable
@@ -11,6 +10,7 @@ from typing import Any, Self, TypeVar
 
 from tests.faults.cluster import RECORDER, WRONG_COUNTS, until
 from tests.integration import actions
+from tests.integration.system import Worker, working
 
 from taskqueue.broker.memory import MemoryBroker
 from taskqueue.intake import Accepted, Intake
@@ -22,12 +22,8 @@ from taskqueue.store.workers import beat
 from taskqueue.task import FINAL, Claim, NewTask, Task
 from taskqueue.telemetry import Telemetry
 from taskqueue_migrate.runner import migrate
-from taskqueue_worker.worker import work
 
 T = TypeVar("T")
-
-#: Seconds until a worker must have stopped.
-STOP_LIMIT = 20
 
 
 class Clock:
@@ -46,19 +42,6 @@ def new_task(action: str = "echo", data: dict[str, Any] | None = None, **changes
     values: dict[str, Any] = {"run_at": now, "priority": Priority.NORMAL, "max_attempts": 3, "timeout": None}
     payload = encode(Message(id, action, data or {}, now / 1000))
     return NewTask(id=id, action=action, payload=payload, created_at=now, **values | changes)
-
-
-@dataclass
-class Worker:
-    """A worker that runs in this process."""
-
-    stopping: asyncio.Event
-    running: asyncio.Task[None]
-
-    async def stop(self) -> None:
-        self.stopping.set()
-        async with asyncio.timeout(STOP_LIMIT):
-            await self.running
 
 
 @dataclass
@@ -114,14 +97,8 @@ class Local:
     async def worker(self, **values: Any) -> AsyncIterator[Worker]:
         """A worker with its own settings; it is stopped at the end."""
         settings = self.settings.model_copy(update=values)
-        stopping = asyncio.Event()
-        working = work(settings, self.store, self.broker, self.telemetry, stopping)
-        worker = Worker(stopping, asyncio.create_task(working))
-        try:
+        async with working(settings, self.store, self.broker, self.telemetry) as worker:
             yield worker
-        finally:
-            if not worker.running.done():
-                await worker.stop()
 
     async def submit(self, action: str = "echo", data: dict[str, Any] | None = None, **changes: Any) -> Accepted:
         accepted = await self.intake.accept([new_task(action, data, **changes)])

@@ -96,6 +96,18 @@ class Worker:
             await self.running
 
 
+@contextlib.asynccontextmanager
+async def working(settings: Settings, store: Store, broker: Broker, telemetry: Telemetry) -> AsyncIterator[Worker]:
+    """A worker in this process; it is stopped at the end."""
+    stopping = asyncio.Event()
+    worker = Worker(stopping, asyncio.create_task(work(settings, store, broker, telemetry, stopping)))
+    try:
+        yield worker
+    finally:
+        if not worker.running.done():
+            await worker.stop()
+
+
 @dataclass
 class System:
     """The API, over a store and a broker. Workers are started by the test."""
@@ -187,12 +199,5 @@ class System:
     async def worker(self, **values: Any) -> AsyncIterator[Worker]:
         """A worker on the same store and broker, with its own settings; it is stopped at the end."""
         settings = self.settings.model_copy(update=values)
-        stopping = asyncio.Event()
-        worker = Worker(
-            stopping, asyncio.create_task(work(settings, self.store, self.broker, self.telemetry, stopping))
-        )
-        try:
+        async with working(settings, self.store, self.broker, self.telemetry) as worker:
             yield worker
-        finally:
-            if not worker.running.done():
-                await worker.stop()
