@@ -41,6 +41,8 @@ class Faulty:
         self._connection = connection
         #: What the statement begins with, SQLite's code, and whether it runs all the same.
         self.fault: tuple[str, int, bool] | None = None
+        #: The one after that.
+        self.next_fault: tuple[str, int, bool] | None = None
         self.statements: list[str] = []
 
     def __getattr__(self, name: str) -> Any:
@@ -52,7 +54,7 @@ class Faulty:
         if fault is None or not sql.startswith(fault[0]):
             return self._connection.execute(sql, *values)
         if fault[1] != sqlite3.SQLITE_BUSY:
-            self.fault = None
+            self.fault, self.next_fault = self.next_fault, None
         if fault[2]:
             self._connection.execute(sql, *values)
         error = sqlite3.OperationalError("a fault of the test")
@@ -157,6 +159,15 @@ async def test_nobody_knows_what_a_commit_with_a_failing_disk_stored(
     assert runs == 1
     assert await notes.texts() == (["held", "a", "b"] if stored_all_the_same else ["held"])
     assert await notes.add("next") == "next"
+
+
+async def test_a_rollback_that_fails_too_does_not_make_it_known(notes: Notes, connections: list[Faulty]) -> None:
+    connections[0].fault = ("COMMIT", FAULTS["I/O"], False)
+    connections[0].next_fault = ("ROLLBACK", FAULTS["I/O"], False)
+    with pytest.raises(CommitUnknownError):
+        await notes.add("a")
+    assert await notes.add("next") == "next"
+    assert await notes.texts() == ["next"]
 
 
 async def test_a_commit_without_room_stores_nothing_and_that_is_known(

@@ -1,5 +1,6 @@
 """One write transaction on SQLite, and the functions that run in it."""
 
+import contextlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -95,6 +96,8 @@ class Transactions(Generic[T]):
         return [outcomes[place] for place in range(len(functions))]
 
     def _commit(self, functions: Sequence[Callable[[SqliteTransaction], Any]], deadline: float) -> list[Any]:
+        if self.connection.in_transaction:  # the rollback of the one before failed, too
+            self.connection.execute("ROLLBACK")
         # IMMEDIATE, because a read that turns into a write would not wait for a lock.
         self._execute("BEGIN IMMEDIATE", deadline)
         try:
@@ -104,9 +107,10 @@ class Transactions(Generic[T]):
                 self.balance(transaction)
             self._end(deadline)
         except BaseException:
-            # A full or failing disk may have rolled back already.
+            # A full or failing disk may have rolled back already. What failed first tells what is known.
             if self.connection.in_transaction:
-                self.connection.execute("ROLLBACK")
+                with contextlib.suppress(self.connection.Error):
+                    self.connection.execute("ROLLBACK")
             raise
         return results
 
