@@ -12,7 +12,7 @@ from taskqueue.store.engine.sqlite.connection import Connection, connect, transl
 from taskqueue.store.engine.sqlite.locks import WriteLock
 
 #: Commits of this process after which it copies: some megabytes of the log, where tasks are small.
-_EVERY = 100
+_EVERY = 50
 #: Bytes by which the log has grown since, where they are large.
 _GROWTH = 16 * 1024 * 1024
 #: Seconds to wait for a program that holds SQLite's own locks, but not ours.
