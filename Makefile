@@ -53,7 +53,7 @@ bench: $(VENV)/project.stamp $(PEERS)/requirements.stamp ## compare with a floor
 	@deploy/base-images rabbitmq
 	$(BIN)/python -m bench --rounds $(or $(ROUNDS),5) --only "$(ONLY)" --before "$(BEFORE)" $(ARGS)
 
-bench-long: ARGS += --long
+bench-long: override ARGS += --long
 bench-long: bench ## the same, and with a store of 10,000,000 tasks
 
 check: $(VENV)/project.stamp ## formatting, lint, types, import boundaries

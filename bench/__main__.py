@@ -38,7 +38,8 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-async def _bench(arguments: argparse.Namespace, folder: Path) -> str:
+async def _bench(arguments: argparse.Namespace, folder: Path) -> dict[str, str]:
+    """What was measured, by what it is called."""
     codes = {"ours": Code(Path(__file__).parents[1])}
     if arguments.before:
         codes["before"] = await code_at(arguments.before, folder)
@@ -46,17 +47,19 @@ async def _bench(arguments: argparse.Namespace, folder: Path) -> str:
     variants = BESIDE + [variant for group in zip(*by_code, strict=True) for variant in group]
     chosen, sections = _choose(variants, arguments.only)
     async with rabbitmq() as broker:
-        text = [f"On {in_words(await broker.version())}. Rounds: {arguments.rounds}."]
+        machine = f"On {in_words(await broker.version())}. Rounds: {arguments.rounds}."
+        parts: dict[str, str] = {}
         bench = Bench(broker, arguments.rounds, codes, _LONG_STORES if arguments.long else _STORES)
         if chosen:
             most, cost = await ceiling(folder)
             results = await _rounds(chosen, arguments.rounds, broker)
-            text += [report.claims(results), report.figures(chosen, results), report.ceiling(most, cost)]
+            tables = [report.claims(results), report.figures(chosen, results), report.ceiling(most, cost)]
+            parts["rounds"] = "\n\n".join([machine, *tables])
         for name in sections:
             _say(f"{name} ...")
-            text.append(await SECTIONS[name](bench))
-            _say(text[-1])
-    return "\n\n".join(text)
+            parts[name] = f"{machine}\n\n{await SECTIONS[name](bench)}"
+            _say(parts[name])
+    return parts
 
 
 def _choose(variants: list[Variant], only: str) -> tuple[list[Variant], list[str]]:
@@ -97,10 +100,10 @@ async def _main() -> None:
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, main.cancel)
     arguments = _arguments()
     with tempfile.TemporaryDirectory() as folder:
-        text = await _bench(arguments, Path(folder))
-    _say(f"\n{text}")
+        parts = await _bench(arguments, Path(folder))
+    _say("\n" + "\n\n".join(parts.values()))
     if arguments.write or not arguments.only:
-        report.write(_DOCUMENT, text)
+        report.write(_DOCUMENT, parts)
 
 
 if __name__ == "__main__":

@@ -7,9 +7,6 @@ from pathlib import Path
 from bench.measure import Measure
 from bench.variants import Variant
 
-#: Between these lines of the document stands what the command wrote.
-_BEGIN, _END = "<!-- written by `make bench` -->", "<!-- end of what `make bench` wrote -->"
-
 Results = dict[str, list[Measure]]
 
 #: Of what we claim: which measure of which variant, over that of which other.
@@ -103,9 +100,12 @@ def ceiling(most: float, cost: float) -> str:
     )
 
 
-def write(document: Path, text: str) -> None:
-    """Put the text where the last one stood."""
-    old = document.read_text()
-    before, _, rest = old.partition(_BEGIN)
-    _, _, after = rest.partition(_END)
-    document.write_text(f"{before}{_BEGIN}\n\n{text}\n\n{_END}{after}")
+def write(document: Path, parts: dict[str, str]) -> None:
+    """Put each part, by its name, where it stood the last time: between its two comments."""
+    text = document.read_text()
+    for name, part in parts.items():
+        begin, end = f"<!-- {name}, written by `make bench` -->", f"<!-- end of {name} -->"
+        before, _, rest = text.partition(begin)
+        _, _, after = rest.partition(end)
+        text = f"{before}{begin}\n\n{part}\n\n{end}{after}"
+    document.write_text(text)

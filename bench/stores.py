@@ -4,6 +4,7 @@ It goes by what the tables look like, since their names and columns differ betwe
 then count as many tasks as there should be.
 """
 
+import os
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,8 @@ async def fill(code: Code, folder: Path, tasks: int) -> None:
         await until_final(system, _RUN)
     with closing(sqlite3.connect(system.database, isolation_level=None)) as database:
         _multiply(database, tasks // _RUN - 1)
+    with system.database.open("rb") as file:
+        os.fsync(file.fileno())  # gigabytes that the kernel would write during the measurement
     async with embedded.on(folder) as system:
         if (count := await system.count_final()) != tasks:
             raise FailedError(f"a store that was filled with {tasks} tasks tells {count}")

@@ -22,8 +22,12 @@ _RELAY_BATCH = 200
 _PRIORITIES = tuple(sorted(Priority, reverse=True))
 
 
-async def repeat(interval: float, sweep: Callable[[], Awaitable[None]], telemetry: Telemetry) -> None:
-    """Run a sweep for ever, `interval` seconds apart; one that the store or the broker hinders comes again."""
+async def repeat(
+    interval: float, sweep: Callable[[], Awaitable[None]], telemetry: Telemetry, *, after: float = 0
+) -> None:
+    """Run a sweep for ever, `interval` seconds apart and `after` so many; one that the store or the broker hinders
+    comes again."""
+    await asyncio.sleep(after)
     while True:
         try:
             await sweep()

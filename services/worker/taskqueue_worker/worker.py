@@ -92,9 +92,13 @@ async def work(
                 (beat_interval(settings), rescuer.rescue),
                 (settings.reconcile_after / 4, reconciler.reconcile),
                 (PRUNE_INTERVAL, retention.prune),
-                (RECOUNT_INTERVAL, retention.recount),
             )
         ]
+        # It counts all tasks: not as long as a start is busy, nor in the same moment as the other workers.
+        recounting = repeat(
+            RECOUNT_INTERVAL, retention.recount, telemetry, after=random.uniform(0, RECOUNT_INTERVAL)
+        )
+        sweeping.append(asyncio.create_task(recounting))
         sweeping.append(asyncio.create_task(demote_when_the_queue_was_lost(store, broker, telemetry)))
         telemetry.tell(WorkerStarted(me.id, tuple(actions)))
         stopping = asyncio.create_task(stop.wait())
