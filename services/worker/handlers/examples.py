@@ -6,13 +6,13 @@ from taskqueue import action
 
 
 @action
-async def uppercase(text: str) -> dict[str, Any]:
-    return {"output": text.upper()}
+async def uppercase(text: str | None = None) -> dict[str, Any]:
+    return {"output": (text or "").upper()}
 
 
 @action("sum")
-async def total(numbers: list[int | float]) -> dict[str, Any]:
-    return {"output": sum(numbers)}
+async def total(numbers: list[int | float] | None = None) -> dict[str, Any]:
+    return {"output": sum(numbers or ())}
 
 
 @action("*")

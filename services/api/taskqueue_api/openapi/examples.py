@@ -119,8 +119,7 @@ ACTIONS = {
             "name": "uppercase",
             "arguments": {
                 "type": "object",
-                "properties": {"text": {"type": "string"}},
-                "required": ["text"],
+                "properties": {"text": {"anyOf": [{"type": "string"}, {"type": "null"}]}},
                 "additionalProperties": False,
             },
             "workers": 1,
