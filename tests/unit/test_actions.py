@@ -1,5 +1,7 @@
 """The registry of actions: what a handler may look like, and what its data is checked against."""
 
+import asyncio
+import functools
 import sys
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -112,6 +114,48 @@ def test_def_and_async_def_are_told_apart(is_async: bool) -> None:
     found = find_action("act")
     assert found is not None
     assert found.is_async is is_async
+
+
+class Greeter:
+    """Handlers with a state of their own."""
+
+    def __init__(self, greeting: str) -> None:
+        self.greeting = greeting
+
+    async def __call__(self, name: "str") -> dict[str, Any]:
+        return {"output": f"{self.greeting} {name}"}
+
+    def now(self, name: str, mark: str) -> dict[str, Any]:
+        return {"output": f"{self.greeting} {name}{mark}"}
+
+
+@pytest.mark.parametrize(
+    ("handler", "is_async"),
+    [
+        (Greeter("hello"), True),
+        (Greeter("hello").__call__, True),
+        (functools.partial(functools.partial(Greeter("hello")), name="you"), True),
+        (functools.partial(Greeter("hello").now, mark="!"), False),
+    ],
+    ids=["an object", "its method", "a partial of a partial of it", "a partial of a plain method"],
+)
+def test_whatever_can_be_called_is_a_handler(handler: Callable[..., Any], is_async: bool) -> None:
+    action("act")(handler)
+    found = find_action("act")
+    assert found is not None
+    assert found.is_async is is_async
+    result = call("act", '{"name": "world"}')
+    if is_async:
+        assert asyncio.run(result) == {"output": "hello world"}
+    else:
+        assert result == {"output": "hello world!"}
+    assert "valid string" in refused("act", '{"name": 5}')
+
+
+@pytest.mark.parametrize("handler", [Greeter("hello"), functools.partial(Greeter("hello").now, mark="!")])
+def test_what_has_no_name_needs_one(handler: Callable[..., Any]) -> None:
+    with pytest.raises(HandlersError, match="no name"):
+        action(handler)
 
 
 # What its data must be

@@ -6,7 +6,7 @@ import contextvars
 import gc
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Annotated, Any
 
 import pytest
@@ -127,6 +127,34 @@ async def test_a_thread_sees_the_context_variables_of_its_starter() -> None:
 
     variable.set("set")
     assert (await ending_of(claimed())).result == '{"output":"set"}'
+
+
+async def test_what_a_plain_handler_returns_to_be_awaited_is_awaited_on_the_loop() -> None:
+    loop = asyncio.get_running_loop()
+
+    async def later(n: int) -> dict[str, Any]:
+        assert asyncio.get_running_loop() is loop
+        await asyncio.sleep(0)
+        return {"output": n + 1}
+
+    @action("act")
+    def handler(n: int) -> Awaitable[dict[str, Any]]:
+        assert threading.current_thread() is not threading.main_thread()
+        return later(n)
+
+    assert await ending_of(claimed({"n": 1})) == Ending(Outcome.OK, result='{"output":2}')
+
+
+async def test_what_is_awaited_may_fail_as_any_handler() -> None:
+    async def later() -> dict[str, Any]:
+        raise SystemExit
+
+    @action("act")
+    def handler() -> Awaitable[dict[str, Any]]:
+        return later()
+
+    ending = await ending_of(claimed())
+    assert error_of(ending)["message"] == "the handler raised SystemExit"
 
 
 async def test_a_blocking_thread_does_not_block_the_loop(let_go: threading.Event) -> None:
@@ -636,6 +664,55 @@ async def test_a_thread_that_returns_after_its_flag_was_set_has_completed(
     until_flagged(started, let_go, {"output": "just done"})
     ending = await interrupted(claimed(), started, Outcome.CANCELLED)
     assert ending == Ending(Outcome.OK, result='{"output":"just done"}')
+
+
+@pytest.mark.parametrize("outcome", [Outcome.CANCELLED, Outcome.SHUTDOWN])
+async def test_what_a_plain_handler_returned_to_be_awaited_is_cancelled_as_an_async_handler(
+    outcome: Outcome,
+) -> None:
+    started, cleaned = asyncio.Event(), asyncio.Event()
+
+    async def later() -> dict[str, Any]:
+        started.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cleaned.set()
+        return {}
+
+    @action("act")
+    def handler() -> Awaitable[dict[str, Any]]:
+        return later()
+
+    run = claimed()
+    assert (await interrupted(run, started, outcome)).outcome is outcome
+    assert cleaned.is_set()
+    assert run.left_running is None
+
+
+@pytest.mark.parametrize("outcome", [Outcome.CANCELLED, Outcome.SHUTDOWN])
+async def test_what_a_thread_returns_to_be_awaited_after_it_was_told_to_stop_is_not_begun(
+    outcome: Outcome, let_go: threading.Event
+) -> None:
+    started = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    async def later() -> dict[str, Any]:
+        raise AssertionError("must not run")
+
+    @action("act")
+    def handler(task: TaskContext) -> Awaitable[dict[str, Any]]:
+        loop.call_soon_threadsafe(started.set)
+        while not task.cancelled and not let_go.wait(0.005):
+            pass
+        return later()
+
+    run = claimed()
+    ending = await interrupted(run, started, outcome)
+    assert ending.outcome is outcome
+    if thread := run.left_running:
+        await asyncio.wait({thread}, timeout=PATIENCE)
+    assert run.left_running is None
 
 
 async def test_a_cancelled_thread_that_goes_on_is_waited_for_until_its_timeout(let_go: threading.Event) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import contextvars
+import inspect
 import json
 import threading
 import time
@@ -42,8 +43,8 @@ class Run:
 
     An `async def` handler is cancelled, and abandoned if it has not ended within the grace. A `def` handler
     runs in a thread of its own, which nobody can stop: its context's flag is set, and when the task is out
-    of time or the worker stops, the thread is abandoned. A handler that returns has completed, interrupted
-    or not.
+    of time or the worker stops, the thread is abandoned. An awaitable that it returns is then awaited as if it
+    were an `async def` handler. A handler that returns has completed, interrupted or not.
     """
 
     def __init__(
@@ -81,7 +82,7 @@ class Run:
         )
         try:
             self._handler = self._start(action, call)
-            self._handler.add_done_callback(lambda _: self._end())
+            self._handler.add_done_callback(self._handler_ended)
             await self._over
         finally:
             out_of_time.cancel()
@@ -114,7 +115,23 @@ class Run:
         if action.is_async:
             return asyncio.ensure_future(_run_async(call, pause))
         self._threaded = True
-        return _run_in_thread(call, pause, name=f"task-{self.claim.id}")
+        return asyncio.ensure_future(self._run_threaded(call, pause))
+
+    async def _run_threaded(self, call: Callable[[], Any], pause: float) -> Any:
+        result = await _run_in_thread(call, pause, name=f"task-{self.claim.id}")
+        self._threaded = False
+        if not inspect.isawaitable(result):
+            return result
+        if self._interrupted is None:
+            return await _run_async(lambda: result, 0)
+        if inspect.iscoroutine(result):
+            result.close()
+        raise asyncio.CancelledError
+
+    def _handler_ended(self, handler: asyncio.Future[Any]) -> None:
+        if not handler.cancelled():
+            handler.exception()  # an abandoned attempt's error is nobody's
+        self._end()
 
     def _end(self) -> None:
         if not self._over.done():
@@ -162,11 +179,12 @@ def _run_in_thread(call: Callable[[], Any], pause: float, name: str) -> asyncio.
     context = contextvars.copy_context()
 
     def settle(result: Any, error: BaseException | None) -> None:
+        if future.done():  # the loop is being closed, and has cancelled all that waits
+            return
         if error is None:
             future.set_result(result)
         else:
             future.set_exception(error)
-            future.exception()  # an abandoned attempt's error is nobody's
 
     def run() -> None:
         result: Any = None

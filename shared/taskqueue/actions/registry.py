@@ -33,9 +33,11 @@ def action(name: str | Handler) -> Callable[[Handler], Handler] | Handler:
     `@action("*")` registers the handler of every action that has no other.
 
     Raises:
-        HandlersError: the name is taken, or the parameters can't be filled from a JSON object.
+        HandlersError: the name is taken, there is none, or the parameters can't be filled from a JSON object.
     """
     if not isinstance(name, str):
+        if not hasattr(name, "__name__"):  # an object that can be called, or a partial
+            raise HandlersError(f"{name!r} has no name: register it with action('its name')")
         return _register(name.__name__, name)
     return lambda function: _register(name, function)
 

@@ -1,5 +1,6 @@
 """Handlers as actions: what each takes is read from its signature."""
 
+import functools
 import inspect
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -34,7 +35,11 @@ class Action:
     @property
     def is_async(self) -> bool:
         """Whether it runs on the event loop; others run in a thread."""
-        return inspect.iscoroutinefunction(self.function)
+        function: Any = self.function
+        while isinstance(function, functools.partial):
+            function = function.func
+        # Of an object, its class says how it is called.
+        return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)
 
     def bind(self, data: str, context: TaskContext) -> Callable[[], Any]:
         """The handler's call for one task.
