@@ -53,6 +53,24 @@ async def test_killed_in_the_middle_it_finishes_everything_when_started_again(
         assert [attempt["outcome"] for attempt in attempts] == ["worker_lost", "ok"]
 
 
+async def test_while_its_database_is_gone_it_refuses_tasks_and_says_so(programs: Programs, client: Client) -> None:
+    program = await programs.start(PROGRAM)
+    url = await program.url()
+    database = programs.data / "tasks.db"
+    moved = database.rename(programs.data / "moved.db")
+    with pytest.raises(AssertionError, match="failed to queue task"):
+        await client.submit(url, "uppercase", {"text": "refused"})
+    assert "tasks.db is gone" in (await client.get(f"{url}/readyz"))["error"]
+    await program.says("nothing is read or written")
+    moved.rename(database)
+    await program.says("work goes on")
+    id = await client.submit(url, "uppercase", {"text": "accepted"})
+    [task] = await client.until_final(url, id)
+    assert task["result"] == {"output": "ACCEPTED"}
+    assert list(await client.tasks(url)) == [id]
+    assert await program.stop() == 0
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_stopped_it_exits_0_and_loses_nothing(
     programs: Programs, client: Client, number: signal.Signals

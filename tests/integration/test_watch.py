@@ -70,6 +70,25 @@ async def test_the_whole_life_of_a_task_is_told_in_order(system: System) -> None
     assert {event.kind for event in sent} == {"status"}
 
 
+async def test_a_stream_goes_on_once_the_database_is_back_and_says_once_that_it_was_away(
+    system: System, caplog: pytest.LogCaptureFixture
+) -> None:
+    await cancelled(system)
+    async with listening(system, "/events", 0) as response:
+        stream = told(response)
+        await anext(stream)
+        moved = system.settings.database.rename(system.settings.data_dir / "moved.db")
+        await eventually(lambda: "nothing is read or written" in caplog.text)
+        await eventually(lambda: "events can't be read" in caplog.text)
+        moved.rename(system.settings.database)
+        await eventually(lambda: "work goes on" in caplog.text)
+        id = await cancelled(system)
+        async for event in stream:
+            if event.data and event.data["id"] == id:
+                break
+    assert caplog.text.count("events can't be read") == 1
+
+
 async def test_the_stream_of_a_task_tells_where_it_stands_and_its_own_changes_until_the_end(
     system: System,
 ) -> None:

@@ -21,6 +21,7 @@ from tests.lifecycle import FINAL, Attempt, Lifecycle, Task
 
 from taskqueue.store import Refusal, verbs, workers
 from taskqueue.store.engine.sqlite.connection import Connection
+from taskqueue.store.engine.sqlite.files import Files
 from taskqueue.store.engine.sqlite.transaction import Refused, Transactions
 from taskqueue.store.ledger import BOUNDS, balance
 from taskqueue.store.queries import QUERIES
@@ -29,6 +30,8 @@ from taskqueue.task import TRANSITIONS, Claim, Edge, Outcome, Status
 from taskqueue_migrate.runner import shipped_migrations
 
 T = TypeVar("T")
+
+MEMORY = Path("memory")
 
 NOT_LONG, PAUSE = 5_000, 1_000
 
@@ -95,7 +98,7 @@ class StoreHistory(RuleBasedStateMachine):
         self.db.execute("PRAGMA foreign_keys = ON")
         self.model = Lifecycle(NOON, LEASE)
         self.transactions: Transactions[Any] = Transactions(
-            Path("memory"), self.db, QUERIES, lambda: self.model.now, balance
+            MEMORY, self.db, QUERIES, lambda: self.model.now, balance, Files(MEMORY)
         )
         self.reads = Reads(Reading(self.db))
         #: All claims ever made, and the (task, dispatch id) of all publishes that may be confirmed at some time.

@@ -65,14 +65,18 @@ class Watcher:
     async def run(self) -> None:
         """Poll for ever."""
         version = None
+        told = False
         while True:
             await self._wanted.wait()
             try:
                 if (now := await self._store.reads.data_version()) != version:
                     await self._read()
                     version = now
+                told = False
             except StoreError as error:
-                log.warning("events can't be read: %s", error)
+                if not told:
+                    log.warning("events can't be read: %s", error)
+                told = True
             except Exception:  # without it all who wait would wait in vain
                 log.exception("events can't be read")
             await asyncio.sleep(_INTERVAL)

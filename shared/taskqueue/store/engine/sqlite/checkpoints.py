@@ -9,6 +9,7 @@ from pathlib import Path
 
 from taskqueue.store.engine.protocol import StoreError
 from taskqueue.store.engine.sqlite.connection import Connection, connect, translated_errors
+from taskqueue.store.engine.sqlite.files import Files
 from taskqueue.store.engine.sqlite.locks import WriteLock
 
 #: Commits of this process after which it copies: some megabytes of the log, where tasks are small.
@@ -22,8 +23,9 @@ _PATIENCE = 1
 class Checkpoints:
     """Copies after every so many commits of this process, or bytes of the log."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, files: Files) -> None:
         self._path = path
+        self._files = files
         self._log = path.with_name(f"{path.name}-wal")
         self._commits = 0
         self._size = self._log_size()
@@ -65,6 +67,7 @@ class Checkpoints:
             await self._due.wait()
             self._due.clear()
             with contextlib.suppress(StoreError):  # it is tried again after as many commits
+                self._files.look()  # else it would open another one
                 await loop.run_in_executor(executor, copy_log, self._path)
 
 

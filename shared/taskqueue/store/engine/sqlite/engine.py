@@ -15,6 +15,7 @@ import aiosqlite
 from taskqueue.store.engine.protocol import Balance, Clock, Row, SchemaMismatchError, Transaction
 from taskqueue.store.engine.sqlite.checkpoints import Checkpoints
 from taskqueue.store.engine.sqlite.connection import SQLITE_VERSION, connect, journal_mode
+from taskqueue.store.engine.sqlite.files import Files
 from taskqueue.store.engine.sqlite.group_commit import GroupCommit
 from taskqueue.store.engine.sqlite.locks import WriteLock
 from taskqueue.store.engine.sqlite.reading import Searches, fetch, reading
@@ -30,6 +31,7 @@ class _Database:
     """What all connections of a process have in common."""
 
     path: Path
+    files: Files
     queries: Mapping[str, str]
     clock: Clock
     balance: Balance
@@ -39,11 +41,12 @@ class _Database:
     @contextlib.contextmanager
     def writing(self) -> Iterator[tuple[Transactions[Any], WriteLock]]:
         """A connection that writes, on the calling thread."""
+        self.files.look()
         with (
             contextlib.closing(connect(self.path, busy_timeout=0)) as connection,
             contextlib.closing(WriteLock(self.path)) as lock,
         ):
-            yield Transactions(self.path, connection, self.queries, self.clock, self.balance), lock
+            yield Transactions(self.path, connection, self.queries, self.clock, self.balance, self.files), lock
 
 
 class SqliteEngine:
@@ -70,7 +73,8 @@ class SqliteEngine:
         return self._commits.write(function)
 
     async def read(self, query: str, **values: Any) -> list[Row]:
-        return await fetch(self._database.path, self._reader, self._database.queries[query], values)
+        database = self._database
+        return await fetch(database.path, database.files, self._reader, database.queries[query], values)
 
     async def search(self, sql: str, values: Mapping[str, Any]) -> list[Row]:
         return await self._searches.fetch(sql, values)
@@ -132,12 +136,13 @@ async def open_sqlite(
         SchemaMismatchError: its journal is not that which is safe here.
         StoreError: the file is missing, unreadable or not a database.
     """
-    database = _Database(path, queries, clock, balance, timeout)
+    files = Files(path)
+    database = _Database(path, files, queries, clock, balance, timeout)
     if journal_mode() != "wal":
         log.warning(
             "SQLite %s can't use a write-ahead log safely here: a rollback journal serves, slower", SQLITE_VERSION
         )
-    checkpoints = Checkpoints(path)
+    checkpoints = Checkpoints(path, files)
 
     def on_commit(writes: int, seconds: float) -> None:
         checkpoints.committed()
@@ -152,17 +157,31 @@ async def open_sqlite(
         reading(path, timeout) as searches,
         reading(path, timeout) as counts,
     ):
-        await _check_journal(path, reader)
-        yield SqliteEngine(database, commits, reader, Searches(path, searches), Searches(path, counts))
+        await _check_journal(database, reader)
+        files.opened(logged=journal_mode() == "wal")
+        async with _watching(files, commits):
+            yield SqliteEngine(
+                database, commits, reader, Searches(path, files, searches), Searches(path, files, counts)
+            )
 
 
-async def _check_journal(path: Path, reader: aiosqlite.Connection) -> None:
+async def _check_journal(database: _Database, reader: aiosqlite.Connection) -> None:
     """A file may come from where another SQLite serves; the mode stays with it."""
-    [(mode,)] = await fetch(path, reader, "PRAGMA journal_mode", {})
+    [(mode,)] = await fetch(database.path, database.files, reader, "PRAGMA journal_mode", {})
     if mode != journal_mode():
         raise SchemaMismatchError(
-            f"{path}: journal mode {mode}, needed is {journal_mode()}: run taskqueue-migrate"
+            f"{database.path}: journal mode {mode}, needed is {journal_mode()}: run taskqueue-migrate"
         )
+
+
+@contextlib.asynccontextmanager
+async def _watching(files: Files, commits: GroupCommit) -> AsyncIterator[None]:
+    watching = asyncio.create_task(files.watch(commits.copy_log), name="files")
+    try:
+        yield
+    finally:
+        watching.cancel()
+        await asyncio.wait({watching})
 
 
 @contextlib.asynccontextmanager

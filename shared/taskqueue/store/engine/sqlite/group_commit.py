@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
-from taskqueue.store.engine.protocol import StoreBusyError, StoreUnavailableError, Transaction
+from taskqueue.store.engine.protocol import StoreBusyError, StoreError, StoreUnavailableError, Transaction
 from taskqueue.store.engine.sqlite.locks import WriteLock
 from taskqueue.store.engine.sqlite.transaction import Refused, Transactions
 
@@ -108,6 +108,11 @@ class GroupCommit:
             # Not at once: what else is enqueued in this tick shares the transaction.
             self._loop.call_soon(self._begin)
         return future
+
+    async def copy_log(self) -> None:
+        """Copy what is in the log into the database, by the connection that has both open."""
+        with contextlib.suppress(StoreError):
+            await self._loop.run_in_executor(self._executor, self._transactions.copy_log)
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:

@@ -10,6 +10,7 @@ import aiosqlite
 
 from taskqueue.store.engine.protocol import Row, StoreUnavailableError
 from taskqueue.store.engine.sqlite.connection import connect, translated_errors
+from taskqueue.store.engine.sqlite.files import Files
 
 #: Seconds that a search may take.
 _LONGEST_SEARCH = 20
@@ -26,12 +27,15 @@ def reading(path: Path, busy_timeout: float) -> aiosqlite.Connection:
     )
 
 
-async def fetch(path: Path, connection: aiosqlite.Connection, sql: str, values: Mapping[str, Any]) -> list[Row]:
+async def fetch(
+    path: Path, files: Files, connection: aiosqlite.Connection, sql: str, values: Mapping[str, Any]
+) -> list[Row]:
     """The rows of a statement.
 
     Raises:
         StoreUnavailableError: the file can't be read now.
     """
+    files.check()
     with translated_errors(path):
         # One call on the connection's thread: nothing of it outlives a caller that is cancelled.
         return list(await connection.execute_fetchall(sql, dict(values)))  # type: ignore[arg-type]
@@ -40,8 +44,9 @@ async def fetch(path: Path, connection: aiosqlite.Connection, sql: str, values: 
 class Searches:
     """Runs statements that may take long, one at a time."""
 
-    def __init__(self, path: Path, connection: aiosqlite.Connection) -> None:
+    def __init__(self, path: Path, files: Files, connection: aiosqlite.Connection) -> None:
         self._path = path
+        self._files = files
         self._connection = connection
         self._turn = asyncio.Lock()
 
@@ -54,7 +59,9 @@ class Searches:
         async with self._turn:
             try:
                 async with asyncio.timeout(_LONGEST_SEARCH):
-                    return await self._until_cancelled(fetch(self._path, self._connection, sql, values))
+                    return await self._until_cancelled(
+                        fetch(self._path, self._files, self._connection, sql, values)
+                    )
             except TimeoutError as error:
                 raise StoreUnavailableError(f"a search took longer than {_LONGEST_SEARCH} s") from error
 

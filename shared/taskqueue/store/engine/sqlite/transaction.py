@@ -12,8 +12,10 @@ from taskqueue.store.engine.protocol import (
     Clock,
     CommitUnknownError,
     Row,
+    StoreUnavailableError,
 )
 from taskqueue.store.engine.sqlite.connection import Connection, is_busy, is_full, of_the_disk, translated_errors
+from taskqueue.store.engine.sqlite.files import Files
 
 T = TypeVar("T")
 
@@ -66,6 +68,7 @@ class Transactions(Generic[T]):
     queries: Mapping[str, str]
     clock: Clock
     balance: Balance
+    files: Files
 
     def run(self, functions: Sequence[Callable[[SqliteTransaction], Any]], busy_timeout: float) -> list[Any]:
         """Commit all that do not raise in one transaction; what each returned, or how it was refused.
@@ -78,7 +81,7 @@ class Transactions(Generic[T]):
 
         Raises:
             StoreBusyError: that time is over; nothing is stored.
-            StoreUnavailableError: the disk is full or failing; nothing is stored.
+            StoreUnavailableError: the disk is full or failing, or the file is not at its path; nothing is stored.
             CommitUnknownError: nobody knows what is stored.
         """
         deadline = time.monotonic() + busy_timeout
@@ -95,9 +98,19 @@ class Transactions(Generic[T]):
                 break
         return [outcomes[place] for place in range(len(functions))]
 
+    def copy_log(self) -> None:
+        """Copy what is in the write-ahead log into the database.
+
+        Raises:
+            StoreError: the disk is full or failing.
+        """
+        with translated_errors(self.path):
+            self.connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+
     def _commit(self, functions: Sequence[Callable[[SqliteTransaction], Any]], deadline: float) -> list[Any]:
         if self.connection.in_transaction:  # the rollback of the one before failed, too
             self.connection.execute("ROLLBACK")
+        self.files.look()
         # IMMEDIATE, because a read that turns into a write would not wait for a lock.
         self._execute("BEGIN IMMEDIATE", deadline)
         try:
@@ -122,6 +135,10 @@ class Transactions(Generic[T]):
                 raise
             # The frames of the transaction may be in the log, and a recovery would find them there.
             raise CommitUnknownError(f"{self.path}: {error}; nobody knows whether it is stored") from error
+        try:
+            self.files.look()
+        except StoreUnavailableError as error:
+            raise CommitUnknownError(f"stored, but where nobody may find it: {error}") from error
 
     def _execute(self, statement: str, deadline: float) -> None:
         """Wait for other programs where need be: without a write-ahead log, a COMMIT waits for readers."""
