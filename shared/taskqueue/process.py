@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import re
 import signal
 import sys
 from collections.abc import Awaitable, Callable
@@ -17,6 +18,13 @@ from taskqueue.store import StoreError
 
 log = logging.getLogger("taskqueue")
 
+#: What Kubernetes tells each container of a service called `taskqueue` (or `taskqueue-...`), as `name=value`: its
+#: names begin as ours do, and TASKQUEUE_PORT is `tcp://10.0.0.1:8080` there.
+_OF_A_SERVICE = re.compile(
+    PREFIX + r"(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)=.*"
+    rf"|{PREFIX}(\w+_)?PORT=(tcp|udp|sctp)://.*"
+)
+
 #: Exit codes, beside 0: an error that starting again won't mend by itself, and bad settings (as in sysexits.h).
 EXIT_FAILURE = 1
 EXIT_CONFIG = 78
@@ -28,8 +36,11 @@ class FatalError(Exception):
 
 def run_command(command: Callable[[Settings], None]) -> None:
     """Run a command with the environment's settings; expected errors become one line and an exit code."""
-    settings = _read_settings()
+    foreign = {name for name, value in os.environ.items() if _OF_A_SERVICE.fullmatch(f"{name}={value}")}
+    settings = _read_settings(foreign)
     set_up_logging(settings)
+    if foreign:
+        log.info("not read, since it tells of a service of Kubernetes: %s", ", ".join(sorted(foreign)))
     try:
         command(settings)
     except (FatalError, StoreError, BrokerError) as error:
@@ -79,12 +90,15 @@ def _run_loop(main: Any) -> None:
         uvloop.run(main)
 
 
-def _read_settings() -> Settings:
-    known = {PREFIX + name.upper() for name in Settings.model_fields}
-    if unknown := sorted(name for name in os.environ if name.startswith(PREFIX) and name not in known):
+def _read_settings(foreign: set[str]) -> Settings:
+    known = {PREFIX + name.upper(): name for name in Settings.model_fields}
+    if unknown := sorted(
+        name for name in os.environ if name.startswith(PREFIX) and name not in {*known, *foreign}
+    ):
         _exit_config(f"unknown setting {', '.join(unknown)} (docs/configuration.md lists the known ones)")
+    defaults = {known[name]: Settings.model_fields[known[name]].default for name in foreign & known.keys()}
     try:
-        return Settings()
+        return Settings(**defaults)
     except ValidationError as error:
         _exit_config(
             "; ".join(

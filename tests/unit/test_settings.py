@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from taskqueue.process import run_command
 from taskqueue.settings import PREFIX, Settings
 
 COMMANDS = ["taskqueue-api", "taskqueue-worker", "taskqueue-migrate", "taskqueue-embedded"]
@@ -101,6 +102,60 @@ def test_an_unknown_setting_ends_each_process_with_one_line(tmp_path: Path, comm
     [line] = ended.stderr.splitlines()
     assert "unknown setting TASKQUEUE_HOTS, TASKQUEUE_PROT" in line
     assert not list(tmp_path.iterdir())
+
+
+#: What Kubernetes injects beside services called `taskqueue` and `taskqueue-api`.
+KUBERNETES = {
+    "TASKQUEUE_PORT": "tcp://10.0.0.1:8080",
+    "TASKQUEUE_PORT_8080_TCP": "tcp://10.0.0.1:8080",
+    "TASKQUEUE_PORT_8080_TCP_ADDR": "10.0.0.1",
+    "TASKQUEUE_PORT_8080_TCP_PORT": "8080",
+    "TASKQUEUE_PORT_8080_TCP_PROTO": "tcp",
+    "TASKQUEUE_SERVICE_HOST": "10.0.0.1",
+    "TASKQUEUE_SERVICE_PORT": "8080",
+    "TASKQUEUE_SERVICE_PORT_HTTP": "8080",
+    "TASKQUEUE_API_PORT": "udp://[fd00::1]:53",
+    "TASKQUEUE_API_PORT_53_UDP": "udp://[fd00::1]:53",
+    "TASKQUEUE_API_SERVICE_HOST": "fd00::1",
+}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_what_kubernetes_tells_of_a_service_ends_no_process_and_is_told_in_one_line(
+    tmp_path: Path, command: str
+) -> None:
+    # Where there is no database, the services end, but not for their settings; the others do what they are for.
+    ended = run(command, tmp_path, **KUBERNETES, TASKQUEUE_DATA_DIR="/proc", TASKQUEUE_LOG_FORMAT="text")
+    assert ended.returncode == 1
+    [line] = [line for line in ended.stderr.splitlines() if "INFO" in line]
+    assert line.endswith(", ".join(sorted(KUBERNETES)))
+
+
+def test_the_port_is_then_the_usual_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in KUBERNETES.items():
+        monkeypatch.setenv(name, value)
+    read: list[Settings] = []
+    run_command(read.append)
+    assert read == [Settings.model_construct()]
+    assert os.environ["TASKQUEUE_PORT"] == "tcp://10.0.0.1:8080"  # a handler may look for the service
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PORT", "tcp:8080"),
+        ("PORT", "http://10.0.0.1:8080"),
+        ("PORT", "10.0.0.1:8080"),
+        ("SERVICE_HOSTS", "10.0.0.1"),
+        ("PORT_8080", "1"),
+        ("HOST_PORT", "8080"),
+    ],
+)
+def test_what_only_looks_like_that_is_refused_as_ever(tmp_path: Path, name: str, value: str) -> None:
+    ended = run("taskqueue-migrate", tmp_path, **{f"TASKQUEUE_{name}": value})
+    assert ended.returncode == 78
+    [line] = ended.stderr.splitlines()
+    assert f"TASKQUEUE_{name}" in line
 
 
 def test_bad_values_end_a_process_with_one_line_that_names_them_all(tmp_path: Path) -> None:
