@@ -84,10 +84,11 @@ def migrate(database: Path, migrations: list[Migration] | None = None) -> list[M
             with lock.held(_LOCK_TIMEOUT):
                 if migration.version in _check_records(connection, migrations):
                     continue
-                if worth_a_copy and not applied:
-                    _keep_copy(database, connection, migration)
+                copy = _copy(database, connection, migration) if worth_a_copy and not applied else None
                 with translated_errors(database), _transaction(connection):
                     _apply(connection, migration)
+                if copy:
+                    copy.rename(f"{copy}-{int(time.time())}")
                 applied.append(migration)
                 log.info("applied migration %04d_%s", migration.version, migration.name)
         _check_records(connection, migrations)
@@ -170,11 +171,16 @@ def _has_tables(connection: Connection) -> bool:
     return connection.execute(tables).fetchone() is not None
 
 
-def _keep_copy(database: Path, connection: Connection, migration: Migration) -> None:
-    """Keep a copy beside the database."""
-    copy = database.with_name(f"{database.name}.before-{migration.version:04d}-{int(time.time())}")
+def _copy(database: Path, connection: Connection, migration: Migration) -> Path:
+    """A copy beside the database. It takes the place of that of an earlier try, which changed nothing."""
+    copy = database.with_name(f"{database.name}.before-{migration.version:04d}")
+    try:
+        copy.unlink(missing_ok=True)
+    except OSError as error:
+        raise StoreError(f"{copy}: {error.strerror}") from error
     copy_into(connection, copy)
-    log.info("kept a copy of the database in %s", copy)
+    log.info("keeping a copy of the database in %s (once migrated: with the time behind it)", copy)
+    return copy
 
 
 def _apply(connection: Connection, migration: Migration) -> None:

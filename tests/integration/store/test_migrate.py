@@ -201,14 +201,37 @@ def test_an_empty_database_needs_no_copy(fresh: Path) -> None:
     assert not copies(fresh)
 
 
-def test_where_no_copy_can_be_kept_nothing_is_migrated(
-    fresh: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+def test_of_tries_that_fail_one_copy_is_kept_and_one_for_good_of_that_which_does_not(
+    fresh: Path, folder: Path
 ) -> None:
     migrate(fresh, shipped_migrations(folder))
+    mistake = folder / "0002_mistake.sql"
+    mistake.write_text("DROP TABLE no_such_things;\n")
+    for number in range(3):
+        connection = looking(fresh)
+        connection.execute("INSERT INTO things VALUES (?)", (str(number),))
+        connection.close()
+        with pytest.raises(MigrationError, match="no_such_things"):
+            migrate(fresh, shipped_migrations(folder))
+        [copy] = copies(fresh)
+        assert len(stored(copy, "SELECT name FROM things")) == number + 1
+    mistake.write_text("ALTER TABLE things ADD COLUMN more TEXT;\n")
+    migrate(fresh, shipped_migrations(folder))
+    [copy] = copies(fresh)
+    assert re.fullmatch(r"tasks\.db\.before-0002-\d+", copy.name)
+    assert len(stored(copy, "SELECT name FROM things")) == 3
+    # A failure later on leaves that one alone.
+    (folder / "0003_mistake.sql").write_text("DROP TABLE no_such_things;\n")
+    with pytest.raises(MigrationError):
+        migrate(fresh, shipped_migrations(folder))
+    assert [kept.name for kept in copies(fresh)] == [copy.name, "tasks.db.before-0003"]
+
+
+def test_where_no_copy_can_be_kept_nothing_is_migrated(fresh: Path, folder: Path) -> None:
+    migrate(fresh, shipped_migrations(folder))
     (folder / "0002_drop.sql").write_text("DROP TABLE things;\n")
-    monkeypatch.setattr("taskqueue_migrate.runner.time.time", lambda: 7)
-    (fresh.parent / "tasks.db.before-0002-7").mkdir()
-    with pytest.raises(StoreError, match=r"tasks\.db\.before-0002-7"):
+    (fresh.parent / "tasks.db.before-0002").mkdir()
+    with pytest.raises(StoreError, match=r"tasks\.db\.before-0002"):
         migrate(fresh, shipped_migrations(folder))
     assert version_of(fresh) == 1
     assert stored(fresh, "SELECT * FROM things") == []
