@@ -182,6 +182,36 @@ async def test_any_number_is_pruned_in_slices(
     assert_in_slices(counts)
 
 
+async def test_time_ranges_are_pruned_with_their_last_task(
+    store: Store, past: Past, prune: Any, tmp_path: Path
+) -> None:
+    def ranges() -> list[int]:
+        return [row["range"] for row in stored(database(tmp_path), "SELECT range FROM created_ranges")]
+
+    async def found(days: float) -> set[str]:
+        """The tasks that were accepted in so many days."""
+        filter = Filter(created_after=now_ms() - round(days * DAY))
+        return {id for _, id in await store.reads.find_ids(filter, await store.reads.first_page(filter), limit=10)}
+
+    past.days = 31
+    await submit_all(store, [new_task(str(n), created_at=past()) for n in range(2100)])
+    await asyncio.gather(*(store.write(verbs.cancel, str(n)) for n in range(2100) if n != 1500))
+    past.days = 0
+    assert ranges() == [0, 1, 2]
+    assert await prune() == {"1500"}
+    assert ranges() == [1]
+    assert (await found(32), await found(30)) == ({"1500"}, set())
+    await store.write(verbs.cancel, "1500")
+    assert await store.write(verbs.delete, "1500")
+    assert await prune() == set()
+    assert ranges() == []
+    await submitted(store, "new", created_at=past())
+    assert ranges() == [2]
+    assert await found(1) == {"new"}
+    # Found empty, and taken into use again by now.
+    assert await store.write(lambda tx: tx.change("prune_ranges", ranges="[2]")) == 0
+
+
 async def test_two_workers_that_prune_at_once_are_harmless(store: Store, past: Past, tmp_path: Path) -> None:
     past.days = 31
     await submit_all(store, [new_task(str(n), created_at=past()) for n in range(700)])

@@ -43,6 +43,7 @@ class Retention:
         )
         for what, keep in others:
             await self._store.bulk.prune(what, before=now - to_ms(keep))
+        await self._store.bulk.prune_ranges()
 
     async def recount(self) -> None:
         """Counters are raised, not counted: should one ever be wrong, it does not stay so."""

@@ -92,6 +92,16 @@ class Bulk:
         """Delete the tasks that got this final status before (Unix milliseconds); returns how many."""
         return await self._all(lambda tx: range(_prune_tasks_slice(tx, status, before)))
 
+    async def prune_ranges(self) -> None:
+        """Delete the time ranges of which no task is left."""
+        # They are found outside of the transaction: of many tasks there are thousands.
+        while found := await self._engine.survey("empty_ranges", limit=_SLICE):
+            ranges = json.dumps([row["range"] for row in found])
+            await self._engine.write(partial(_prune_ranges_slice, ranges=ranges))
+            if len(found) < _SLICE:
+                return
+            await asyncio.sleep(_PAUSE)
+
     async def recount(self) -> list[str]:
         """Hold the counters of statuses against the tasks, and mend what is wrong; which statuses' were."""
         wrong = await self._reads.wrong_counts()
@@ -114,6 +124,10 @@ class Bulk:
 
 def _prune_slice(tx: Transaction, what: Kept, before: int) -> int:
     return tx.change(f"prune_{what}", before=before, now=tx.now, limit=_SLICE)
+
+
+def _prune_ranges_slice(tx: Transaction, ranges: str) -> int:
+    return tx.change("prune_ranges", ranges=ranges)
 
 
 def _prune_tasks_slice(tx: Transaction, status: Status, before: int) -> int:

@@ -195,6 +195,17 @@ DELETE FROM task WHERE seq IN (
     SELECT seq FROM task WHERE status = :status AND processed_at < :before ORDER BY processed_at LIMIT :limit
 ) AND status IN ('completed', 'failed', 'cancelled');
 
+-- name: empty_ranges
+SELECT range FROM created_ranges WHERE NOT EXISTS (
+    SELECT 1 FROM task NOT INDEXED WHERE seq >= range * 1000 AND seq < (range + 1) * 1000
+) LIMIT :limit;
+
+-- name: prune_ranges
+-- The newest one may have got tasks again meanwhile.
+DELETE FROM created_ranges WHERE range IN (SELECT value FROM json_each(:ranges)) AND NOT EXISTS (
+    SELECT 1 FROM task NOT INDEXED WHERE seq >= range * 1000 AND seq < (range + 1) * 1000
+);
+
 -- name: prune_events
 -- The oldest come first, so no index on their times is needed. Those from the future were written before the clock
 -- was set back.
