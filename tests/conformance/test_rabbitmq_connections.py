@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import logging
+import re
 import ssl
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -14,7 +15,7 @@ import aiormq
 import pytest
 import trustme
 from tests.conformance.proxy import Proxy
-from tests.conformance.server import PASSWORD, RabbitServer, free_port
+from tests.conformance.server import PASSWORD, USER, RabbitServer, free_port
 from tests.conformance.waiting import (
     PATIENCE,
     at_most,
@@ -79,6 +80,55 @@ async def test_wrong_credentials_are_told_promptly_and_without_the_password(
             pass
     assert "\n" not in str(raised.value)
     assert "wr0ng" not in str(raised.value)
+
+
+@once
+@pytest.mark.parametrize(
+    ("permissions", "told"),
+    [
+        (None, "vhost {vhost} not found"),
+        ((), "access to vhost '{vhost}' refused for user 'taskqueue'"),
+        (("^$", ".*", ".*"), "configure access to exchange '{queue}.dead' in vhost '{vhost}' refused"),
+        ((".*", "^$", ".*"), "write access to queue '{queue}.dead' in vhost '{vhost}' refused"),
+        ((".*", ".*", "^$"), "read access to exchange '{queue}.dead' in vhost '{vhost}' refused"),
+    ],
+    ids=["no vhost", "no access", "not to configure", "not to write", "not to read"],
+)
+async def test_a_vhost_that_is_not_for_us_is_told_promptly_and_which(
+    server: RabbitServer, queue: str, permissions: tuple[str, ...] | None, told: str
+) -> None:
+    vhost = f"of-{queue}"
+    if permissions is not None:
+        server.ctl("add_vhost", vhost)
+    if permissions:
+        server.ctl("set_permissions", "-p", vhost, USER, *permissions)
+    try:
+        with (
+            at_most(5),
+            pytest.raises(BrokerError, match=re.escape(told.format(vhost=vhost, queue=queue))) as raised,
+        ):
+            async with open_broker(server.url + vhost, queue):
+                pass
+        assert f"refuses user 'taskqueue' on vhost '{vhost}'" in str(raised.value)
+        assert PASSWORD not in str(raised.value)
+    finally:
+        if permissions is not None:
+            server.ctl("delete_vhost", vhost)
+
+
+@once
+async def test_a_limit_of_connections_that_is_reached_may_pass(server: RabbitServer, queue: str) -> None:
+    vhost = f"of-{queue}"
+    server.ctl("add_vhost", vhost)
+    server.ctl("set_permissions", "-p", vhost, USER, ".*", ".*", ".*")
+    server.ctl("set_vhost_limits", "-p", vhost, '{"max-connections": 0}')
+    try:
+        async with open_broker(server.url + vhost, queue) as broker:
+            assert broker.state is BrokerState.DISCONNECTED
+            server.ctl("clear_vhost_limits", "-p", vhost)
+            await eventually(lambda: broker.state is BrokerState.CONNECTED)
+    finally:
+        server.ctl("delete_vhost", vhost)
 
 
 @once

@@ -195,12 +195,25 @@ async def test_what_a_stopped_worker_gives_back_another_finishes(
 
 @BOTH
 @pytest.mark.docker
-async def test_wrong_credentials_are_told_without_the_password(
-    migrated: Programs, rabbit: RabbitServer, name: str
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({PASSWORD: "wr0ng"}, "refuses user 'taskqueue' on vhost '/': ACCESS_REFUSED"),
+        ({"taskqueue": "wr0ng"}, "refuses user 'wr0ng' on vhost '/': ACCESS_REFUSED"),
+        ({"/": "/wr0ng"}, "vhost wr0ng not found"),
+    ],
+    ids=["password", "user", "vhost"],
+)
+async def test_what_the_broker_refuses_for_good_is_told_without_the_password(
+    migrated: Programs, rabbit: RabbitServer, name: str, change: dict[str, str], told: str
 ) -> None:
-    program = await migrated.start(name, broker_url=rabbit.url.replace(PASSWORD, "wr0ng"))
+    [(old, new)] = change.items()
+    head, _, tail = rabbit.url.rpartition(old)
+    program = await migrated.start(name, broker_url=f"{head}{new}{tail}")
     assert await program.ended() == 1
     [line] = [line for line in program.log if line["level"] == "ERROR"]
-    assert "refused" in line["message"].lower()
-    assert "wr0ng" not in program.errors
+    assert told in line["message"]
+    assert "TASKQUEUE_BROKER_URL" in line["message"]
+    assert PASSWORD not in program.errors
+    assert f":{new}@" not in program.errors
     assert "Traceback" not in program.errors

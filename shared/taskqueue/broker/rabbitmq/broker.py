@@ -10,6 +10,7 @@ from typing import Self
 from aiormq import Channel, spec
 from aiormq.abc import AbstractChannel, DeliveredMessage
 from aiormq.exceptions import PublishError as ReturnedError
+from yarl import URL
 
 from ..protocol import BrokerError, BrokerState, PublishError, UnroutableError
 from .connection import PERSISTENT, Connection, RefusedError, bounded, connected, explained, lost, opened
@@ -71,7 +72,11 @@ class RabbitBroker:
             raise
         if isinstance(self._publishing.problem, RefusedError):
             await self._publishing.stop()
-            raise self._publishing.problem
+            url = URL(self._url)
+            raise RefusedError(
+                f"RabbitMQ at {url.host}:{url.port} refuses user {url.user!r} on vhost {url.path[1:] or '/'!r}: "
+                f"{self._publishing.problem} (see TASKQUEUE_BROKER_URL, _USER and _PASSWORD)"
+            )
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:

@@ -8,13 +8,14 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any
 
 import aiormq
-from aiormq import Channel, SSLContextProvider, TransportFactory
+from aiormq import Channel, SSLContextProvider, TransportFactory, spec
 from aiormq.exceptions import (
     AMQPConnectionError,
     AMQPError,
     AuthenticationError,
     ChannelAccessRefused,
     ChannelInvalidStateError,
+    ConnectionClosed,
     ProbableAuthenticationError,
 )
 from yarl import URL
@@ -33,6 +34,8 @@ HEARTBEAT = 10
 STEP_TIMEOUT = 5
 #: Seconds after which a connection that is being closed is cut. aiormq itself waits 2 for an answer.
 CLOSE_TIMEOUT = 3
+#: RabbitMQ's code where there is no such vhost, or not for this user; and where a limit of connections is reached.
+NOT_ALLOWED = 530
 #: Seconds that closing a channel may take.
 CHANNEL_CLOSE_TIMEOUT = 1
 
@@ -65,6 +68,9 @@ def explained() -> Iterator[None]:
         raise AwayError("no answer in time") from None
     except (AuthenticationError, ProbableAuthenticationError, ChannelAccessRefused) as error:
         raise RefusedError(describe(error)) from error
+    except ConnectionClosed as error:
+        for_good = error.args[0] == NOT_ALLOWED and "limit (" not in describe(error)
+        raise (RefusedError if for_good else AwayError)(describe(error)) from error
     except (OSError, ChannelInvalidStateError) as error:
         raise AwayError(describe(error)) from error
     except Exception as error:
@@ -128,6 +134,13 @@ class Connection(aiormq.Connection):
             transport_factory=self.wire,
             client_properties={"connection_name": f"taskqueue {purpose}"},
         )
+
+    @staticmethod
+    async def _rpc(request: Any, *args: Any, **kwargs: Any) -> Any:
+        # aiormq has a case for being refused, but expects no such answer to this request: its text would get lost.
+        if isinstance(request, spec.Connection.Open):
+            request.valid_responses = [*request.valid_responses, spec.Connection.Close.name]
+        return await aiormq.Connection._rpc(request, *args, **kwargs)
 
     @property
     def blocked(self) -> bool:
