@@ -3,6 +3,8 @@
 import asyncio
 import contextlib
 import socket
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
 
 import aiohttp
 import pytest
@@ -11,6 +13,7 @@ from tests.conformance.waiting import eventually
 from tests.integration.programs import Client, Programs
 
 from taskqueue.store.engine.sqlite.connection import connect
+from taskqueue.store.engine.sqlite.locks import WriteLock
 from taskqueue_migrate.runner import migrate
 
 API, WORKER = "taskqueue-api", "taskqueue-worker"
@@ -28,6 +31,32 @@ def migrated(programs: Programs) -> Programs:
 def nowhere() -> str:
     """The URL of a broker that isn't up."""
     return f"amqp://taskqueue:{PASSWORD}@127.0.0.1:{free_port()}/"
+
+
+@dataclass
+class Closed:
+    """Where a broker should be, and somebody else is, who ends each connection."""
+
+    url: str = ""
+    #: How often somebody has tried.
+    attempts: int = 0
+
+    async def turn_away(self, _reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.attempts += 1
+        writer.close()
+
+    async def until_tried_again(self) -> None:
+        """Wait for some more attempts."""
+        wanted = self.attempts + 3
+        await eventually(lambda: self.attempts >= wanted)
+
+
+@pytest.fixture
+async def closed() -> AsyncIterator[Closed]:
+    closed = Closed()
+    async with await asyncio.start_server(closed.turn_away, "127.0.0.1", 0) as server:
+        closed.url = f"amqp://taskqueue:{PASSWORD}@127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+        yield closed
 
 
 # What they need
@@ -90,12 +119,12 @@ async def test_an_api_whose_port_is_taken_says_so(migrated: Programs, nowhere: s
 
 
 async def test_an_api_without_a_broker_accepts_tasks_and_tells_it_once(
-    migrated: Programs, client: Client, nowhere: str
+    migrated: Programs, client: Client, closed: Closed
 ) -> None:
-    api = await migrated.start(API, broker_url=nowhere)
+    api = await migrated.start(API, broker_url=closed.url)
     url = await api.url()
     ids = [await client.submit(url, "uppercase", {"text": "x"}) for _ in range(5)]
-    await asyncio.sleep(1)  # for some attempts to connect
+    await closed.until_tried_again()
     assert {task["status"] for task in (await client.tasks(url)).values()} == {"pending"}
     assert (await client.get(f"{url}/readyz"))["broker"] == "disconnected"
     assert await api.stop() == 0
@@ -106,12 +135,12 @@ async def test_an_api_without_a_broker_accepts_tasks_and_tells_it_once(
 
 
 async def test_a_worker_without_a_broker_keeps_trying_and_stops_when_told(
-    migrated: Programs, nowhere: str
+    migrated: Programs, closed: Closed
 ) -> None:
-    worker = await migrated.start(WORKER, broker_url=nowhere)
+    worker = await migrated.start(WORKER, broker_url=closed.url)
     await worker.says("worker started")
     await worker.says("trying again")
-    await asyncio.sleep(0.5)
+    await closed.until_tried_again()
     assert worker.handle.returncode is None
     assert await worker.stop() == 0
     assert "Traceback" not in worker.errors
@@ -125,7 +154,16 @@ async def test_an_api_told_to_stop_finishes_the_requests_that_it_has(
     with contextlib.closing(connect(migrated.data / "tasks.db", busy_timeout=5)) as other:
         other.execute("BEGIN IMMEDIATE")
         posting = asyncio.create_task(client.submit(url, "uppercase", {"text": "x"}))
-        await asyncio.sleep(0.3)
+        with contextlib.closing(WriteLock(migrated.data / "tasks.db")) as lock:
+
+            def is_writing() -> bool:
+                """Whether the task is on its way: then our lock is held, and that of SQLite is waited for."""
+                if lock.try_acquire():
+                    lock.release()
+                    return False
+                return True
+
+            await eventually(is_writing)
         api.handle.terminate()
         await api.says("stopping")
 

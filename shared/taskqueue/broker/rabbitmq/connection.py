@@ -138,7 +138,7 @@ class Connection(aiormq.Connection):
     @staticmethod
     async def _rpc(request: Any, *args: Any, **kwargs: Any) -> Any:
         # aiormq has a case for being refused, but expects no such answer to this request: its text would get lost.
-        if isinstance(request, spec.Connection.Open):
+        if request.name == spec.Connection.Open.name:
             request.valid_responses = [*request.valid_responses, spec.Connection.Close.name]
         return await aiormq.Connection._rpc(request, *args, **kwargs)
 
