@@ -56,11 +56,13 @@ bench: $(VENV)/project.stamp $(PEERS)/requirements.stamp ## compare with a floor
 bench-long: override ARGS += --long
 bench-long: bench ## the same, and with a store of 10,000,000 tasks
 
-check: $(VENV)/project.stamp ## formatting, lint, types, import boundaries
+check: $(VENV)/project.stamp ## formatting, lint, types, import boundaries, declared dependencies
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/deptry shared services
+	$(BIN)/deptry --ignore DEP002,DEP004 tests bench
 
 format: $(VENV)/project.stamp ## format the code and fix what lint can fix
 	$(BIN)/ruff check --fix
