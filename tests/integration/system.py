@@ -23,6 +23,7 @@ from taskqueue.task import FINAL, Status
 from taskqueue.telemetry import Telemetry
 from taskqueue_api.app import build_app
 from taskqueue_migrate.runner import migrate
+from taskqueue_worker.beside import Beside
 from taskqueue_worker.worker import work
 
 #: The actions that ship, and those of these tests.
@@ -97,10 +98,14 @@ class Worker:
 
 
 @contextlib.asynccontextmanager
-async def working(settings: Settings, store: Store, broker: Broker, telemetry: Telemetry) -> AsyncIterator[Worker]:
+async def working(
+    settings: Settings, store: Store, broker: Broker, telemetry: Telemetry, beside: Beside | None = None
+) -> AsyncIterator[Worker]:
     """A worker in this process; it is stopped at the end."""
     stopping = asyncio.Event()
-    worker = Worker(stopping, asyncio.create_task(work(settings, store, broker, telemetry, stopping)))
+    worker = Worker(
+        stopping, asyncio.create_task(work(settings, store, broker, telemetry, stopping, beside=beside))
+    )
     try:
         yield worker
     finally:
@@ -196,8 +201,8 @@ class System:
         await eventually(beaten)
 
     @contextlib.asynccontextmanager
-    async def worker(self, **values: Any) -> AsyncIterator[Worker]:
+    async def worker(self, beside: Beside | None = None, **values: Any) -> AsyncIterator[Worker]:
         """A worker on the same store and broker, with its own settings; it is stopped at the end."""
         settings = self.settings.model_copy(update=values)
-        async with working(settings, self.store, self.broker, self.telemetry) as worker:
+        async with working(settings, self.store, self.broker, self.telemetry, beside) as worker:
             yield worker

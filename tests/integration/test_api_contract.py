@@ -152,7 +152,7 @@ async def test_a_list_has_a_hundred_tasks_unless_a_limit_says_otherwise(system: 
 
 
 async def test_a_list_is_filtered_by_status(system: System) -> None:
-    done, failed = await system.submit("uppercase", {"text": "x"}), await system.submit("uppercase")
+    done, failed = await system.submit("uppercase", {"text": "x"}), await system.submit("uppercase", {"text": 1})
     async with system.worker():
         await system.until(done)
         await system.until(failed)

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Coroutine
+from random import Random, SystemRandom
 from typing import Any
 
 from aiohttp import web
@@ -20,7 +21,7 @@ from taskqueue_api.http.cors import ORIGINS, allow_origins, answer_preflights, r
 from taskqueue_api.http.deadline import MAX_WAIT, REQUEST_TIMEOUT, end_long_reads
 from taskqueue_api.http.errors import json_errors
 from taskqueue_api.http.request_ids import name_requests, tell_request_id
-from taskqueue_api.keys import BACKLOG, BROKER, INTAKE, SETTINGS, STORE, STREAMS, TELEMETRY, WATCHER
+from taskqueue_api.keys import BACKLOG, BROKER, INTAKE, RANDOM, SETTINGS, STORE, STREAMS, TELEMETRY, WATCHER
 from taskqueue_api.live.backlog import Backlog
 from taskqueue_api.live.streams import Streams
 from taskqueue_api.live.watcher import Watcher
@@ -29,8 +30,14 @@ from taskqueue_api.openapi.document import document
 from taskqueue_api.routes import ROUTES, routes
 
 
-def build_app(settings: Settings, store: Store, broker: Broker, telemetry: Telemetry) -> web.Application:
-    """The API over an open store and a started broker."""
+def build_app(
+    settings: Settings, store: Store, broker: Broker, telemetry: Telemetry, random: Random | None = None
+) -> web.Application:
+    """The API over an open store and a started broker.
+
+    Args:
+        random: draws ids; None takes the system's.
+    """
     app = web.Application(
         middlewares=[
             name_requests(REQUEST_ID),
@@ -49,6 +56,7 @@ def build_app(settings: Settings, store: Store, broker: Broker, telemetry: Telem
     app[STORE] = store
     app[BROKER] = broker
     app[TELEMETRY] = telemetry
+    app[RANDOM] = random or SystemRandom()
     app[INTAKE] = Intake(settings, store, broker, telemetry)
     app[BACKLOG] = Backlog(store, settings.max_backlog)
     app[STREAMS] = Streams(settings.max_streams)

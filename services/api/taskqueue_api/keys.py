@@ -1,5 +1,7 @@
 """What the application's handlers share."""
 
+from random import Random
+
 from aiohttp import web
 
 from taskqueue.broker import Broker
@@ -20,3 +22,5 @@ WATCHER = web.AppKey("watcher", Watcher)
 BROKER: web.AppKey[Broker] = web.AppKey("broker")
 TELEMETRY = web.AppKey("telemetry", Telemetry)
 INTAKE = web.AppKey("intake", Intake)
+#: Draws ids.
+RANDOM = web.AppKey("random", Random)

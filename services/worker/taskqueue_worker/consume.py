@@ -14,6 +14,7 @@ from taskqueue.settings import Settings
 from taskqueue.store import Refusal, Store, verbs
 from taskqueue.task import Claim
 from taskqueue.telemetry import DuplicateDropped, MessageBuried, SlotHeld, TaskClaimed, Telemetry
+from taskqueue_worker.beside import Beside
 from taskqueue_worker.execute import Run, Runs
 from taskqueue_worker.heartbeat import beat_interval
 from taskqueue_worker.outcome import Outcomes
@@ -30,6 +31,7 @@ class Duty:
     store: Store
     telemetry: Telemetry
     random: Random
+    beside: Beside
     runs: Runs = field(default_factory=dict)
     #: By priority: when the message was made that brought a task last, from its first delivery. Not when that task
     #: was queued: it may have been published again since.
@@ -155,7 +157,7 @@ class Slot:
         duty = self._duty
         duty.telemetry.tell(TaskClaimed(claim))
         progress = Progress(claim, duty.store)
-        run = self.run = duty.runs[claim.id, claim.attempt] = Run(claim, duty.settings, progress.tell)
+        run = self.run = duty.runs[claim.id, claim.attempt] = Run(claim, duty.settings, progress.tell, duty.beside)
         giving_back = asyncio.get_running_loop().call_later(duty.settings.give_back_after, self._give_back)
         try:
             try:

@@ -6,7 +6,6 @@ import contextvars
 import inspect
 import json
 import threading
-import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from pydantic_core import from_json, to_json
 from taskqueue.actions import Action, Reject, Retry, TaskContext, find_action
 from taskqueue.settings import Settings
 from taskqueue.task import Claim, Outcome
+from taskqueue_worker.beside import Beside, Steps
 
 #: Seconds that a cancelled handler has to clean up before its attempt is abandoned.
 GRACE = 5
@@ -48,13 +48,18 @@ class Run:
     """
 
     def __init__(
-        self, claim: Claim, settings: Settings, tell_progress: Callable[[str], None] = lambda progress: None
+        self,
+        claim: Claim,
+        settings: Settings,
+        tell_progress: Callable[[str], None] = lambda progress: None,
+        beside: Beside | None = None,
     ) -> None:
         self.claim = claim
         self.timeout = settings.task_timeout if claim.timeout is None else claim.timeout / 1000
-        #: On the monotonic clock.
-        self.deadline = time.monotonic() + self.timeout
+        #: In the loop's time.
+        self.deadline = asyncio.get_running_loop().time() + self.timeout
         self._settings = settings
+        self._beside = beside or Beside()
         self._context = TaskContext(claim.id, claim.action, claim.attempt, _tell_progress=tell_progress)
         self._interrupted: Outcome | None = None
         #: Done when the handler has ended, or is abandoned.
@@ -118,7 +123,7 @@ class Run:
         return asyncio.ensure_future(self._run_threaded(call, pause))
 
     async def _run_threaded(self, call: Callable[[], Any], pause: float) -> Any:
-        result = await _run_in_thread(call, pause, name=f"task-{self.claim.id}")
+        result = await _run_in_thread(call, pause, f"task-{self.claim.id}", self._beside)
         self._threaded = False
         if not inspect.isawaitable(result):
             return result
@@ -172,8 +177,12 @@ async def _run_async(call: Callable[[], Any], pause: float) -> Any:
         raise _wrapped(error) from error
 
 
-def _run_in_thread(call: Callable[[], Any], pause: float, name: str) -> asyncio.Future[Any]:
-    """Run `call` in a thread of its own: a daemon, so that one that hangs never delays the worker's exit."""
+#: Never set: who waits for it waits as long as it may.
+_NEVER = threading.Event()
+
+
+def _run_in_thread(call: Callable[[], Any], pause: float, name: str, beside: Beside) -> asyncio.Future[Any]:
+    """Run `call` in a thread of its own."""
     loop = asyncio.get_running_loop()
     future: asyncio.Future[Any] = loop.create_future()
     context = contextvars.copy_context()
@@ -186,11 +195,12 @@ def _run_in_thread(call: Callable[[], Any], pause: float, name: str) -> asyncio.
         else:
             future.set_exception(error)
 
-    def run() -> None:
+    def run() -> Steps:
         result: Any = None
         raised: Exception | None = None
+        if pause:
+            yield _NEVER, pause
         try:
-            time.sleep(pause)
             result = context.run(call)
         except StopIteration as error:  # no future takes one
             raised = _wrapped(error)
@@ -202,7 +212,7 @@ def _run_in_thread(call: Callable[[], Any], pause: float, name: str) -> asyncio.
         with contextlib.suppress(RuntimeError):
             loop.call_soon_threadsafe(settle, result, raised)
 
-    threading.Thread(target=run, name=name, daemon=True).start()
+    beside.start(name, run())
     return future
 
 

@@ -2,9 +2,7 @@
 
 import asyncio
 import contextlib
-import os
 import threading
-import time
 from collections.abc import AsyncIterator, Callable
 from typing import Self
 
@@ -13,6 +11,7 @@ from taskqueue.store import Store, StoreError, WorkerInfo
 from taskqueue.store.engine.protocol import Writer
 from taskqueue.store.workers import Held, beat
 from taskqueue.telemetry import BeatMissed, LoopBlocked, Telemetry
+from taskqueue_worker.beside import Beside, Steps
 from taskqueue_worker.execute import GRACE, Runs
 
 #: Beats in a lease: a few may fail before others take the worker for lost.
@@ -38,18 +37,19 @@ class Heartbeat:
         runs: Runs,
         beaten: Callable[[list[Held]], None],
         telemetry: Telemetry,
+        beside: Beside,
     ) -> None:
         self._worker = worker
         self._store = store
         self._runs = runs
         self._tell_beaten = beaten
         self._telemetry = telemetry
+        self._beside = beside
         self._interval = beat_interval(settings)
         self._loop = asyncio.get_running_loop()
         self._started: asyncio.Future[None] = self._loop.create_future()
         self._ended: asyncio.Future[None] = self._loop.create_future()
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
         #: When the last beat was written, in the loop's time.
         self.last_beat = self._loop.time()
 
@@ -63,18 +63,20 @@ class Heartbeat:
         runs: Runs,
         beaten: Callable[[list[Held]], None],
         telemetry: Telemetry,
+        beside: Beside,
     ) -> AsyncIterator[Self]:
         """Beat until left. Entered once the first beat is written.
 
         Args:
             runs: the handlers at work.
             beaten: called on the loop after each beat.
+            beside: runs it, apart from the loop.
 
         Raises:
             StoreError: the first beat can't be written.
         """
-        self = cls(settings, worker, store, runs, beaten, telemetry)
-        self._thread.start()
+        self = cls(settings, worker, store, runs, beaten, telemetry, beside)
+        beside.start("heartbeat", self._run())
         await self._started
         try:
             yield self
@@ -86,18 +88,21 @@ class Heartbeat:
         self._stop.set()
         await self._ended
 
-    def _run(self) -> None:
+    def _run(self) -> Steps:
         try:
             with self._store.writer() as writer:
                 self._on_loop(self._beaten, self._beat(writer))
                 self._on_loop(self._started.set_result, None)
-                while not self._stop.wait(self._interval):
+                yield self._stop, self._interval
+                while not self._stop.is_set():
                     self._try_to_beat(writer)
+                    yield from self._end_if_blocked()
+                    yield self._stop, self._interval
         except Exception as error:
             if self._started.done():
                 # Without a heartbeat it would be taken for lost, and work on.
                 self._telemetry.tell(BeatMissed(error, ends=True))
-                os._exit(EXIT_BLOCKED)
+                self._beside.exit(EXIT_BLOCKED)
             self._on_loop(self._started.set_exception, error)
         finally:
             self._on_loop(self._ended.set_result, None)
@@ -115,21 +120,19 @@ class Heartbeat:
             self._telemetry.tell(BeatMissed(error, ends=False))
         else:
             self._on_loop(self._beaten, held)
-        self._end_if_blocked()
 
     def _beaten(self, held: list[Held]) -> None:
         self.last_beat = self._loop.time()
         self._tell_beaten(held)
 
-    def _end_if_blocked(self) -> None:
+    def _end_if_blocked(self) -> Steps:
         """End the process where a handler blocks the loop beyond its task's timeout: nothing else can stop it,
         and its tasks are rescued."""
         for run in list(self._runs.values()):
-            if time.monotonic() > run.deadline + GRACE and not self._loop_answers():
-                self._telemetry.tell(LoopBlocked(run.claim))
-                os._exit(EXIT_BLOCKED)
-
-    def _loop_answers(self) -> bool:
-        answered = threading.Event()
-        self._loop.call_soon_threadsafe(answered.set)
-        return answered.wait(self._interval)
+            if self._loop.time() > run.deadline + GRACE:
+                answered = threading.Event()
+                self._on_loop(answered.set)
+                yield answered, self._interval
+                if not answered.is_set():
+                    self._telemetry.tell(LoopBlocked(run.claim))
+                    self._beside.exit(EXIT_BLOCKED)

@@ -16,6 +16,7 @@ from taskqueue.store import Store, WorkerInfo
 from taskqueue.store.workers import Held, retire
 from taskqueue.task import Outcome
 from taskqueue.telemetry import Telemetry, WorkerStarted, WorkerStopping
+from taskqueue_worker.beside import Beside
 from taskqueue_worker.consume import Duty, Slot
 from taskqueue_worker.execute import GRACE, Runs
 from taskqueue_worker.heartbeat import BEATS_PER_LEASE, Heartbeat, beat_interval
@@ -35,11 +36,13 @@ async def work(
     telemetry: Telemetry,
     stop: asyncio.Event,
     random: Random | None = None,
+    beside: Beside | None = None,
 ) -> None:
     """Run tasks until `stop`, then drain: finish what runs, give the rest back.
 
     Args:
         random: draws pauses and names; None takes a new one.
+        beside: what runs beside the loop; None takes threads.
 
     Raises:
         FatalError: the handlers can't be loaded, or every slot is held by a handler that ignores its timeout.
@@ -49,7 +52,7 @@ async def work(
         actions = load_handlers(settings.handlers)
     except HandlersError as error:
         raise FatalError(str(error)) from error
-    random = random or Random()
+    random, beside = random or Random(), beside or Beside()
     me = WorkerInfo(
         id=f"{random.getrandbits(128):032x}",
         host=socket.gethostname(),
@@ -59,7 +62,7 @@ async def work(
         started_at=store.clock(),
         actions=json.dumps(describe_actions()),
     )
-    duty = Duty(me.id, settings, store, telemetry, random)
+    duty = Duty(me.id, settings, store, telemetry, random, beside)
     slots: list[Slot] = []
     strays = Strays(store, lambda id: any(slot.holds(id) for slot in slots), telemetry)
 
@@ -74,7 +77,7 @@ async def work(
 
     async with contextlib.AsyncExitStack() as stack:
         heartbeat = await stack.enter_async_context(
-            Heartbeat.beating(settings, me, store, duty.runs, beaten, telemetry)
+            Heartbeat.beating(settings, me, store, duty.runs, beaten, telemetry, beside)
         )
         consumers = [
             await stack.enter_async_context(broker.consume(settings.prefetch)) for _ in range(settings.consumers)

@@ -3,15 +3,14 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
-from concurrent.futures import Executor
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
 from taskqueue.store.bulk import Bulk
 from taskqueue.store.clock import now_ms
-from taskqueue.store.engine.protocol import Clock, Engine, Transaction, Writer
-from taskqueue.store.engine.sqlite.engine import open_sqlite
+from taskqueue.store.engine.protocol import Clock, Engine, Executors, Transaction, Writer
+from taskqueue.store.engine.sqlite.engine import one_thread, open_sqlite
 from taskqueue.store.ledger import balance
 from taskqueue.store.queries import QUERIES
 from taskqueue.store.reads import Reads
@@ -59,7 +58,7 @@ async def open_store(
     write_timeout: float,
     telemetry: Telemetry | None = None,
     clock: Clock = now_ms,
-    executor: Executor | None = None,
+    executors: Executors = one_thread,
 ) -> AsyncIterator[Store]:
     """Open the database; leaving writes what still waits, then closes it.
 
@@ -68,7 +67,7 @@ async def open_store(
         write_timeout: seconds that a write may wait for other processes.
         telemetry: is told of each commit.
         clock: the time in Unix milliseconds.
-        executor: with one thread, for all that writes, which is shut down at the end; None makes one.
+        executors: make those that all that blocks runs on; each is shut down at the end.
 
     Raises:
         SchemaMismatchError: `taskqueue-migrate` has not brought the file to this version's schema.
@@ -82,7 +81,7 @@ async def open_store(
         timeout=write_timeout,
         clock=clock,
         committed=lambda writes, seconds: telling.tell(Committed(writes, seconds)),
-        executor=executor,
+        executors=executors,
     ) as engine:
         await check_schema(engine)
         yield Store(engine, clock)

@@ -5,6 +5,7 @@ write down every change of a status and every final one.
 """
 
 import os
+import time
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterable
@@ -98,7 +99,7 @@ class StoreHistory(RuleBasedStateMachine):
         self.db.execute("PRAGMA foreign_keys = ON")
         self.model = Lifecycle(NOON, LEASE)
         self.transactions: Transactions[Any] = Transactions(
-            MEMORY, self.db, QUERIES, lambda: self.model.now, balance, Files(MEMORY)
+            MEMORY, self.db, QUERIES, lambda: self.model.now, balance, Files(MEMORY), time.monotonic
         )
         self.reads = Reads(Reading(self.db))
         #: All claims ever made, and the (task, dispatch id) of all publishes that may be confirmed at some time.

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from aiohttp import web
-from uuid_utils import uuid7
 
 from taskqueue.contract.answers import AcceptedAnswer, BatchAnswer
 from taskqueue.contract.limits import LONGEST_KEY, MAX_BATCH, MAX_PAYLOAD_BYTES
@@ -17,11 +16,11 @@ from taskqueue.logs import REQUEST_ID
 from taskqueue.message import Message, Priority, encode
 from taskqueue.store import CommitUnknownError, IdempotentRequest, Replay, StoreError
 from taskqueue.store.clock import to_ms
-from taskqueue.task import NewTask
+from taskqueue.task import NewTask, new_id
 from taskqueue_api.http.bodies import parse, read_json, read_lines, validate
 from taskqueue_api.http.deadline import read_body
 from taskqueue_api.http.errors import bad_request, too_large, unavailable, unprocessable
-from taskqueue_api.keys import BACKLOG, INTAKE, SETTINGS, STORE, WATCHER
+from taskqueue_api.keys import BACKLOG, INTAKE, RANDOM, SETTINGS, STORE, WATCHER
 from taskqueue_api.resources.wait import once_final, preferred_wait
 
 log = logging.getLogger("taskqueue.api")
@@ -127,7 +126,7 @@ def _response(
 
 def _new_task(request: web.Request, body: SubmitBody, index: int | None = None) -> NewTask:
     settings, now = request.app[SETTINGS], request.app[STORE].clock()
-    id = str(uuid7())
+    id = new_id(now, request.app[RANDOM])
     try:
         payload = encode(Message(id, body.action, body.data, now / 1000))
     except ValueError as error:

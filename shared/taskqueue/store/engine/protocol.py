@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
+from concurrent.futures import Executor
 from contextlib import AbstractContextManager
 from typing import Any, Protocol, TypeVar
 
@@ -11,6 +12,8 @@ T = TypeVar("T")
 Row = Mapping[str, Any]
 #: The time in Unix milliseconds.
 Clock = Callable[[], int]
+#: Makes an executor of one thread, by that one's name.
+Executors = Callable[[str], Executor]
 
 
 class StoreError(Exception):

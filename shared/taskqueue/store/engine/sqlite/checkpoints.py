@@ -4,7 +4,7 @@ all other processes wait."""
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import Executor
 from pathlib import Path
 
 from taskqueue.store.engine.protocol import StoreError
@@ -45,13 +45,12 @@ class Checkpoints:
             return 0
 
     @contextlib.asynccontextmanager
-    async def copying(self, executor: Executor | None = None) -> AsyncIterator[None]:
+    async def copying(self, executor: Executor) -> AsyncIterator[None]:
         """Copy whenever it is due, until left.
 
         Args:
-            executor: runs what blocks; None makes one with one thread.
+            executor: runs what blocks, and is shut down at the end.
         """
-        executor = executor or ThreadPoolExecutor(1, thread_name_prefix="store-checkpoint")
         copying = asyncio.create_task(self._copy(executor), name="checkpoints")
         try:
             yield

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import logging
-import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from typing import Any, TypeVar
 
 import aiosqlite
 
-from taskqueue.store.engine.protocol import Balance, Clock, Row, SchemaMismatchError, Transaction
+from taskqueue.store.engine.protocol import Balance, Clock, Executors, Row, SchemaMismatchError, Transaction
 from taskqueue.store.engine.sqlite.checkpoints import Checkpoints
 from taskqueue.store.engine.sqlite.connection import SQLITE_VERSION, connect, journal_mode
 from taskqueue.store.engine.sqlite.files import Files
@@ -37,6 +36,8 @@ class _Database:
     balance: Balance
     #: Seconds that a write may wait for other processes.
     timeout: float
+    #: The time in seconds, which is never set.
+    monotonic: Callable[[], float]
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[tuple[Transactions[Any], WriteLock]]:
@@ -46,7 +47,10 @@ class _Database:
             contextlib.closing(connect(self.path, busy_timeout=0)) as connection,
             contextlib.closing(WriteLock(self.path)) as lock,
         ):
-            yield Transactions(self.path, connection, self.queries, self.clock, self.balance, self.files), lock
+            transactions: Transactions[Any] = Transactions(
+                self.path, connection, self.queries, self.clock, self.balance, self.files, self.monotonic
+            )
+            yield transactions, lock
 
 
 class SqliteEngine:
@@ -89,24 +93,30 @@ class SqliteEngine:
     def writer(self) -> Iterator["SqliteWriter"]:
         """As `Engine.writer`."""
         with self._database.writing() as (transactions, lock):
-            yield SqliteWriter(transactions, lock, self._database.timeout)
+            yield SqliteWriter(transactions, lock, self._database)
 
 
 class SqliteWriter:
     """A `Writer`."""
 
-    def __init__(self, transactions: Transactions[Any], lock: WriteLock, timeout: float) -> None:
+    def __init__(self, transactions: Transactions[Any], lock: WriteLock, database: _Database) -> None:
         self._transactions = transactions
         self._lock = lock
-        self._timeout = timeout
+        self._timeout = database.timeout
+        self._monotonic = database.monotonic
 
     def write(self, function: Callable[[Transaction], T]) -> T:
-        deadline = time.monotonic() + self._timeout
+        deadline = self._monotonic() + self._timeout
         with self._lock.held(self._timeout):
-            [outcome] = self._transactions.run([function], deadline - time.monotonic())
+            [outcome] = self._transactions.run([function], deadline - self._monotonic())
         if isinstance(outcome, Refused):
             raise outcome.error
         return outcome  # type: ignore[no-any-return]
+
+
+def one_thread(name: str) -> Executor:
+    """An executor of one thread."""
+    return ThreadPoolExecutor(1, thread_name_prefix=name)
 
 
 @contextlib.asynccontextmanager
@@ -118,7 +128,7 @@ async def open_sqlite(
     timeout: float,
     clock: Clock,
     committed: Callable[[int, float], None],
-    executor: Executor | None = None,
+    executors: Executors = one_thread,
 ) -> AsyncIterator[SqliteEngine]:
     """Open a database; leaving writes what still waits, then closes it.
 
@@ -129,15 +139,14 @@ async def open_sqlite(
         timeout: seconds that a write may wait for other processes.
         clock: the time in Unix milliseconds.
         committed: called after each transaction with how many writes it held, and how many seconds it took.
-        executor: with one thread, which then is the only one that writes, and is shut down at the end; None makes
-            one.
+        executors: make those that what writes runs on; each is shut down at the end. Who reads has its own thread.
 
     Raises:
         SchemaMismatchError: its journal is not that which is safe here.
         StoreError: the file is missing, unreadable or not a database.
     """
     files = Files(path)
-    database = _Database(path, files, queries, clock, balance, timeout)
+    database = _Database(path, files, queries, clock, balance, timeout, asyncio.get_running_loop().time)
     if journal_mode() != "wal":
         log.warning(
             "SQLite %s can't use a write-ahead log safely here: a rollback journal serves, slower", SQLITE_VERSION
@@ -149,10 +158,8 @@ async def open_sqlite(
         committed(writes, seconds)
 
     async with (
-        checkpoints.copying(),
-        _group_commit(
-            database, executor or ThreadPoolExecutor(1, thread_name_prefix="store-writer"), on_commit
-        ) as commits,
+        checkpoints.copying(executors("store-checkpoint")),
+        _group_commit(database, executors("store-writer"), on_commit) as commits,
         reading(path, timeout) as reader,
         reading(path, timeout) as searches,
         reading(path, timeout) as counts,

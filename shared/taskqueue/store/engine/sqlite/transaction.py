@@ -1,7 +1,6 @@
 """One write transaction on SQLite, and the functions that run in it."""
 
 import contextlib
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,6 +68,8 @@ class Transactions(Generic[T]):
     clock: Clock
     balance: Balance
     files: Files
+    #: The time in seconds, which is never set.
+    monotonic: Callable[[], float]
 
     def run(self, functions: Sequence[Callable[[SqliteTransaction], Any]], busy_timeout: float) -> list[Any]:
         """Commit all that do not raise in one transaction; what each returned, or how it was refused.
@@ -84,7 +85,7 @@ class Transactions(Generic[T]):
             StoreUnavailableError: the disk is full or failing, or the file is not at its path; nothing is stored.
             CommitUnknownError: nobody knows what is stored.
         """
-        deadline = time.monotonic() + busy_timeout
+        deadline = self.monotonic() + busy_timeout
         outcomes: dict[int, Any] = {}
         left = list(range(len(functions)))
         while left:
@@ -145,7 +146,7 @@ class Transactions(Generic[T]):
         try:
             self.connection.execute(statement)
         except self.connection.OperationalError as error:
-            left = deadline - time.monotonic()
+            left = deadline - self.monotonic()
             if not is_busy(error) or left <= 0:
                 raise
             self.connection.execute(f"PRAGMA busy_timeout = {round(left * 1000)}")
