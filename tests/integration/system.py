@@ -9,7 +9,6 @@ from typing import Any, Self
 
 from aiohttp import ClientResponse
 from aiohttp.test_utils import TestClient, TestServer
-from aiohttp.web import AppRunner
 from tests.conformance.waiting import PATIENCE, eventually
 from yarl import URL
 
@@ -22,6 +21,7 @@ from taskqueue.store.engine.protocol import Clock
 from taskqueue.task import FINAL, Status
 from taskqueue.telemetry import Telemetry
 from taskqueue_api.app import build_app
+from taskqueue_api.http.protocol import Runner
 from taskqueue_migrate.runner import migrate
 from taskqueue_worker.beside import Beside
 from taskqueue_worker.worker import work
@@ -49,10 +49,10 @@ def quick_settings(folder: Path, **values: Any) -> Settings:
 
 
 class Server(TestServer):
-    """Handlers go on when their clients leave, as they do in `serving`: aiohttp's test server cancels them."""
+    """Serves as `serving` does. Handlers go on when their clients leave: aiohttp's test server cancels them."""
 
-    async def _make_runner(self, **options: Any) -> AppRunner:
-        return AppRunner(self.app, **options | {"handler_cancellation": False})
+    async def _make_runner(self, **options: Any) -> Runner:
+        return Runner(self.app, **options | {"handler_cancellation": False})
 
 
 class WatchedBroker(MemoryBroker):

@@ -1,6 +1,5 @@
 """Long answers are compressed; how much a client may open and send is limited."""
 
-import asyncio
 import gzip
 import json
 from pathlib import Path
@@ -71,22 +70,3 @@ async def test_a_stream_too_many_is_refused_until_another_ends(
                     return response.status == 200
 
             await eventually(opened)
-
-
-@pytest.mark.parametrize(
-    "head",
-    [
-        b"GET /tasks?tag=" + b"x" * 9000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
-        b"GET /tasks HTTP/1.1\r\nHost: x\r\nX: " + b"x" * 9000 + b"\r\n\r\n",
-        b"GET /tasks HTTP/1.1\r\nHost: x\r\n" + b"".join(b"X%d: x\r\n" % n for n in range(200)) + b"\r\n",
-    ],
-    ids=["url", "header", "headers"],
-)
-async def test_a_head_that_is_too_long_is_refused(system: System, head: bytes) -> None:
-    reader, writer = await asyncio.open_connection(system.client.host, system.client.port)
-    writer.write(head)
-    async with asyncio.timeout(5):
-        assert (await reader.readline()).split()[1] == b"400"
-    writer.close()
-    await writer.wait_closed()
-    assert (await system.get("/livez")).status == 200

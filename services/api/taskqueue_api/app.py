@@ -20,6 +20,7 @@ from taskqueue_api.http.compression import compress
 from taskqueue_api.http.cors import ORIGINS, allow_origins, answer_preflights, read_origins, refuse_foreign_pages
 from taskqueue_api.http.deadline import MAX_WAIT, REQUEST_TIMEOUT, end_long_reads
 from taskqueue_api.http.errors import json_errors
+from taskqueue_api.http.protocol import Runner
 from taskqueue_api.http.request_ids import name_requests, tell_request_id
 from taskqueue_api.keys import BACKLOG, BROKER, INTAKE, RANDOM, SETTINGS, STORE, STREAMS, TELEMETRY, WATCHER
 from taskqueue_api.live.backlog import Backlog
@@ -78,7 +79,7 @@ async def serving(app: web.Application) -> AsyncIterator[str]:
         FatalError: the address can't be listened on.
     """
     settings = app[SETTINGS]
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=settings.drain_timeout)
+    runner = Runner(app, access_log=None, shutdown_timeout=settings.drain_timeout)
     await runner.setup()
     try:
         site = web.TCPSite(runner, settings.host, settings.port, backlog=1024)

@@ -98,6 +98,7 @@ for id_, method_, path_ in (
     plain(id_, 400, method_, f"{path_}?dry_run=true", json={"tag": "x"})
     plain(id_, 403, method_, path_, headers={"Origin": "https://other.example"})
     plain(id_, 413, method_, path_, data=b" " * 40_000)
+    plain(id_, 415, method_, path_, data=b"{}", headers={"Content-Encoding": "br"})
 
     @answered(id_, 408)
     async def with_a_body_that_never_ends(system: System, method: str = method_, path: str = path_) -> list[Reply]:

@@ -1,9 +1,9 @@
 """Web pages of other origins: they may use the API where their origins are allowed, and else not at all."""
 
-import json
-
 from aiohttp import web
 from aiohttp.typedefs import Handler
+
+from taskqueue_api.http.errors import error_body
 
 #: The origins whose pages may use the API; `*` is all of them.
 ORIGINS = web.AppKey("origins", frozenset[str])
@@ -44,7 +44,7 @@ async def refuse_foreign_pages(request: web.Request, handler: Handler) -> web.St
     if request.method not in {"GET", "HEAD", "OPTIONS"} and _is_foreign(request) and not _is_allowed(request):
         page = request.headers.get("Origin", "another origin")[:100]
         error = f"pages of {page} may not use this API; TASKQUEUE_CORS_ORIGINS names those that may"
-        raise web.HTTPForbidden(text=json.dumps({"error": error}), content_type="application/json")
+        raise web.HTTPForbidden(text=error_body(error), content_type="application/json")
     return await handler(request)
 
 
@@ -73,4 +73,4 @@ async def allow_origins(request: web.Request, response: web.StreamResponse) -> N
 def _is_allowed(request: web.Request) -> bool:
     origins = request.app[ORIGINS]
     origin = request.headers.get("Origin")
-    return origin is not None and (origin in origins or "*" in origins)
+    return origin is not None and (origin in origins or ("*" in origins and origin.isascii()))

@@ -4,12 +4,12 @@ So the deadline of a POST is that of its body; what comes then has its own: `wri
 """
 
 import asyncio
-import json
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from taskqueue_api.http.errors import unavailable
+from taskqueue_api.http.compression import refuse_unknown_codings
+from taskqueue_api.http.errors import error_body, unavailable
 
 #: Seconds in which the body of a request must have come, and a GET be answered.
 REQUEST_TIMEOUT = web.AppKey("request_timeout", float)
@@ -34,15 +34,17 @@ async def read_body(request: web.Request, limit: int | None = None) -> bytes:
     """The body.
 
     Raises:
+        HTTPUnsupportedMediaType: it is encoded as it can't be decoded.
         HTTPRequestTimeout: it didn't come in time.
         HTTPRequestEntityTooLarge: it has more bytes than the application, or this limit, allows.
     """
+    refuse_unknown_codings(request)
     reading = request if limit is None else request.clone(client_max_size=limit)
     try:
         async with asyncio.timeout(request.app[REQUEST_TIMEOUT]):
             return await reading.read()
     except TimeoutError as error:
-        text = json.dumps({"error": "the body did not come in time; nothing was done"})
+        text = error_body("the body did not come in time; nothing was done")
         answer = web.HTTPRequestTimeout(text=text, content_type="application/json")
         answer.force_close()
         raise answer from error

@@ -2,14 +2,22 @@
 
 import json
 import logging
+from typing import Any
 
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 log = logging.getLogger("taskqueue.api")
 
+INTERNAL_ERROR = "internal error; the API's log has the cause"
+
 #: Seconds after which a client may try again what was answered 503.
 RETRY_AFTER = "2"
+
+
+def error_body(error: str, **more: Any) -> str:
+    """The body of an error's answer. What is no Unicode of what was sent is told escaped."""
+    return json.dumps({"error": error.encode(errors="backslashreplace").decode()} | more)
 
 
 def bad_request(error: str, details: list[dict[str, str | int]] | None = None) -> web.HTTPBadRequest:
@@ -19,26 +27,24 @@ def bad_request(error: str, details: list[dict[str, str | int]] | None = None) -
         error: what is wrong, for the client's developer.
         details: where there are several errors, each with the member's `path` and its `error`.
     """
-    body = {"error": error} | ({"details": details} if details else {})
-    return web.HTTPBadRequest(text=json.dumps(body), content_type="application/json")
+    more = {"details": details} if details else {}
+    return web.HTTPBadRequest(text=error_body(error, **more), content_type="application/json")
 
 
 def unprocessable(error: str) -> web.HTTPUnprocessableEntity:
     """A 422 to raise."""
-    return web.HTTPUnprocessableEntity(text=json.dumps({"error": error}), content_type="application/json")
+    return web.HTTPUnprocessableEntity(text=error_body(error), content_type="application/json")
 
 
 def too_large(error: str, size: int, limit: int) -> web.HTTPRequestEntityTooLarge:
     """A 413 to raise; `size` and `limit` are in bytes."""
-    return web.HTTPRequestEntityTooLarge(
-        limit, size, text=json.dumps({"error": error}), content_type="application/json"
-    )
+    return web.HTTPRequestEntityTooLarge(limit, size, text=error_body(error), content_type="application/json")
 
 
 def unavailable(error: str) -> web.HTTPServiceUnavailable:
     """A 503 to raise, with Retry-After."""
     return web.HTTPServiceUnavailable(
-        text=json.dumps({"error": error}),
+        text=error_body(error),
         content_type="application/json",
         headers={"Retry-After": RETRY_AFTER},
     )
@@ -55,10 +61,7 @@ def json_errors(outage: type[Exception], text: str) -> Middleware:
     async def answer_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
         try:
             return await handler(request)
-        except web.HTTPException as error:
-            if error.content_type != "application/json":
-                error.text = json.dumps({"error": _text(error)})
-                error.content_type = "application/json"
+        except web.HTTPException:
             raise
         except web.RequestPayloadError:
             # Nothing more can be read of it: without this, aiohttp would try, and log a traceback.
@@ -76,9 +79,16 @@ def json_errors(outage: type[Exception], text: str) -> Middleware:
             return web.json_response({"error": "incomplete request"}, status=400)  # nobody reads it
         except Exception:
             log.exception("%s %s failed", request.method, request.path)
-            return web.json_response({"error": "internal error; the API's log has the cause"}, status=500)
+            return web.json_response({"error": INTERNAL_ERROR}, status=500)
 
     return answer_errors
+
+
+def as_json(error: web.HTTPException) -> None:
+    """Make an answer that aiohttp raised, in its own words, one of ours."""
+    if error.content_type != "application/json":
+        error.text = error_body(_text(error))
+        error.content_type = "application/json"
 
 
 def _text(error: web.HTTPException) -> str:
@@ -89,5 +99,7 @@ def _text(error: web.HTTPException) -> str:
             return f"method {error.method} not allowed; allowed: {', '.join(sorted(error.allowed_methods))}"
         case web.HTTPRequestEntityTooLarge():
             return "request body too large; TASKQUEUE_MAX_BODY_BYTES (of a batch, _BATCH_BYTES) is the limit"
+        case web.HTTPExpectationFailed():
+            return "Expect: nothing but 100-continue is met"
         case _:
             return error.reason

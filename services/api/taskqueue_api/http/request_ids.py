@@ -13,14 +13,11 @@ _NAME = web.RequestKey("request_id", str)
 
 
 def name_requests(current: ContextVar[str | None]) -> Middleware:
-    """Take the client's name for a request, or make one where it gave none that can be logged as it is; `current`
-    holds it meanwhile."""
+    """Name each request; `current` holds the name meanwhile."""
 
     @web.middleware
     async def name_request(request: web.Request, handler: Handler) -> web.StreamResponse:
-        given = request.headers.get(HEADER, "")
-        request[_NAME] = given if re.fullmatch("[!-~]{1,128}", given) else str(uuid4())
-        token = current.set(request[_NAME])
+        token = current.set(name_of(request))
         try:
             return await handler(request)
         finally:
@@ -29,6 +26,14 @@ def name_requests(current: ContextVar[str | None]) -> Middleware:
     return name_request
 
 
+def name_of(request: web.BaseRequest) -> str:
+    """The client's name for a request, or one that is made where it gave none that can be logged as it is."""
+    if _NAME not in request:
+        given = request.headers.get(HEADER, "")
+        request[_NAME] = given if re.fullmatch("[!-~]{1,128}", given) else str(uuid4())
+    return request[_NAME]
+
+
 async def tell_request_id(request: web.BaseRequest, response: web.StreamResponse) -> None:
     """Put it on every answer, also on a stream's."""
-    response.headers[HEADER] = request[_NAME]
+    response.headers[HEADER] = name_of(request)

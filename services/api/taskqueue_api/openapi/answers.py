@@ -3,6 +3,7 @@
 from typing import Any
 
 from taskqueue.contract.answers import ConflictAnswer, ErrorAnswer
+from taskqueue_api.http.compression import UNKNOWN_CODING
 from taskqueue_api.openapi import examples, headers
 from taskqueue_api.openapi.terms import Answer, answer
 
@@ -43,13 +44,19 @@ TOO_LARGE = answer(
     ErrorAnswer,
     {"error": "request body too large; TASKQUEUE_MAX_BODY_BYTES (of a batch, _BATCH_BYTES) is the limit"},
 )
+NOT_DECODED = answer(
+    "The body has a Content-Encoding that can't be decoded; `Accept-Encoding` names those that can.",
+    ErrorAnswer,
+    {"error": UNKNOWN_CODING},
+    headers.ACCEPT_ENCODING,
+)
 FOREIGN = answer(
     "A web page of another origin sent it, which TASKQUEUE_CORS_ORIGINS doesn't name.",
     ErrorAnswer,
     {"error": "pages of https://example.com may not use this API; TASKQUEUE_CORS_ORIGINS names those that may"},
 )
 #: What every request that changes something may be answered.
-OF_WRITES: dict[int, Answer] = {403: FOREIGN, 408: TOO_SLOW, 413: TOO_LARGE}
+OF_WRITES: dict[int, Answer] = {403: FOREIGN, 408: TOO_SLOW, 413: TOO_LARGE, 415: NOT_DECODED}
 KEY_USED = answer(
     "The Idempotency-Key came with another request before.",
     ErrorAnswer,

@@ -1,5 +1,6 @@
 """Headers that several operations have in common."""
 
+from taskqueue_api.http.compression import ACCEPTED
 from taskqueue_api.openapi import examples
 from taskqueue_api.openapi.terms import Header
 
@@ -42,6 +43,7 @@ ANSWERED_ID = Header("X-Request-ID", "The request's name.", examples.REQUEST_ID,
 LOCATION = Header("Location", "Where the task is.", f"/tasks/{examples.ID}", always=True)
 PREFERENCE_APPLIED = Header("Preference-Applied", "How long was waited at most.", "wait=10")
 REPLAYED = Header("Idempotency-Replayed", "`true`: this is the first answer again.", "true")
+ACCEPT_ENCODING = Header("Accept-Encoding", "How a body may be encoded.", ACCEPTED, always=True)
 RETRY_AFTER = Header("Retry-After", "Seconds after which to try again.", "2", always=True)
 LINK = Header("Link", "The next page.", '</tasks?limit=1&cursor=MTMuMC5hMWIyYzNkNGU1ZjY>; rel="next"')
 TASK_ETAG = Header("ETag", "Names where the task stands.", 'W/"0123456789abcdef01234567"', always=True)
