@@ -63,6 +63,11 @@ class Settings(BaseSettings):
     max_streams: int = Field(
         1000, ge=0, description="Streams of events that an API process keeps open; more are answered 503."
     )
+    max_waits: int = Field(
+        2000,
+        ge=0,
+        description="Requests with `Prefer: wait` that an API process keeps waiting; more are answered 503.",
+    )
     request_timeout: float = Field(
         30,
         gt=0,

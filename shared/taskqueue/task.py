@@ -174,6 +174,10 @@ class Event:
     #: Set where the handler told its progress; else the status has changed.
     progress: str | None
 
+    def __hash__(self) -> int:
+        # Looked up for each stream that tells it: by all fields, that would cost more than the telling.
+        return self.seq
+
 
 @dataclass(frozen=True, slots=True)
 class Claim:

@@ -138,6 +138,11 @@ class Client:
             assert response.status == 202, await response.text()
             return str((await response.json())["id"])
 
+    async def post(self, url: str, body: Any) -> Any:
+        async with self._session.post(url, json=body) as response:
+            assert response.ok, await response.text()
+            return await response.json()
+
     async def get(self, url: str) -> Any:
         async with self._session.get(url) as response:
             return await response.json()

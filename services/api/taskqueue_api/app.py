@@ -22,9 +22,20 @@ from taskqueue_api.http.deadline import MAX_WAIT, REQUEST_TIMEOUT, end_long_read
 from taskqueue_api.http.errors import json_errors
 from taskqueue_api.http.protocol import Runner
 from taskqueue_api.http.request_ids import name_requests, tell_request_id
-from taskqueue_api.keys import BACKLOG, BROKER, INTAKE, RANDOM, SETTINGS, STORE, STREAMS, TELEMETRY, WATCHER
+from taskqueue_api.keys import (
+    BACKLOG,
+    BROKER,
+    INTAKE,
+    RANDOM,
+    SETTINGS,
+    STORE,
+    STREAMS,
+    TELEMETRY,
+    WAITS,
+    WATCHER,
+)
 from taskqueue_api.live.backlog import Backlog
-from taskqueue_api.live.streams import Streams
+from taskqueue_api.live.places import Places
 from taskqueue_api.live.watcher import Watcher
 from taskqueue_api.openapi.docs import DOCS, Docs
 from taskqueue_api.openapi.document import document
@@ -60,7 +71,8 @@ def build_app(
     app[RANDOM] = random or SystemRandom()
     app[INTAKE] = Intake(settings, store, broker, telemetry)
     app[BACKLOG] = Backlog(store, settings.max_backlog)
-    app[STREAMS] = Streams(settings.max_streams)
+    app[STREAMS] = Places(settings.max_streams, "too many streams are open")
+    app[WAITS] = Places(settings.max_waits, "too many requests wait for a task; nothing was done")
     app[WATCHER] = Watcher(store)
     app[DOCS] = Docs(document(ROUTES))
     app.on_response_prepare.extend([tell_request_id, allow_origins])

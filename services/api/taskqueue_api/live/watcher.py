@@ -6,9 +6,10 @@ Each event is read and parsed once, and handed on by its task to who waits for o
 import asyncio
 import contextlib
 import logging
-from collections import defaultdict, deque
+from bisect import bisect_right
+from collections import defaultdict
 from collections.abc import AsyncGenerator, AsyncIterator
-from itertools import takewhile
+from operator import attrgetter
 
 from taskqueue.store import Store, StoreError
 from taskqueue.task import FINAL, Event
@@ -17,6 +18,9 @@ log = logging.getLogger("taskqueue.api")
 
 #: Seconds between two looks while anybody listens. A look without news asks SQLite for one number.
 _INTERVAL = 0.02
+#: Events that are kept in memory at least, and half of what are at most: those of a drain of thousands of tasks,
+#: while hundreds follow and the processor is busy.
+TAIL = 10_000
 #: Ends that are remembered, for who has read a task before that and waits for it now.
 _ENDS = 5000
 
@@ -37,12 +41,12 @@ class _Follower:
 class Watcher:
     """Polls while somebody listens, and rests otherwise."""
 
-    def __init__(self, store: Store, *, batch: int = 500, tail: int = 5000) -> None:
+    def __init__(self, store: Store, *, batch: int = 500, tail: int = TAIL) -> None:
         """Over an open store.
 
         Args:
             batch: events that are read at a time.
-            tail: events that are kept in memory for those who follow.
+            tail: events that are kept in memory for those who follow, at least; twice as many at most.
         """
         self._store = store
         self._batch = batch
@@ -51,7 +55,8 @@ class Watcher:
         self._wanted = asyncio.Event()
         #: The last event that was read; the tail holds all since `_tail_from`.
         self._last = self._tail_from = 0
-        self._tail: deque[Event] = deque(maxlen=tail)
+        self._tail: list[Event] = []
+        self._keep = tail
         #: By the `seq` of their task.
         self._waiters: defaultdict[int, set[asyncio.Future[None]]] = defaultdict(set)
         self._followers: defaultdict[int, set[_Follower]] = defaultdict(set)
@@ -60,6 +65,9 @@ class Watcher:
         #: Replaced, and the old one set, whenever there is news.
         self._news = asyncio.Event()
         self._starting = asyncio.Lock()
+        #: Of those who follow all tasks, one a tick of the loop is handed events of the tail, and one at a time
+        #: reads older ones from the store. However many they are, others get their turn in between.
+        self._turn, self._older = asyncio.Lock(), asyncio.Lock()
         self.closing = False
 
     async def run(self) -> None:
@@ -142,11 +150,7 @@ class Watcher:
             seen = after
             while not self.closing:
                 news = self._news
-                if seen < self._tail_from:
-                    events = await self._store.reads.events_after(seen, limit=self._batch)
-                else:
-                    events = self._newer_than(seen)
-                if events:
+                if seen < self._last and (events := await self._next_after(seen)):
                     seen = events[-1].seq
                     yield events
                     continue
@@ -178,16 +182,24 @@ class Watcher:
                 if not self._followers[task_seq]:
                     del self._followers[task_seq]
 
-    def _newer_than(self, seq: int) -> list[Event]:
-        return list(takewhile(lambda event: event.seq > seq, reversed(self._tail)))[::-1]
+    async def _next_after(self, seq: int) -> list[Event]:
+        """The next events, a batch at most."""
+        async with self._turn:
+            await asyncio.sleep(0)
+            if seq >= self._tail_from:
+                first = bisect_right(self._tail, seq, key=_seq)
+                return self._tail[first : first + self._batch]
+        async with self._older:
+            return await self._store.reads.events_after(seq, limit=self._batch)
 
     async def _read(self) -> None:
         while events := await self._store.reads.events_after(self._last, limit=self._batch):
             for event in events:
-                if len(self._tail) == self._tail.maxlen:
-                    self._tail_from = self._tail[0].seq
-                self._tail.append(event)
                 self._hand_on(event)
+            self._tail += events
+            if len(self._tail) > 2 * self._keep:
+                self._tail_from = self._tail[-self._keep - 1].seq
+                del self._tail[: -self._keep]
             self._last = events[-1].seq
             news, self._news = self._news, asyncio.Event()
             news.set()
@@ -203,6 +215,9 @@ class Watcher:
             self._ended[event.task_seq] = None
             if len(self._ended) > _ENDS:
                 del self._ended[next(iter(self._ended))]
+
+
+_seq = attrgetter("seq")
 
 
 def _let_go(waiters: set[asyncio.Future[None]]) -> None:

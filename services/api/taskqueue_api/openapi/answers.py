@@ -28,8 +28,14 @@ NO_STREAM = answer(
     {"error": "too many streams are open"},
     headers.RETRY_AFTER,
 )
+NO_WAIT = answer(
+    "The database can't be used now, or too many requests wait for a task.",
+    ErrorAnswer,
+    {"error": "too many requests wait for a task; nothing was done"},
+    headers.RETRY_AFTER,
+)
 NOT_STORED = answer(
-    "It could not be made durable, or too many tasks wait already; nothing was stored.",
+    "It could not be made durable, or too many tasks or requests wait already; nothing was stored.",
     ErrorAnswer,
     {"error": "failed to queue task"},
     headers.RETRY_AFTER,

@@ -16,6 +16,7 @@ from taskqueue.task import FINAL, Event
 from taskqueue_api.http.bodies import read_query
 from taskqueue_api.http.errors import bad_request
 from taskqueue_api.keys import STORE, STREAMS, WATCHER
+from taskqueue_api.live.watcher import TAIL
 from taskqueue_api.resources.tasks import existing_task
 
 log = logging.getLogger("taskqueue.api")
@@ -156,7 +157,7 @@ def _last_event_id(request: web.Request) -> int | None:
     return int(text)
 
 
-@functools.lru_cache(maxsize=1000)
+@functools.lru_cache(maxsize=2 * TAIL)
 def _told(event: Event) -> str:
     """The event as text: made once, however many follow."""
     return _format("status" if event.progress is None else "progress", event.seq, EventData.of(event).to_json())

@@ -20,8 +20,8 @@ from taskqueue.task import NewTask, new_id
 from taskqueue_api.http.bodies import parse, read_json, read_lines, validate
 from taskqueue_api.http.deadline import read_body
 from taskqueue_api.http.errors import bad_request, too_large, unavailable, unprocessable
-from taskqueue_api.keys import BACKLOG, INTAKE, RANDOM, SETTINGS, STORE, WATCHER
-from taskqueue_api.resources.wait import once_final, preferred_wait
+from taskqueue_api.keys import BACKLOG, INTAKE, RANDOM, SETTINGS, STORE
+from taskqueue_api.resources.wait import once_final, place_to_wait, preferred_wait
 
 log = logging.getLogger("taskqueue.api")
 
@@ -39,7 +39,7 @@ async def submit(request: web.Request) -> web.StreamResponse:
     if wait is None:
         answer, seqs = await _accept(request, raw, [task], _accepted, AcceptedAnswer)
         return _response(answer, replayed=seqs is None)
-    async with request.app[WATCHER].listening():
+    async with place_to_wait(request.app):
         answer, seqs = await _accept(request, raw, [task], _accepted, AcceptedAnswer)
         try:
             final = await once_final(request.app, answer.id, wait, seqs[0] if seqs else None)

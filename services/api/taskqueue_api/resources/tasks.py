@@ -13,10 +13,10 @@ from taskqueue.store import verbs
 from taskqueue.store.bulk import APPLIES_TO
 from taskqueue.task import FINAL, Status, Task
 from taskqueue_api.http.bodies import read_query
-from taskqueue_api.keys import BACKLOG, STORE, WATCHER
+from taskqueue_api.keys import BACKLOG, STORE
 from taskqueue_api.resources.cursors import decode, encode
 from taskqueue_api.resources.filters import to_store
-from taskqueue_api.resources.wait import once_final, preferred_wait
+from taskqueue_api.resources.wait import once_final, place_to_wait, preferred_wait
 
 #: Bytes of payloads and results in one page: what comes beyond is the next page's.
 PAGE_BYTES = 4 * 1024 * 1024
@@ -45,7 +45,7 @@ async def show(request: web.Request) -> web.Response:
     wait = preferred_wait(request)
     if wait is None:
         return _unless_known(request, await existing_task(request))
-    async with request.app[WATCHER].listening():
+    async with place_to_wait(request.app):
         task = await once_final(request.app, request.match_info["id"], wait)
     response = _unless_known(request, task or await existing_task(request))
     response.headers["Preference-Applied"] = f"wait={wait:g}"

@@ -1,14 +1,16 @@
 """`Prefer: wait=N` (RFC 7240): answer the moment that a task is final."""
 
 import asyncio
+import contextlib
 import re
+from collections.abc import AsyncIterator
 
 from aiohttp import web
 
 from taskqueue.contract.limits import LONGEST_WAIT
 from taskqueue.task import FINAL, Task
 from taskqueue_api.http.errors import bad_request
-from taskqueue_api.keys import SETTINGS, STORE, WATCHER
+from taskqueue_api.keys import SETTINGS, STORE, WAITS, WATCHER
 
 
 def preferred_wait(request: web.Request) -> float | None:
@@ -33,10 +35,22 @@ def _seconds(value: str) -> float:
     return float(digits[2])
 
 
+@contextlib.asynccontextmanager
+async def place_to_wait(app: web.Application) -> AsyncIterator[None]:
+    """A place among those that wait. From now on no end is missed.
+
+    Raises:
+        HTTPServiceUnavailable: as many wait as may.
+    """
+    with app[WAITS].one():
+        async with app[WATCHER].listening():
+            yield
+
+
 async def once_final(app: web.Application, id: str, seconds: float, seq: int | None = None) -> Task | None:
     """The task once it is final; None if that takes longer, or there is no such task.
 
-    It is called while the watcher is listening, so no end is missed between a read and the wait.
+    It is called from a `place_to_wait`, so no end is missed between a read and the wait.
 
     Args:
         seq: of a task that was accepted since, and so need not be read before.

@@ -95,7 +95,7 @@ GET_TASK = Operation(
         304: answers.SAME_TASK,
         400: answers.bad("Prefer: wait is a whole number of seconds from 0 to 86400"),
         404: answers.NO_TASK,
-        503: answers.UNAVAILABLE,
+        503: answers.NO_WAIT,
     },
 )
 
