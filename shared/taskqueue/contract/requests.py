@@ -15,13 +15,15 @@ from pydantic import (
     model_validator,
 )
 from pydantic.config import JsonDict
-from pydantic_core import PydanticCustomError
+from pydantic_core import PydanticCustomError, PydanticKnownError
 
 from taskqueue.contract.limits import LATEST, MAX_BATCH, MAX_TIMEOUT
 from taskqueue.task import Status
 
 #: No control characters, and none that end a line.
 _ONE_LINE = re.compile(r"^[^\u0000-\u001f\u007f-\u009f\u2028\u2029]*$")
+#: As JSON writes it.
+_NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 
 
 def _one_line(text: str) -> str:
@@ -41,6 +43,17 @@ def _integral(value: object) -> object:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
+def _written_as_json(otherwise: Literal["int_parsing", "float_parsing"]) -> BeforeValidator:
+    """A query's numbers are written as JSON's are. Python would read others, too: `1_0`, ` 1`, `infinity`."""
+
+    def check(value: object) -> object:
+        if isinstance(value, str) and not _NUMBER.fullmatch(value):
+            raise PydanticKnownError(otherwise)
+        return value
+
+    return BeforeValidator(check)
+
+
 #: What the validators check is told to the schema beside them, so that it refuses what they refuse.
 _SCHEMA_OF_ONE_LINE = Field(json_schema_extra={"pattern": _ONE_LINE.pattern})
 _SCHEMA_OF_DISTINCT = Field(json_schema_extra={"uniqueItems": True})
@@ -51,7 +64,7 @@ ActionName = Annotated[
 Tag = Annotated[
     str, StringConstraints(min_length=1, max_length=64), AfterValidator(_one_line), _SCHEMA_OF_ONE_LINE
 ]
-Time = Annotated[float, Field(ge=0, le=LATEST)]
+Time = Annotated[float, Field(ge=0, le=LATEST), _written_as_json("float_parsing")]
 Attempts = Annotated[int, Field(ge=1, le=100), BeforeValidator(_integral)]
 
 
@@ -125,7 +138,9 @@ class TaskFilter(EventFilter):
 class ListQuery(TaskFilter):
     """The query string of `GET /tasks`."""
 
-    limit: int = Field(100, ge=1, le=1000, description="How many tasks at most.")
+    limit: Annotated[int, _written_as_json("int_parsing")] = Field(
+        100, ge=1, le=1000, description="How many tasks at most."
+    )
     cursor: str | None = Field(None, description="The `next` of the page before.")
 
 
@@ -155,4 +170,6 @@ class StatsQuery(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    minutes: int = Field(15, ge=1, le=1440, description="How many past minutes to tell, beside the present one.")
+    minutes: Annotated[int, _written_as_json("int_parsing")] = Field(
+        15, ge=1, le=1440, description="How many past minutes to tell, beside the present one."
+    )
