@@ -45,6 +45,11 @@ def narrow(filter: Filter, statuses: frozenset[Status]) -> Filter | None:
     return replace(filter, statuses=wanted) if wanted else None
 
 
+def is_quick(filter: Filter) -> bool:
+    """Whether a page's tasks stand together in an index: what a tag is combined with is looked up, row by row."""
+    return filter.tag is None or filter == Filter(tag=filter.tag)
+
+
 def page_query(filter: Filter, cursor: Cursor, limit: int) -> tuple[str, dict[str, Any]]:
     """The statement, with its values, that yields the `seq` of a page's tasks, newest first."""
     ranges, values = _ranges(filter, cursor)

@@ -7,11 +7,13 @@ from typing import Any
 
 from taskqueue.store.engine.protocol import Engine, Row
 from taskqueue.store.idempotency import IdempotentRequest, Replay
-from taskqueue.store.pages import EVERYTHING, Cursor, Filter, count_query, ids_query, narrow, page_query
+from taskqueue.store.pages import EVERYTHING, Cursor, Filter, count_query, ids_query, is_quick, narrow, page_query
 from taskqueue.task import Attempt, Event, Outcome, Status, Task
 
 #: Rows with payloads and results that are read at a time, so that a page of large ones stays small in memory.
 _CHUNK = 16
+#: Events, of all tasks, among which those of one are looked for at a time: it takes a few milliseconds.
+_EVENTS_LOOKED_AT = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +93,8 @@ class Reads:
         """
         cursor = cursor or await self.first_page(filter)
         sql, values = page_query(filter, cursor, limit + 1)
-        seqs = [row["seq"] for row in await self._engine.search(sql, values)]
+        ask = self._engine.look if is_quick(filter) else self._engine.search
+        seqs = [row["seq"] for row in await ask(sql, values)]
         tasks: list[Task] = []
         size = 0
         for start in range(0, min(len(seqs), limit), _CHUNK):
@@ -131,8 +134,12 @@ class Reads:
 
     async def events_of(self, task_seq: int, *, after: int, until: int) -> list[Event]:
         """The events of a task after one and up to another, oldest first."""
-        values = {"task_seq": task_seq, "after": after, "until": until}
-        return [_event(dict(row)) for row in await self._engine.survey("events_of", **values)]
+        events: list[Event] = []
+        for start in range(after, until, _EVENTS_LOOKED_AT):
+            end = min(until, start + _EVENTS_LOOKED_AT)
+            rows = await self._engine.read("events_of", task_seq=task_seq, after=start, until=end)
+            events += [_event(dict(row)) for row in rows]
+        return events
 
     async def event_range(self) -> tuple[int, int]:
         """The first event that is still kept, and the last there ever was; (1, 0) where there is none."""

@@ -301,6 +301,7 @@ async def pages(store: Store, filter: Filter) -> AsyncIterator[Task]:
         cursor = page.next
 
 
+#: A statement that never ends by itself.
 ENDLESS = "WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers) SELECT max(n) FROM numbers"
 
 

@@ -101,6 +101,10 @@ class Engine(Protocol):
         """
         ...
 
+    async def look(self, sql: str, values: Mapping[str, Any]) -> list[Row]:
+        """The rows of a statement that is quick: as `read`."""
+        ...
+
     async def search(self, sql: str, values: Mapping[str, Any]) -> list[Row]:
         """The rows of a statement that may take long: it holds up other searches only, and ends with its caller.
 

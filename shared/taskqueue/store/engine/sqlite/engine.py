@@ -77,8 +77,10 @@ class SqliteEngine:
         return self._commits.write(function)
 
     async def read(self, query: str, **values: Any) -> list[Row]:
-        database = self._database
-        return await fetch(database.path, database.files, self._reader, database.queries[query], values)
+        return await self.look(self._database.queries[query], values)
+
+    async def look(self, sql: str, values: Mapping[str, Any]) -> list[Row]:
+        return await fetch(self._database.path, self._database.files, self._reader, sql, values)
 
     async def search(self, sql: str, values: Mapping[str, Any]) -> list[Row]:
         return await self._searches.fetch(sql, values)
