@@ -1,6 +1,7 @@
 """Requests byte by byte, as no HTTP library would send them."""
 
 import asyncio
+import gzip
 import json
 from dataclasses import dataclass
 from typing import Any
@@ -25,7 +26,8 @@ class RawAnswer:
         """What is wrong: each 4xx and 5xx says so in JSON, and names its request."""
         assert self.headers["content-type"] == "application/json; charset=utf-8"
         assert self.headers["x-request-id"]
-        error = json.loads(self.body)["error"]
+        packed = self.headers.get("content-encoding") == "gzip"
+        error = json.loads(gzip.decompress(self.body) if packed else self.body)["error"]
         assert error.encode(), "it is Unicode"
         return str(error)
 
