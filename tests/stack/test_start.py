@@ -225,3 +225,16 @@ def test_each_log_line_is_json_and_those_about_a_task_tell_its_id_and_action(sta
 
     until(lambda: len(lines()) >= 3, "three lines about the task")
     assert lines() == [("task accepted", "sum"), ("processing task", "sum"), ("task completed", "sum")]
+
+
+@pytest.mark.parametrize("service", ["rabbitmq", "api", "worker"])
+def test_a_container_may_have_several_times_the_processes_that_it_has_and_no_more(
+    stack: Stack, service: str
+) -> None:
+    pids = stack.container(service).stats(stream=False)["pids_stats"]
+    assert 4 * pids["current"] < pids["limit"] <= 2048
+
+
+def test_migrate_may_have_no_more_processes_than_the_api(stack: Stack) -> None:
+    limits = {service: stack.container(service).attrs["HostConfig"]["PidsLimit"] for service in SERVICES}
+    assert limits == {"rabbitmq": 2048, "migrate": 256, "api": 256, "worker": 1024}
