@@ -42,7 +42,8 @@ def run(mutant: Mutant | None, *cases: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, "-m", "pytest", "-q", "--no-header", "-p", "no:cacheprovider", *cases],
             cwd=copy,
-            env=os.environ | {"PYTHONPATH": path, "FAULTS_PATIENCE": PATIENCE},
+            # Some cases run the version before, which is in the history.
+            env=os.environ | {"PYTHONPATH": path, "FAULTS_PATIENCE": PATIENCE, "GIT_DIR": str(ROOT / ".git")},
             capture_output=True,
             text=True,
             check=False,

@@ -19,11 +19,17 @@ QUERIES, LEDGER, VERBS = f"{STORE}/queries.sql", f"{STORE}/ledger.py", f"{STORE}
 TRANSACTION = f"{STORE}/engine/sqlite/transaction.py"
 INTAKE = "shared/taskqueue/intake.py"
 WORKER = "services/worker/taskqueue_worker"
+MIGRATION = "services/migrate/taskqueue_migrate/migrations/0004_the_row_of_a_task.sql"
 CONSUME, SWEEPS, LIFE = f"{WORKER}/consume.py", f"{WORKER}/sweeps.py", f"{WORKER}/worker.py"
 
 CASES = "tests/faults"
 CLAIMS, LEASES, RACES = f"{CASES}/test_claims.py", f"{CASES}/test_leases.py", f"{CASES}/test_races.py"
 COMMITS, RECONCILE = f"{CASES}/test_shared_commits.py", f"{CASES}/test_reconcile.py"
+CRASHES, FILES, UPGRADE = (
+    f"{CASES}/test_crash_points.py",
+    f"{CASES}/test_file_faults.py",
+    f"{CASES}/test_upgrade.py",
+)
 INTAKES, LEDGERS, UNKNOWN = (
     f"{CASES}/test_intake.py",
     f"{CASES}/test_ledger.py",
@@ -280,5 +286,60 @@ MUTANTS = (
         "        await _drain(settings, slots, working, duty.runs)\n",
         "        await store.write(retire, me.id)\n        await _drain(settings, slots, working, duty.runs)\n",
         f"{COMMITS}::test_a_stop_gives_the_task_of_a_granted_claim_back_after_all_outcomes",
+    ),
+    # What needs processes to be killed, or to be of another version
+    Mutant(
+        "a claim that shares the commit of an outcome is acknowledged before that commit",
+        CONSUME,
+        "            following = self._enqueue_claim(delivery) if delivery else None\n",
+        "            following = self._enqueue_claim(delivery) if delivery else None\n"
+        "            await (delivery.ack() if delivery else asyncio.sleep(0))\n",
+        f"{CRASHES}::test_a_worker_killed_around_the_commit_of_an_outcome_and_the_next_claim_loses_neither"
+        "[before verbs.claim-first_ended0-second_ended0]",
+    ),
+    Mutant(
+        "leases that have run out are not ended while the broker is away",
+        SWEEPS,
+        "        if expired := await self._store.bulk.demote_expired(self._lease):\n",
+        "        if self._broker.state is not BrokerState.CONNECTED:\n            return\n"
+        "        if expired := await self._store.bulk.demote_expired(self._lease):\n",
+        f"{CRASHES}::test_the_tasks_of_an_api_that_died_are_demoted_while_the_broker_is_away_too"
+        "[before broker.publish]",
+    ),
+    Mutant(
+        "the migration leaves programs of the version before a table that they can write",
+        MIGRATION,
+        "ALTER TABLE new_task RENAME TO task;\n",
+        "ALTER TABLE new_task RENAME TO task;\nCREATE TABLE tasks AS SELECT * FROM task;\n",
+        f"{UPGRADE}::test_old_processes_that_outlive_the_migration_write_nothing_and_lose_nothing",
+    ),
+    Mutant(
+        "the migration forgets which attempts run",
+        MIGRATION,
+        "LEFT JOIN attempts ON status = 'running' AND task_seq = task.seq AND number = attempt\n",
+        "LEFT JOIN attempts ON status = 'failed' AND task_seq = task.seq AND number = attempt\n",
+        f"{UPGRADE}::test_old_processes_that_outlive_the_migration_write_nothing_and_lose_nothing",
+    ),
+    # The files
+    Mutant(
+        "a write doesn't look whether its file is still there",
+        TRANSACTION,
+        "        self.files.look()\n        # IMMEDIATE",
+        "        # IMMEDIATE",
+        f"{FILES}::test_a_database_that_is_moved_away_costs_503s_and_no_result_until_it_is_back",
+    ),
+    Mutant(
+        "a commit into a file that was moved meanwhile counts",
+        TRANSACTION,
+        "        try:\n            self.files.look()\n        except StoreUnavailableError as error:\n",
+        "        try:\n            pass\n        except StoreUnavailableError as error:\n",
+        f"{FILES}::test_a_post_whose_commit_went_into_a_file_that_was_moved_meanwhile_gets_no_answer",
+    ),
+    Mutant(
+        "a log that was deleted is not copied",
+        f"{STORE}/engine/sqlite/files.py",
+        "                await save()\n",
+        "                pass\n",
+        f"{FILES}::test_of_a_log_that_is_deleted_nothing_is_lost_whose_processes_are_killed[log]",
     ),
 )
