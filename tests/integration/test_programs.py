@@ -41,8 +41,10 @@ class Closed:
     #: How often somebody has tried.
     attempts: int = 0
 
-    async def turn_away(self, _reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def turn_away(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.attempts += 1
+        if self.attempts % 2:
+            await reader.read(100)  # else the connection is not closed, but reset
         writer.close()
 
     async def until_tried_again(self) -> None:

@@ -66,6 +66,8 @@ def explained() -> Iterator[None]:
         raise AwayError("the connection was lost") from None
     except TimeoutError:
         raise AwayError("no answer in time") from None
+    except StopAsyncIteration:  # aiormq has read to the end
+        raise AwayError("the connection was closed") from None
     except (AuthenticationError, ProbableAuthenticationError, ChannelAccessRefused) as error:
         raise RefusedError(describe(error)) from error
     except ConnectionClosed as error:
