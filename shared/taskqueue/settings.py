@@ -7,7 +7,7 @@ from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from yarl import URL
 
-from taskqueue.contract.limits import MAX_TIMEOUT
+from taskqueue.contract.limits import MAX_PAYLOAD_BYTES, MAX_TIMEOUT
 
 #: What the name of each setting's environment variable begins with.
 PREFIX = "TASKQUEUE_"
@@ -50,6 +50,12 @@ class Settings(BaseSettings):
     )
     max_batch_bytes: int = Field(
         16 * 1024 * 1024, ge=1, description="Largest body of `POST /tasks/batch`, in bytes."
+    )
+    max_task_bytes: int = Field(
+        4 * 1024 * 1024,
+        ge=1,
+        le=MAX_PAYLOAD_BYTES,
+        description="Largest message that a task makes, in bytes; a larger one is answered 413.",
     )
     max_wait: float = Field(
         60, ge=0, le=3600, description="Seconds that a request may wait for a task with `Prefer: wait`."
