@@ -10,9 +10,12 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic_core import from_json
 from tests.integration.actions import nest
 from tests.integration.system import System, quick_settings
 from tests.integration.test_stream_ends import whole
+
+from taskqueue.contract.limits import MAX_DEPTH
 
 JSON = st.recursive(
     st.none()
@@ -105,14 +108,22 @@ def test_any_bytes_are_answered(caller: Caller, body: bytes) -> None:
     assert status == 202 or 400 <= status < 500
 
 
-@pytest.mark.parametrize("levels", [1, 190, 260, 500])
-async def test_a_result_reads_back_however_deep_it_is(system: System, levels: int) -> None:
+@pytest.mark.parametrize("levels", [1, 190, MAX_DEPTH])
+async def test_a_result_reads_back_as_deep_as_it_is_kept(system: System, levels: int) -> None:
     async with system.worker():
         task = await system.until(await system.submit("nest", {"levels": levels}))
     assert task["result"] == await nest(levels)
-    assert (await system.get("/tasks")).body["tasks"] == [
-        {name: value for name, value in task.items() if name != "attempts"}
-    ]
+    async with system.client.get("/tasks") as response:
+        page = from_json(await response.read())  # no deeper than a strict parser goes
+    assert page["tasks"] == [{name: value for name, value in task.items() if name != "attempts"}]
+
+
+@pytest.mark.parametrize("levels", [MAX_DEPTH + 1, 5000])
+async def test_a_deeper_result_fails_its_task_for_good(system: System, levels: int) -> None:
+    async with system.worker():
+        task = await system.until(await system.submit("nest", {"levels": levels}))
+    assert (task["status"], task["attempt"], task["error"]["type"]) == ("failed", 1, "InvalidResult")
+    assert "deep" in task["error"]["message"] or "recursion" in task["error"]["message"]
 
 
 async def test_data_reads_back_as_deep_as_it_is_accepted(system: System) -> None:
@@ -122,7 +133,8 @@ async def test_data_reads_back_as_deep_as_it_is_accepted(system: System) -> None
     levels = 1
     while (accepted := await system.post("/tasks", data=nested(levels + 1))).status == 202:
         levels += 1
-    assert (levels > 100, accepted.body) == (True, {"error": "JSON nested too deeply"})
+    assert levels == MAX_DEPTH - 1
+    assert accepted.body == {"error": f"JSON nested too deeply: {MAX_DEPTH} levels are the limit"}
     page = (await system.get("/tasks?limit=1")).body["tasks"]
     assert page[0]["payload"]["data"] == json.loads(nested(levels))["data"]
     assert (await system.task(page[0]["id"]))["payload"] == page[0]["payload"]

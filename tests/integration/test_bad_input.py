@@ -13,6 +13,8 @@ import pytest
 from tests.integration.system import Answer, System, quick_settings
 from yarl import URL
 
+from taskqueue.contract.limits import MAX_DEPTH
+
 MAX_BODY = 10_000
 
 
@@ -79,7 +81,10 @@ async def test_deep_nesting_is_refused(system: System, depth: int, brackets: str
     opening, closing = brackets[:-1], brackets[-1]
     depth = min(depth, (MAX_BODY - 100) // len(brackets))
     answer = await post(system, with_member("data", '{"x":' + opening * depth + "1" + closing * depth + "}"))
-    assert (answer.status, answer.body) == (400, {"error": "JSON nested too deeply"})
+    assert (answer.status, answer.body) == (
+        400,
+        {"error": f"JSON nested too deeply: {MAX_DEPTH} levels are the limit"},
+    )
     await assert_harmless(system)
 
 

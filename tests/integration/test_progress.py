@@ -22,9 +22,7 @@ HANDLERS = ["report", "report_in_thread"]
 async def told(system: System, id: str) -> list[float]:
     """The fractions of the progress events of a task, in order."""
     events = await system.store.reads.events_after(0, limit=100_000)
-    return [
-        float(event.progress.split()[1].strip(",")) for event in events if event.task_id == id and event.progress
-    ]
+    return [json.loads(event.progress)["fraction"] for event in events if event.task_id == id and event.progress]
 
 
 @pytest.mark.parametrize("action", HANDLERS)

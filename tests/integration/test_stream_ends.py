@@ -136,7 +136,7 @@ async def test_a_stream_that_can_not_begin_is_answered_503(
         raise StoreUnavailableError("on purpose")
 
     id = await system.submit("x", delay=1000)
-    for read in ("event_range", "get"):
+    for read in ("event_range", "outline"):
         with monkeypatch.context() as patch:
             patch.setattr(system.store.reads, read, fail)
             async with listening(system, f"/tasks/{id}/events") as response:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp.test_utils import make_mocked_request
 from tests.conformance.waiting import eventually
 from tests.integration import actions
 from tests.integration.system import Answer, System, quick_settings
@@ -205,10 +206,10 @@ async def test_a_get_that_waits_reads_its_task_once_before_and_once_after(
     id = await system.submit("uppercase", {"text": "x"})
     reads = counted(system.store, monkeypatch)
     waiting = asyncio.create_task(get(system, id, "wait=60"))
-    await eventually(lambda: reads["get"] == 1)
+    await eventually(lambda: reads["outline"] == 1)
     async with system.worker():
         assert (await waiting).body["status"] == "completed"
-    assert reads["get"] == 2
+    assert reads["outline"] == 2
 
 
 async def test_a_get_of_a_final_task_reads_it_once(system: System, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -216,15 +217,15 @@ async def test_a_get_of_a_final_task_reads_it_once(system: System, monkeypatch: 
     await system.store.write(verbs.cancel, id)
     reads = counted(system.store, monkeypatch)
     assert (await get(system, id, "wait=60")).body["status"] == "cancelled"
-    assert reads["get"] == 1
+    assert reads["outline"] == 1
 
 
 def cancel_once_read(system: System, monkeypatch: pytest.MonkeyPatch) -> None:
     """The first that reads a task finds it cancelled right after that, and told as such by the watcher."""
-    read = system.store.reads.get
+    read = system.store.reads.outline
 
     async def read_and_cancel(id: str) -> Task | None:
-        monkeypatch.setattr(system.store.reads, "get", read)
+        monkeypatch.setattr(system.store.reads, "outline", read)
         task = await read(id)
         events = await system.store.reads.event_range()
         await system.store.write(verbs.cancel, id)
@@ -232,7 +233,7 @@ def cancel_once_read(system: System, monkeypatch: pytest.MonkeyPatch) -> None:
             await anext(batches)
         return task
 
-    monkeypatch.setattr(system.store.reads, "get", read_and_cancel)
+    monkeypatch.setattr(system.store.reads, "outline", read_and_cancel)
 
 
 async def test_an_end_between_the_first_look_and_the_waiting_is_not_missed(
@@ -275,7 +276,7 @@ async def test_a_post_whose_task_cannot_be_waited_for_is_accepted_all_the_same(
     async def fail(_: str) -> Any:
         raise StoreUnavailableError("on purpose")
 
-    monkeypatch.setattr(system.store.reads, "get", fail)
+    monkeypatch.setattr(system.store.reads, "outline", fail)
     answer = await post(system, "wait=20", text="x")
     monkeypatch.undo()
     assert (answer.status, answer.body["status"]) == (202, "queued")
@@ -288,15 +289,15 @@ async def test_a_thousand_waiters_cost_the_store_one_watcher(
     answer = await system.post("/tasks/batch", json={"tasks": [{"action": "x", "delay": 1000}] * 1000})
     ids = [task["id"] for task in answer.body["tasks"]]
     reads = counted(system.store, monkeypatch)
-    app = system.client.server.app  # type: ignore[attr-defined]
+    request = make_mocked_request("GET", "/", app=system.client.server.app)  # type: ignore[attr-defined]
 
     async def wait(id: str) -> Task | None:
         async with watcher(system).listening():
-            return await once_final(app, id, 60)
+            return await once_final(request, id, 60)
 
     waiters = [asyncio.create_task(wait(id)) for id in ids]
     await listening(system, 1000)
-    await eventually(lambda: reads["get"] == 1000)
+    await eventually(lambda: reads["outline"] == 1000)
     reads.clear()
     began = time.monotonic()
     await eventually(lambda: reads["data_version"] > 20)
@@ -307,7 +308,7 @@ async def test_a_thousand_waiters_cost_the_store_one_watcher(
     async with asyncio.timeout(10):
         tasks = await asyncio.gather(*waiters)
     assert {task.status for task in tasks if task} == {Status.CANCELLED}
-    assert reads["get"] == 1000
+    assert reads["outline"] == 1000
     assert reads["events_after"] < 100
     assert watcher(system).listeners == 0
 

@@ -18,10 +18,11 @@ from taskqueue.store import Store, StoreError
 from taskqueue.telemetry import Telemetry
 from taskqueue_api.http.compression import compress
 from taskqueue_api.http.cors import ORIGINS, allow_origins, answer_preflights, read_origins, refuse_foreign_pages
-from taskqueue_api.http.deadline import MAX_WAIT, REQUEST_TIMEOUT, end_long_reads
+from taskqueue_api.http.deadline import COMING, MAX_WAIT, REQUEST_TIMEOUT, WORKED_ON, end_long_reads
 from taskqueue_api.http.errors import json_errors
 from taskqueue_api.http.protocol import Runner
 from taskqueue_api.http.request_ids import name_requests, tell_request_id
+from taskqueue_api.http.room import ANSWERS, Room, send_large_answers
 from taskqueue_api.keys import (
     BACKLOG,
     BROKER,
@@ -41,6 +42,9 @@ from taskqueue_api.openapi.docs import DOCS, Docs
 from taskqueue_api.openapi.document import document
 from taskqueue_api.routes import ROUTES, routes
 
+#: Bytes of large answers that are in hand at a time, as the store has them.
+ANSWER_BYTES = 8 * 1024 * 1024
+
 
 def build_app(
     settings: Settings, store: Store, broker: Broker, telemetry: Telemetry, random: Random | None = None
@@ -53,6 +57,7 @@ def build_app(
     app = web.Application(
         middlewares=[
             name_requests(REQUEST_ID),
+            send_large_answers,
             answer_preflights,
             compress,
             json_errors(StoreError, "database unavailable"),
@@ -64,6 +69,10 @@ def build_app(
     app[ORIGINS] = read_origins(settings.cors_origins)
     app[REQUEST_TIMEOUT] = settings.request_timeout
     app[MAX_WAIT] = settings.max_wait
+    # Beside bodies that are worked on, one that has come waits, or a slow one comes.
+    app[COMING] = Room(2 * settings.max_batch_bytes, settings.request_timeout)
+    app[WORKED_ON] = Room(settings.max_batch_bytes, settings.request_timeout)
+    app[ANSWERS] = Room(ANSWER_BYTES, settings.request_timeout)
     app[SETTINGS] = settings
     app[STORE] = store
     app[BROKER] = broker

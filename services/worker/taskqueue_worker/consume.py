@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from random import Random
 
 from taskqueue.broker import Consumer, Delivery
+from taskqueue.contract.bounds import check_bounds
+from taskqueue.contract.limits import MAX_PAYLOAD_BYTES
 from taskqueue.dispatch import leased_at
 from taskqueue.message import MalformedMessageError, decode
 from taskqueue.settings import Settings
@@ -45,6 +47,21 @@ class _Claiming:
     delivery: Delivery
     id: str
     write: asyncio.Future[Claim | Refusal]
+
+
+def _named(body: bytes) -> str:
+    """The task that a message itself names.
+
+    Raises:
+        MalformedMessageError: it is no task's payload, or too large to look.
+    """
+    if len(body) > MAX_PAYLOAD_BYTES:
+        raise MalformedMessageError(f"more than {MAX_PAYLOAD_BYTES} bytes")
+    try:
+        check_bounds(body)
+    except ValueError as error:
+        raise MalformedMessageError(str(error)) from error
+    return decode(body).id
 
 
 class Slot:
@@ -109,7 +126,7 @@ class Slot:
             answer = await self._answer(claiming) if claiming else Refusal.UNKNOWN
             if answer is Refusal.UNKNOWN:
                 # Not one of our own publishes, perhaps: what the message itself says counts.
-                id = decode(delivery.body).id
+                id = _named(delivery.body)
                 if claiming is None or id != claiming.id:
                     self._claiming = claiming = _Claiming(delivery, id, self._write_claim(id))
                     answer = await self._answer(claiming)

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from pydantic_core import from_json, to_json
 
 from taskqueue.actions import Action, Reject, Retry, TaskContext, find_action
+from taskqueue.contract.bounds import TooDeepError, TooManyValuesError, check_bounds
 from taskqueue.settings import Settings
 from taskqueue.task import Claim, Outcome
 from taskqueue_worker.beside import Beside, Steps
@@ -23,6 +24,8 @@ from taskqueue_worker.beside import Beside, Steps
 GRACE = 5
 #: Characters kept of an error's message and of its traceback (of that, the end).
 _MESSAGE, _TRACEBACK = 2_000, 10_000
+#: Bytes of a result from which it is looked through off the loop.
+_LARGE = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +94,7 @@ class Run:
             await self._over
         finally:
             out_of_time.cancel()
-        return self._read(self._handler)
+        return await self._read(self._handler)
 
     def interrupt(self, outcome: Outcome) -> None:
         """Make it stop: TIMEOUT, CANCELLED or SHUTDOWN, the first of which counts.
@@ -142,9 +145,9 @@ class Run:
         if not self._over.done():
             self._over.set_result(None)
 
-    def _read(self, handler: asyncio.Future[Any]) -> Ending:
+    async def _read(self, handler: asyncio.Future[Any]) -> Ending:
         if handler.done() and not handler.cancelled() and handler.exception() is None:
-            return _check_result(handler.result(), self._settings.max_result_bytes)
+            return await _check_result(handler.result(), self._settings.max_result_bytes)
         if self._interrupted is not None:
             return self._interrupted_ending(self._interrupted)
         if handler.cancelled():
@@ -222,16 +225,26 @@ def _wrapped(error: BaseException) -> RuntimeError:
     return wrapped
 
 
-def _check_result(result: Any, limit: int) -> Ending:
+async def _check_result(result: Any, limit: int) -> Ending:
     if not isinstance(result, dict):
         return _failed("InvalidResult", f"a handler returns a dict, not {type(result).__name__}", final=True)
     try:
         text = json.dumps(result, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-        size = len(text.encode())
+        encoded = text.encode()
     except Exception as error:  # whatever the result's own classes raise
         return _failed("InvalidResult", f"the result is not JSON: {error}", final=True)
-    if size > limit:
-        return _failed("ResultTooLarge", f"{size} bytes; TASKQUEUE_MAX_RESULT_BYTES is {limit}", final=True)
+    if len(encoded) > limit:
+        told = f"{len(encoded)} bytes; TASKQUEUE_MAX_RESULT_BYTES is {limit}"
+        return _failed("ResultTooLarge", told, final=True)
+    try:
+        if len(encoded) > _LARGE:
+            await asyncio.to_thread(check_bounds, encoded)
+        else:
+            check_bounds(encoded)
+    except TooManyValuesError as error:
+        return _failed("ResultTooLarge", f"{error}", final=True)
+    except TooDeepError as error:
+        return _failed("InvalidResult", f"{error}", final=True)
     return Ending(Outcome.OK, result=text)
 
 
@@ -262,4 +275,5 @@ def _explain(error: ValidationError) -> str:
 
 def error_json(type_: str, message: str, trace: str | None = None) -> str:
     """An attempt's error as JSON text, cut to a readable length. ASCII, so that any string can be stored."""
-    return json.dumps({"type": type_, "message": message[:_MESSAGE], "traceback": trace and trace[-_TRACEBACK:]})
+    error = {"type": type_, "message": message[:_MESSAGE], "traceback": trace and trace[-_TRACEBACK:]}
+    return json.dumps(error, separators=(",", ":"))

@@ -63,7 +63,7 @@ class Outcomes:
 
     async def _read_fence(self, claim: Claim) -> Status | None:
         """Where the task stands, if the write whose answer got lost was committed: our attempt has ended then."""
-        task = await self._store.reads.get(claim.id)
+        task = await self._store.reads.outline(claim.id)
         mine = [attempt for attempt in task.attempts if attempt.number == claim.attempt] if task else []
         if task is None or not mine or mine[0].outcome is None or mine[0].outcome is Outcome.WORKER_LOST:
             return None

@@ -64,7 +64,7 @@ class Relay:
             ]
             if marks:
                 await self._store.write(verbs.mark_queued, marks)
-            if len(due) < _RELAY_BATCH or not all(confirmed):
+            if not due or not all(confirmed):
                 return
 
 

@@ -63,4 +63,4 @@ class TaskContext:
             raise ValueError("progress is a fraction between 0 and 1")
         if message is not None and len(message) > 500:
             raise ValueError("a progress message has 500 characters at most")
-        self._tell_progress(json.dumps({"fraction": fraction, "message": message}))
+        self._tell_progress(json.dumps({"fraction": fraction, "message": message}, separators=(",", ":")))

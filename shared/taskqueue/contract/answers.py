@@ -1,17 +1,62 @@
 """What is answered: what all answers have in common, and those that tell no task."""
 
-import json
-from typing import Annotated, Any, Literal
+from dataclasses import dataclass
+from itertools import chain
+from json.encoder import encode_basestring_ascii
+from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
-from pydantic_core import PydanticSerializationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+)
 
 from taskqueue.task import Status
 
 Id = Annotated[str, Field(description="The task's id.", json_schema_extra={"format": "uuid"})]
 Time = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=0)]
+T = TypeVar("T")
 Broker = Literal["connected", "blocked", "disconnected"]
+
+
+#: Stands for a kept part until the answer is text: no other string in an answer is this one alone.
+_HERE = "\0"
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A part of an answer that the store keeps as JSON text. It is put into the answer as it is, unparsed."""
+
+    text: str
+
+    @classmethod
+    def of(cls, text: str | None) -> Self | None:
+        """The part, if there is one."""
+        return None if text is None else cls(text)
+
+
+def _keep_place(part: Any, kept: list[str]) -> Any:
+    if not isinstance(part, Kept):
+        return part
+    kept.append(part.text)
+    return _HERE
+
+
+def _kept_or_valid(part: Any, validate: ValidatorFunctionWrapHandler) -> Any:
+    return part if isinstance(part, Kept) else validate(part)
+
+
+#: A member that may be `Kept`: its type describes what is in the text. (A serializer that says what it returns
+#: would be taken for a better description.)
+MayBeKept = Annotated[
+    T,
+    WrapValidator(_kept_or_valid),
+    PlainSerializer(lambda part, info: _keep_place(part, info.context), when_used="json-unless-none"),
+]
 
 
 class Answer(BaseModel):
@@ -19,15 +64,21 @@ class Answer(BaseModel):
 
     def to_json(self) -> str:
         """The answer as JSON text; ASCII, so that no client takes a part of a string for the end of a line."""
-        try:
-            return self.model_dump_json(exclude_unset=True, ensure_ascii=True)
-        except PydanticSerializationError:
-            # Half a surrogate pair in an error's message, or a result that is nested deeper than pydantic goes.
-            return json.dumps(self, default=_members, separators=(",", ":"))
+        kept: list[str] = []
+        text = self.model_dump_json(exclude_unset=True, ensure_ascii=True, context=kept)
+        if not kept:
+            return text
+        first, *others = text.split(encode_basestring_ascii(_HERE))
+        return "".join([first, *chain.from_iterable(zip(map(_ascii, kept), others, strict=True))])
 
 
-def _members(answer: Answer) -> dict[str, Any]:
-    return {name: value for name, value in answer if name in answer.model_fields_set}
+def _ascii(json: str) -> str:
+    """The same JSON in ASCII."""
+    if json.isascii():
+        return json
+    # A string of this text has what is not ASCII escaped as it should be; its quotes and backslashes, which are
+    # JSON's own, are then taken back, each pair of characters as it was made.
+    return encode_basestring_ascii(json)[1:-1].replace('\\"', '"').replace("\\\\", "\\")
 
 
 class ErrorDetail(Answer):

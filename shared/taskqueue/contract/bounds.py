@@ -26,21 +26,38 @@ class TooDeepError(ValueError):
 
 
 def check_bounds(text: bytes) -> None:
-    """Refuse a JSON text that has too much in it. One that clearly has not costs next to nothing.
+    """Refuse a JSON text that has too many values, or too many levels.
 
     Raises:
-        TooManyValuesError: more than `MAX_VALUES` values and names.
+        TooManyValuesError, TooDeepError: as below.
+    """
+    check_values(text)
+    check_depth(text)
+
+
+def check_values(text: bytes) -> None:
+    """Refuse a text that has too many values. One that clearly has not costs next to nothing.
+
+    Raises:
+        TooManyValuesError: more than `MAX_VALUES`, names included.
+    """
+    if values_at_most(text) > MAX_VALUES:
+        # Each string is a value or a name: so many of them are enough to know.
+        bare, strings = without_strings(text, count=MAX_VALUES + 1)
+        if strings > MAX_VALUES or values_in(bare) > MAX_VALUES:
+            raise TooManyValuesError(f"more than {MAX_VALUES} JSON values and names")
+
+
+def check_depth(text: bytes) -> None:
+    """Refuse a text that is nested too deeply, and does not have too many values. Most cost next to nothing.
+
+    Raises:
         TooDeepError: more than `MAX_DEPTH` levels of objects and arrays.
     """
-    many, deep = values_at_most(text) > MAX_VALUES, depth_at_most(text) > MAX_DEPTH
-    if not many and not deep:
-        return
-    # Each string is a value or a name: so many of them are enough to know.
-    bare, strings = without_strings(text, count=MAX_VALUES + 1)
-    if strings > MAX_VALUES or (many and values_in(bare) > MAX_VALUES):
-        raise TooManyValuesError(f"more than {MAX_VALUES} JSON values and names")
-    if depth_in(bare) > MAX_DEPTH:
-        raise TooDeepError(f"JSON nested too deeply: {MAX_DEPTH} levels are the limit")
+    if depth_at_most(text) > MAX_DEPTH:
+        bare, _ = without_strings(text)
+        if depth_in(bare) > MAX_DEPTH:
+            raise TooDeepError(f"JSON nested too deeply: {MAX_DEPTH} levels are the limit")
 
 
 def values_at_most(text: bytes) -> int:
@@ -53,8 +70,8 @@ def depth_at_most(text: bytes) -> int:
     return text.count(b"[") + text.count(b"{")
 
 
-def without_strings(text: bytes, count: int) -> tuple[bytes, int]:
-    """The text with a digit in the place of each string, up to so many of them, and how many these were."""
+def without_strings(text: bytes, count: int = 0) -> tuple[bytes, int]:
+    """The text with a digit in the place of each string, and how many these are: `count` at most, if not 0."""
     return _STRING.subn(b"0", text, count=count)
 
 

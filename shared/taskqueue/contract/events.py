@@ -2,7 +2,7 @@
 
 from typing import Self
 
-from taskqueue.contract.answers import Answer, Count, Id, Time
+from taskqueue.contract.answers import Answer, Count, Id, Kept, MayBeKept, Time
 from taskqueue.contract.tasks import Progress
 from taskqueue.task import Event, Status, Task
 
@@ -16,7 +16,7 @@ class EventData(Answer):
     status: Status
     attempt: Count
     at: Time
-    progress: Progress | None
+    progress: MayBeKept[Progress | None]
 
     @classmethod
     def of(cls, event: Event) -> Self:
@@ -28,7 +28,7 @@ class EventData(Answer):
             status=event.status,
             attempt=event.attempt,
             at=event.at / 1000,
-            progress=Progress.read(event.progress),
+            progress=Kept.of(event.progress),
         )
 
     @classmethod
@@ -43,5 +43,5 @@ class EventData(Answer):
             status=task.status,
             attempt=task.attempt,
             at=since / 1000,
-            progress=Progress.read(task.progress),
+            progress=Kept.of(task.progress),
         )

@@ -11,8 +11,8 @@ MAX_PAYLOAD_BYTES = 15 * 1024 * 1024
 #: three in the text: bytes alone don't bound what a request or a task needs.
 MAX_VALUES = 250_000
 
-#: Levels of objects and arrays in one request, or in one result, at most. Answers have up to four more around it, and
-#: pydantic's parser, one of the strictest among clients, reads 200.
+#: Levels of objects and arrays in one request, or in one result, at most. Answers have up to four more around it,
+#: and pydantic's parser, one of the strictest among clients, reads 200.
 MAX_DEPTH = 196
 
 #: The longest timeout of a task, in seconds: 23 hours, below the day that `deploy/rabbitmq.conf` gives consumers.

@@ -1,12 +1,10 @@
 """A task as clients see it, made from the store's rows."""
 
-import json
 from typing import Any, Literal, Self
 
 from pydantic import Field
-from pydantic_core import from_json
 
-from taskqueue.contract.answers import Answer, Count, Id, Time
+from taskqueue.contract.answers import Answer, Count, Id, Kept, MayBeKept, Time
 from taskqueue.message import Priority
 from taskqueue.task import Attempt, Outcome, Status, Task
 
@@ -22,17 +20,7 @@ class Payload(Answer):
     created_at: Time
 
 
-class Stored(Answer):
-    """A part that the store keeps as JSON text."""
-
-    @classmethod
-    def read(cls, text: str | None) -> Self | None:
-        """The part, if there is one. It was checked before it was stored."""
-        # pydantic's plugin for mypy takes what this returns for a `Stored`.
-        return cls.model_construct(**_parsed(text)) if text else None  # type: ignore[return-value]
-
-
-class TaskError(Stored):
+class TaskError(Answer):
     """How an attempt went wrong."""
 
     type: str = Field(description="The exception's class, or `Timeout`, `InvalidArguments`, `UnknownAction`, ...")
@@ -40,7 +28,7 @@ class TaskError(Stored):
     traceback: str | None
 
 
-class Progress(Stored):
+class Progress(Answer):
     """How far the handler says that it has come."""
 
     fraction: float = Field(ge=0, le=1)
@@ -52,13 +40,13 @@ class TaskAnswer(Answer):
 
     id: Id
     action: str
-    payload: Payload
+    payload: MayBeKept[Payload]
     status: Status
-    result: dict[str, Any] | None = Field(description="What the handler returned.")
-    error: TaskError | None = Field(
+    result: MayBeKept[dict[str, Any] | None] = Field(description="What the handler returned.")
+    error: MayBeKept[TaskError | None] = Field(
         description="Of the last attempt that failed, until one succeeds or the task is retried."
     )
-    progress: Progress | None
+    progress: MayBeKept[Progress | None]
     tags: list[str]
     created_at: Time = Field(description="When it was accepted.")
     run_at: Time = Field(description="Not to be started before.")
@@ -81,11 +69,11 @@ class TaskAnswer(Answer):
         return cls(
             id=task.id,
             action=task.action,
-            payload=Payload.model_validate_json(task.payload),
+            payload=Kept(task.payload),
             status=task.status,
-            result=_parsed(task.result) if task.result else None,
-            error=TaskError.read(task.error),
-            progress=Progress.read(task.progress),
+            result=Kept.of(task.result),
+            error=Kept.of(task.error),
+            progress=Kept.of(task.progress),
             tags=list(task.tags),
             created_at=task.created_at / 1000,
             run_at=task.run_at / 1000,
@@ -109,7 +97,7 @@ class AttemptAnswer(Answer):
     started_at: Time
     ended_at: Time | None
     outcome: Outcome | None = Field(description="null while it runs.")
-    error: TaskError | None
+    error: MayBeKept[TaskError | None]
     request_id: str | None = Field(
         description="The `X-Request-ID` of the request that submitted or retried the task."
     )
@@ -123,7 +111,7 @@ class AttemptAnswer(Answer):
             started_at=attempt.started_at / 1000,
             ended_at=attempt.ended_at and attempt.ended_at / 1000,
             outcome=attempt.outcome,
-            error=TaskError.read(attempt.error),
+            error=Kept.of(attempt.error),
             request_id=attempt.request_id,
         )
 
@@ -145,12 +133,3 @@ class PageAnswer(Answer):
     tasks: list[TaskAnswer]
     count: Count = Field(description="How many this page has.")
     next: str | None = Field(None, description="The `cursor` of the next page; absent where this is the last.")
-
-
-def _parsed(text: str) -> Any:
-    """What is stored as JSON text."""
-    try:
-        return from_json(text)
-    except ValueError:
-        # Half a surrogate pair in an error's message, or a result that is nested deeper than pydantic goes.
-        return json.loads(text)

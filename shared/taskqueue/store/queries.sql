@@ -65,13 +65,21 @@ WHERE status = 'queued' AND seq IN (
 RETURNING seq, action, attempt;
 
 -- name: lease_due
+-- As many bytes as may be leased, and what is left of the last one.
 UPDATE task SET dispatch_id = id || '.' || :token, dispatch_until = :now + :lease
 WHERE status = 'pending' AND seq IN (
-    SELECT seq FROM task
-    WHERE status = 'pending' AND priority = :priority AND run_at <= :now
-      AND (dispatch_until IS NULL OR dispatch_until <= :now OR dispatch_until > :now + :lease)
-    ORDER BY run_at
-    LIMIT :limit
+    SELECT seq
+    FROM (
+        SELECT seq, sum(size) OVER (ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS bytes_before
+        FROM (
+            SELECT seq, octet_length(payload) AS size FROM task
+            WHERE status = 'pending' AND priority = :priority AND run_at <= :now
+              AND (dispatch_until IS NULL OR dispatch_until <= :now OR dispatch_until > :now + :lease)
+            ORDER BY run_at
+            LIMIT :limit
+        )
+    )
+    WHERE coalesce(bytes_before, 0) < :most
 )
 RETURNING seq, id, dispatch_id, action, payload, priority;
 
@@ -241,7 +249,8 @@ SELECT id, beat FROM workers;
 SELECT beat FROM workers WHERE id = :worker;
 
 -- name: claims_of
-SELECT seq, id, attempt, worker_id AS worker, action, payload, failures, max_attempts, timeout,
+-- Without their payloads: these are read again and again, and may be large.
+SELECT seq, id, attempt, worker_id AS worker, action, '' AS payload, failures, max_attempts, timeout,
        attempt_started AS started_at, request_id, priority, cancel_requested
 FROM task WHERE worker_id = :worker;
 
@@ -249,18 +258,26 @@ FROM task WHERE worker_id = :worker;
 DELETE FROM workers WHERE id = :worker;
 
 -- name: get
--- The attempts before the last one, as a JSON array.
-SELECT seq, id, action, payload, status, result, error, created_at, run_at, processed_at,
+-- Payload and result are left out where they have more than so many bytes. The attempts before the last one are a
+-- JSON array.
+SELECT seq, id, action, status, error, created_at, run_at, processed_at, size,
+       CASE WHEN size <= :most THEN payload ELSE '' END AS payload,
+       CASE WHEN size <= :most THEN result END AS result,
        priority, attempt, failures, max_attempts, timeout, cancel_requested, tags, progress, request_id,
        attempt_worker, attempt_started, attempt_ended, attempt_outcome, attempt_error, attempt_request_id,
        CASE WHEN attempt > 1 OR attempt_started IS NULL THEN (
            SELECT json_group_array(json_array(number, worker_id, started_at, ended_at, outcome, error, request_id))
-           FROM (SELECT * FROM attempts WHERE task_seq = task.seq ORDER BY number)
+           FROM (SELECT * FROM attempts WHERE task_seq = sized.seq ORDER BY number)
        ) END AS earlier
-FROM task WHERE id = :id;
+FROM (SELECT *, octet_length(payload) + coalesce(octet_length(result), 0) AS size FROM task) AS sized
+WHERE id = :id;
 
 -- name: known
 SELECT id, seq FROM task WHERE id IN (SELECT value FROM json_each(:ids));
+
+-- name: sizes
+SELECT seq, octet_length(payload) + coalesce(octet_length(result), 0) + coalesce(octet_length(error), 0) AS size
+FROM task WHERE seq IN (SELECT value FROM json_each(:seqs)) ORDER BY seq DESC;
 
 -- name: page
 SELECT seq, id, action, payload, status, result, error, created_at, run_at, processed_at,

@@ -1,7 +1,7 @@
 """What can be read of the store."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,10 +10,14 @@ from taskqueue.store.idempotency import IdempotentRequest, Replay
 from taskqueue.store.pages import EVERYTHING, Cursor, Filter, count_query, ids_query, is_quick, narrow, page_query
 from taskqueue.task import Attempt, Event, Outcome, Status, Task
 
-#: Rows with payloads and results that are read at a time, so that a page of large ones stays small in memory.
-_CHUNK = 16
+#: Bytes of payloads and results for which room is made before they are read.
+LARGE = 64 * 1024
+_ANY = 2**62
 #: Events, of all tasks, among which those of one are looked for at a time: it takes a few milliseconds.
 _EVENTS_LOOKED_AT = 20_000
+
+#: Is awaited before so many bytes are read.
+MakeRoom = Callable[[int], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +71,22 @@ class Reads:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    async def get(self, id: str) -> Task | None:
-        """The task with its attempts, if there is one."""
-        rows = await self._engine.read("get", id=id)
+    async def get(self, id: str, make_room: MakeRoom | None = None) -> Task | None:
+        """The task with its attempts, if there is one.
+
+        Args:
+            make_room: for a large one.
+        """
+        most = LARGE if make_room else _ANY
+        rows = await self._engine.read("get", id=id, most=most)
+        if make_room and rows and rows[0]["size"] > most:
+            await make_room(rows[0]["size"])
+            rows = await self._engine.read("get", id=id, most=_ANY)
+        return _whole_task(dict(rows[0])) if rows else None
+
+    async def outline(self, id: str) -> Task | None:
+        """The task with its attempts; where it is large its payload (empty then) and its result are left out."""
+        rows = await self._engine.read("get", id=id, most=LARGE)
         return _whole_task(dict(rows[0])) if rows else None
 
     async def known(self, ids: Sequence[str]) -> dict[str, int]:
@@ -83,6 +100,7 @@ class Reads:
         limit: int,
         cursor: Cursor | None = None,
         max_bytes: int | None = None,
+        make_room: MakeRoom | None = None,
     ) -> Page:
         """A page of the tasks that fit a filter, newest first.
 
@@ -90,25 +108,32 @@ class Reads:
             limit: tasks at most.
             cursor: where the page before said that this one begins.
             max_bytes: payloads, results and errors at most; at least one task is told.
+            make_room: for a page that is large.
         """
         cursor = cursor or await self.first_page(filter)
         sql, values = page_query(filter, cursor, limit + 1)
         ask = self._engine.look if is_quick(filter) else self._engine.search
         seqs = [row["seq"] for row in await ask(sql, values)]
-        tasks: list[Task] = []
-        size = 0
-        for start in range(0, min(len(seqs), limit), _CHUNK):
-            chunk = seqs[start : min(start + _CHUNK, limit)]
-            for row in await self._engine.read("page", seqs=json.dumps(chunk)):
-                columns = dict(row)
-                if filter.statuses and columns["status"] not in filter.statuses:
-                    continue  # it has changed since it was found
-                size += sum(len((columns[name] or "").encode()) for name in ("payload", "result", "error"))
-                if max_bytes is not None and size > max_bytes and tasks:
-                    return Page(tasks, Cursor(columns["seq"] + 1, cursor.floor))
-                tasks.append(_task(columns))
-        more = len(seqs) > limit
-        return Page(tasks, Cursor(seqs[limit - 1], cursor.floor) if more else None)
+        told, size = await self._fitting(seqs[:limit], max_bytes)
+        if make_room and size > LARGE:
+            await make_room(size)
+        rows = [dict(row) for row in await self._engine.read("page", seqs=json.dumps(told))]
+        # Some may have changed since they were found.
+        tasks = [_task(row) for row in rows if not filter.statuses or row["status"] in filter.statuses]
+        more = len(seqs) > len(told)
+        return Page(tasks, Cursor(told[-1], cursor.floor) if more else None)
+
+    async def _fitting(self, seqs: list[int], max_bytes: int | None) -> tuple[list[int], int]:
+        """The first of these, with so many bytes at most, but at least one; and how many bytes these have."""
+        # One that is gone has none.
+        sizes = {row["seq"]: row["size"] for row in await self._engine.read("sizes", seqs=json.dumps(seqs))}
+        total = 0
+        for count, seq in enumerate(seqs):
+            size = sizes.get(seq, 0)
+            if count and max_bytes is not None and total + size > max_bytes:
+                return seqs[:count], total
+            total += size
+        return seqs, total
 
     async def count(self, filter: Filter, statuses: frozenset[Status]) -> int:
         """How many tasks fit the filter and have one of these statuses."""
@@ -232,6 +257,7 @@ def _whole_task(columns: dict[str, Any]) -> Task:
     if last[0] is not None:
         attempts.append(_attempt(columns["attempt"], *last))
     columns["attempts"] = tuple(attempts)
+    del columns["size"]
     return _task(columns)
 
 

@@ -12,6 +12,9 @@ from taskqueue.store.engine.protocol import Row, Transaction
 from taskqueue.store.ledger import Changed, Forgotten, Progressed, Took
 from taskqueue.task import FINAL, Claim, Dispatch, NewTask, Outcome, Status
 
+#: Bytes of payloads after which no more tasks are leased at a time.
+LEASED_BYTES = 4 * 1024 * 1024
+
 
 class Refusal(Enum):
     """Why a claim was refused."""
@@ -96,16 +99,20 @@ def demote_all(tx: Transaction, after: int, limit: int) -> set[int]:
 
 
 def lease_due(tx: Transaction, priorities: Sequence[int], limit: int, lease: int, token: str) -> list[Dispatch]:
-    """Take pending tasks that are due, by priority, then by time, for the caller alone to publish.
+    """Take pending tasks that are due, by priority, then by time, for the caller alone to publish. Where some are
+    large they are fewer than `limit`, but at least one.
 
     Args:
         lease: how long the caller has for it.
         token: new for each call; it becomes part of the dispatch ids.
     """
     leased: list[Dispatch] = []
+    left = LEASED_BYTES
     for priority in priorities:
         values = {"priority": priority, "limit": limit - len(leased), "lease": lease, "token": token}
-        leased += [Dispatch(**row) for row in tx.run("lease_due", **values, now=tx.now)]
+        due = [Dispatch(**row) for row in tx.run("lease_due", **values, most=left, now=tx.now)]
+        left -= sum(len(dispatch.payload.encode()) for dispatch in due)
+        leased += due
     return leased
 
 

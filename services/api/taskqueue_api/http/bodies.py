@@ -8,7 +8,9 @@ from multidict import MultiMapping
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails, from_json
 
-from taskqueue_api.http.errors import bad_request
+from taskqueue.contract.bounds import TooDeepError, TooManyValuesError, check_depth, check_values
+from taskqueue.contract.limits import MAX_VALUES
+from taskqueue_api.http.errors import bad_request, too_large
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -23,6 +25,7 @@ def read_json(model: type[M], body: bytes) -> M:
 
     Raises:
         HTTPBadRequest: it isn't JSON, or doesn't fit the model.
+        HTTPRequestEntityTooLarge: there is too much in it.
     """
     value = parse(body)
     if not isinstance(value, dict):
@@ -35,7 +38,9 @@ def read_lines(body: bytes, limit: int) -> list[Any]:
 
     Raises:
         HTTPBadRequest: lines aren't JSON; it tells which.
+        HTTPRequestEntityTooLarge: there is too much in it.
     """
+    _check_values(body)
     values: list[Any] = []
     wrong: list[dict[str, str | int]] = []
     for number, line in enumerate(io.BytesIO(body), start=1):
@@ -43,6 +48,7 @@ def read_lines(body: bytes, limit: int) -> list[Any]:
             break
         if line.strip():
             try:
+                check_depth(line)
                 values.append(from_json(line, allow_inf_nan=False))
             except ValueError as error:
                 index = len(values)
@@ -78,8 +84,11 @@ def parse(body: bytes) -> Any:
 
     Raises:
         HTTPBadRequest: it isn't JSON.
+        HTTPRequestEntityTooLarge: there is too much in it.
     """
+    _check_values(body)
     try:
+        check_depth(body)
         return from_json(body, allow_inf_nan=False)
     except ValueError as error:
         raise bad_request(_not_json(error)) from error
@@ -112,8 +121,16 @@ def _trimmed(model: type[BaseModel], value: dict[str, Any]) -> dict[str, Any]:
     return known | dict.fromkeys(itertools.islice((name for name in value if name not in known), _UNKNOWN_TOLD))
 
 
+def _check_values(body: bytes) -> None:
+    """Before objects are made of it, which may take fifty times its bytes."""
+    try:
+        check_values(body)
+    except TooManyValuesError as error:
+        raise too_large(f"the body has {error}", MAX_VALUES + 1, MAX_VALUES) from error
+
+
 def _not_json(error: ValueError) -> str:
-    return "JSON nested too deeply" if "recursion" in str(error) else "invalid JSON"
+    return str(error) if isinstance(error, TooDeepError) else "invalid JSON"
 
 
 def _detail(item: ErrorDetails, kind: str) -> dict[str, str | int]:

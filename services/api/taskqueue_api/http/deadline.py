@@ -4,17 +4,23 @@ So the deadline of a POST is that of its body; what comes then has its own: `wri
 """
 
 import asyncio
+import contextlib
+from collections.abc import AsyncIterator
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from taskqueue_api.http.compression import refuse_unknown_codings
 from taskqueue_api.http.errors import error_body, unavailable
+from taskqueue_api.http.room import LARGE, Room
 
 #: Seconds in which the body of a request must have come, and a GET be answered.
 REQUEST_TIMEOUT = web.AppKey("request_timeout", float)
 #: Seconds that a client may ask to wait beside, at most.
 MAX_WAIT = web.AppKey("max_wait", float)
+#: For large bodies while they come, and while they are worked on. A slow client shall not keep others from either.
+COMING = web.AppKey("coming", Room)
+WORKED_ON = web.AppKey("worked_on", Room)
 
 
 @web.middleware
@@ -30,21 +36,52 @@ async def end_long_reads(request: web.Request, handler: Handler) -> web.StreamRe
         raise unavailable("the request took too long") from error
 
 
-async def read_body(request: web.Request, limit: int | None = None) -> bytes:
-    """The body.
+@contextlib.asynccontextmanager
+async def body_of(request: web.Request, limit: int | None = None) -> AsyncIterator[bytes]:
+    """The body, with room for what is made of it until this is left.
+
+    Args:
+        limit: bytes at most, where it is not the application's limit.
 
     Raises:
         HTTPUnsupportedMediaType: it is encoded as it can't be decoded.
         HTTPRequestTimeout: it didn't come in time.
-        HTTPRequestEntityTooLarge: it has more bytes than the application, or this limit, allows.
+        HTTPRequestEntityTooLarge: it has more bytes.
+        HTTPServiceUnavailable: it is large, as are many others, and its turn didn't come in time.
     """
     refuse_unknown_codings(request)
-    reading = request if limit is None else request.clone(client_max_size=limit)
+    async with contextlib.AsyncExitStack() as coming:
+        body = await _read(request, limit or request.client_max_size, coming)
+        if len(body) <= LARGE:
+            yield body
+        else:
+            async with request.app[WORKED_ON].taken(len(body)):
+                await coming.aclose()
+                yield body
+
+
+async def _read(request: web.Request, limit: int, coming: contextlib.AsyncExitStack) -> bytes:
+    size = request.content_length
+    if size is None or "Content-Encoding" in request.headers:
+        size = limit  # nobody knows: it may be as much
+    elif size > limit:
+        raise web.HTTPRequestEntityTooLarge(limit, size)
+    clock, seconds = asyncio.get_running_loop().time, request.app[REQUEST_TIMEOUT]
+    body, has_room = bytearray(), False
     try:
-        async with asyncio.timeout(request.app[REQUEST_TIMEOUT]):
-            return await reading.read()
+        async with asyncio.timeout(seconds) as deadline:
+            while chunk := await request.content.readany():
+                body += chunk
+                if len(body) > limit:
+                    raise web.HTTPRequestEntityTooLarge(limit, len(body))
+                if len(body) > LARGE and not has_room:
+                    deadline.reschedule(None)
+                    await coming.enter_async_context(request.app[COMING].taken(size))
+                    deadline.reschedule(clock() + seconds)
+                    has_room = True
     except TimeoutError as error:
         text = error_body("the body did not come in time; nothing was done")
         answer = web.HTTPRequestTimeout(text=text, content_type="application/json")
         answer.force_close()
         raise answer from error
+    return bytes(body)

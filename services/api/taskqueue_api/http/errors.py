@@ -37,7 +37,7 @@ def unprocessable(error: str) -> web.HTTPUnprocessableEntity:
 
 
 def too_large(error: str, size: int, limit: int) -> web.HTTPRequestEntityTooLarge:
-    """A 413 to raise; `size` and `limit` are in bytes."""
+    """A 413 to raise; `size` and `limit` are in bytes, or in what is too many."""
     return web.HTTPRequestEntityTooLarge(limit, size, text=error_body(error), content_type="application/json")
 
 

@@ -7,7 +7,8 @@ from taskqueue.contract.requests import BulkBody
 from taskqueue.logs import REQUEST_ID
 from taskqueue.store.bulk import APPLIES_TO, Verb
 from taskqueue_api.http.bodies import read_json
-from taskqueue_api.http.deadline import read_body
+from taskqueue_api.http.deadline import body_of
+from taskqueue_api.http.room import off_loop
 from taskqueue_api.keys import BACKLOG, STORE
 from taskqueue_api.resources.filters import to_store
 
@@ -28,7 +29,8 @@ async def delete_all(request: web.Request) -> web.Response:
 
 
 async def _act(request: web.Request, verb: Verb) -> web.Response:
-    body = read_json(BulkBody, await read_body(request))
+    async with body_of(request) as raw:
+        body = await off_loop(len(raw), read_json, BulkBody, raw)
     store, wanted = request.app[STORE], to_store(body)
     if body.dry_run:
         count = await store.reads.count(wanted, APPLIES_TO[verb])

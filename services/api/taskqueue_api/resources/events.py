@@ -70,9 +70,9 @@ async def _watch_task(request: web.Request) -> web.StreamResponse:
             text = _format("reset", start.after, "{}") + text
         if not await _send(request, stream, text) or task.status in FINAL:
             return stream
-    await _follow(
-        request, stream, request.app[WATCHER].follow_task(task.seq, start.after, _LOOK), until_final=True
-    )
+    events = request.app[WATCHER].follow_task(task.seq, start.after, _LOOK)
+    del task  # the stream may last
+    await _follow(request, stream, events, until_final=True)
     return stream
 
 

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from aiohttp import web
 
 from taskqueue.contract.answers import AcceptedAnswer, BatchAnswer
-from taskqueue.contract.limits import LONGEST_KEY, MAX_BATCH, MAX_PAYLOAD_BYTES
+from taskqueue.contract.limits import LONGEST_KEY, MAX_BATCH
 from taskqueue.contract.requests import BatchBody, SubmitBody
 from taskqueue.contract.tasks import WholeTaskAnswer
 from taskqueue.intake import Told
@@ -18,8 +18,9 @@ from taskqueue.store import CommitUnknownError, IdempotentRequest, Replay, Store
 from taskqueue.store.clock import to_ms
 from taskqueue.task import NewTask, new_id
 from taskqueue_api.http.bodies import parse, read_json, read_lines, validate
-from taskqueue_api.http.deadline import read_body
+from taskqueue_api.http.deadline import body_of
 from taskqueue_api.http.errors import bad_request, too_large, unavailable, unprocessable
+from taskqueue_api.http.room import off_loop
 from taskqueue_api.keys import BACKLOG, INTAKE, RANDOM, SETTINGS, STORE
 from taskqueue_api.resources.wait import once_final, place_to_wait, preferred_wait
 
@@ -34,15 +35,13 @@ async def submit(request: web.Request) -> web.StreamResponse:
     """`POST /tasks`: accept one task; with `Prefer: wait`, answer it whole if it is final in time."""
     await _refuse_early(request)
     wait = preferred_wait(request)
-    raw = await read_body(request)
-    task = _new_task(request, read_json(SubmitBody, raw))
     if wait is None:
-        answer, seqs = await _accept(request, raw, [task], _accepted, AcceptedAnswer)
+        answer, seqs = await _take_one(request)
         return _response(answer, replayed=seqs is None)
     async with place_to_wait(request.app):
-        answer, seqs = await _accept(request, raw, [task], _accepted, AcceptedAnswer)
+        answer, seqs = await _take_one(request)
         try:
-            final = await once_final(request.app, answer.id, wait, seqs[0] if seqs else None)
+            final = await once_final(request, answer.id, wait, seqs[0] if seqs else None)
         except StoreError as error:  # the task is stored, and must not be answered as if it were not
             log.warning("a task can't be waited for: %s", error, extra={"task_id": answer.id})
             final = None
@@ -57,7 +56,25 @@ async def submit(request: web.Request) -> web.StreamResponse:
 async def submit_batch(request: web.Request) -> web.StreamResponse:
     """`POST /tasks/batch`: accept up to 1,000 tasks, all or none."""
     await _refuse_early(request)
-    raw = await read_body(request, request.app[SETTINGS].max_batch_bytes)
+    async with body_of(request, request.app[SETTINGS].max_batch_bytes) as raw:
+        tasks, key = await off_loop(len(raw), _read_batch, request, raw)
+        answer, seqs = await _accept(request, key, tasks, _accepted_batch, BatchAnswer)
+    return _response(answer, replayed=seqs is None)
+
+
+async def _take_one(request: web.Request) -> tuple[AcceptedAnswer, list[int] | None]:
+    """Accept the task that is sent. Nothing of it is kept: its client may wait for long."""
+    async with body_of(request) as raw:
+        task, key = await off_loop(len(raw), _read_one, request, raw)
+        return await _accept(request, key, [task], _accepted, AcceptedAnswer)
+
+
+def _read_one(request: web.Request, raw: bytes) -> tuple[NewTask, IdempotentRequest | None]:
+    task = _new_task(request, read_json(SubmitBody, raw))
+    return task, _idempotency_key(request, raw)
+
+
+def _read_batch(request: web.Request, raw: bytes) -> tuple[list[NewTask], IdempotentRequest | None]:
     if request.content_type in {"application/x-ndjson", "application/ndjson", "application/jsonl"}:
         body: Any = {"tasks": read_lines(raw, MAX_BATCH + 1)}
     else:
@@ -66,8 +83,7 @@ async def submit_batch(request: web.Request) -> web.StreamResponse:
             raise bad_request("the body must be a JSON object")
     items = validate(BatchBody, body, "member").tasks
     tasks = [_new_task(request, item, index) for index, item in enumerate(items)]
-    answer, seqs = await _accept(request, raw, tasks, _accepted_batch, BatchAnswer)
-    return _response(answer, replayed=seqs is None)
+    return tasks, _idempotency_key(request, raw)
 
 
 async def _refuse_early(request: web.Request) -> None:
@@ -77,11 +93,14 @@ async def _refuse_early(request: web.Request) -> None:
 
 
 async def _accept(
-    request: web.Request, raw: bytes, tasks: list[NewTask], answer_of: Callable[[Told], A], kind: type[A]
+    request: web.Request,
+    key: IdempotentRequest | None,
+    tasks: list[NewTask],
+    answer_of: Callable[[Told], A],
+    kind: type[A],
 ) -> tuple[A, list[int] | None]:
     """The answer, and the `seq` of each task; None where it is the first one's answer again."""
     app = request.app
-    key = _idempotency_key(request, raw)
     try:
         replay = await app[STORE].reads.first_answer(key) if key else None
         if key and replay is None:
@@ -135,10 +154,10 @@ def _new_task(request: web.Request, body: SubmitBody, index: int | None = None) 
         path = f"tasks.{index}.data"
         detail: dict[str, str | int] = {"path": path, "error": f"{path}: {error}", "index": index}
         raise bad_request(f"{path}: {error}", [detail]) from error
-    if (size := len(payload.encode())) > MAX_PAYLOAD_BYTES:
-        where = "the task" if index is None else f"tasks.{index}"
+    if (size := len(payload.encode())) > settings.max_task_bytes:
+        where, limit = "the task" if index is None else f"tasks.{index}", settings.max_task_bytes
         raise too_large(
-            f"{where} makes a message of {size} bytes; {MAX_PAYLOAD_BYTES} is the limit", size, MAX_PAYLOAD_BYTES
+            f"{where} makes a message of {size} bytes; TASKQUEUE_MAX_TASK_BYTES is {limit}", size, limit
         )
     return NewTask(
         id=id,

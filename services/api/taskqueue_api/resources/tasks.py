@@ -13,6 +13,7 @@ from taskqueue.store import verbs
 from taskqueue.store.bulk import APPLIES_TO
 from taskqueue.task import FINAL, Status, Task
 from taskqueue_api.http.bodies import read_query
+from taskqueue_api.http.room import room_for_answer
 from taskqueue_api.keys import BACKLOG, STORE
 from taskqueue_api.resources.cursors import decode, encode
 from taskqueue_api.resources.filters import to_store
@@ -31,6 +32,7 @@ async def newest(request: web.Request) -> web.Response:
         limit=query.limit,
         cursor=None if query.cursor is None else decode(query.cursor, wanted),
         max_bytes=PAGE_BYTES,
+        make_room=room_for_answer(request),
     )
     answer = PageAnswer(tasks=[TaskAnswer.of(task) for task in page.tasks], count=len(page.tasks))
     if page.next is None:
@@ -44,10 +46,10 @@ async def show(request: web.Request) -> web.Response:
     """`GET /tasks/{id}`: one task, with its attempts; with `Prefer: wait`, once it is final."""
     wait = preferred_wait(request)
     if wait is None:
-        return _unless_known(request, await existing_task(request))
+        return _unless_known(request, await _whole(request))
     async with place_to_wait(request.app):
-        task = await once_final(request.app, request.match_info["id"], wait)
-    response = _unless_known(request, task or await existing_task(request))
+        task = await once_final(request, request.match_info["id"], wait)
+    response = _unless_known(request, task or await _whole(request))
     response.headers["Preference-Applied"] = f"wait={wait:g}"
     return response
 
@@ -87,13 +89,21 @@ async def delete(request: web.Request) -> web.Response:
 
 
 async def existing_task(request: web.Request) -> Task:
-    """The task that the path names.
+    """The task that the path names, in outline where it is large.
 
     Raises:
         HTTPNotFound: there is none.
     """
     id = request.match_info["id"]
-    task = await request.app[STORE].reads.get(id)
+    return _found(id, await request.app[STORE].reads.outline(id))
+
+
+async def _whole(request: web.Request) -> Task:
+    id = request.match_info["id"]
+    return _found(id, await request.app[STORE].reads.get(id, room_for_answer(request)))
+
+
+def _found(id: str, task: Task | None) -> Task:
     if task is None:
         raise web.HTTPNotFound(
             text=json.dumps({"error": f"no task has the id {id[:100]!r}"}), content_type="application/json"

@@ -10,6 +10,7 @@ from aiohttp import web
 from taskqueue.contract.limits import LONGEST_WAIT
 from taskqueue.task import FINAL, Task
 from taskqueue_api.http.errors import bad_request
+from taskqueue_api.http.room import room_for_answer
 from taskqueue_api.keys import SETTINGS, STORE, WAITS, WATCHER
 
 
@@ -47,7 +48,7 @@ async def place_to_wait(app: web.Application) -> AsyncIterator[None]:
             yield
 
 
-async def once_final(app: web.Application, id: str, seconds: float, seq: int | None = None) -> Task | None:
+async def once_final(request: web.Request, id: str, seconds: float, seq: int | None = None) -> Task | None:
     """The task once it is final; None if that takes longer, or there is no such task.
 
     It is called from a `place_to_wait`, so no end is missed between a read and the wait.
@@ -55,12 +56,13 @@ async def once_final(app: web.Application, id: str, seconds: float, seq: int | N
     Args:
         seq: of a task that was accepted since, and so need not be read before.
     """
-    clock = asyncio.get_running_loop().time
+    clock, watcher, reads = asyncio.get_running_loop().time, request.app[WATCHER], request.app[STORE].reads
     deadline = clock() + seconds
     while True:
-        if seq is not None and not await app[WATCHER].until_end(seq, deadline - clock()):
+        if seq is not None and not await watcher.until_end(seq, deadline - clock()):
             return None
-        task = await app[STORE].reads.get(id)
+        task = await reads.outline(id)
         if task is None or task.status in FINAL:
-            return task
+            return task if task is None or task.payload else await reads.get(id, room_for_answer(request))
         seq = task.seq
+        del task  # it may wait for long

@@ -64,10 +64,19 @@ def connect(path: Path, *, busy_timeout: float, create: bool = False, read_only:
             connection.execute("PRAGMA wal_autocheckpoint = 0")  # see checkpoints.py
             if read_only:
                 connection.execute("PRAGMA query_only = ON")
+            if sqlite3.sqlite_version_info < (3, 43):
+                add_octet_length(connection)
         except BaseException:
             connection.close()
             raise
     return connection
+
+
+def add_octet_length(connection: Connection) -> None:
+    """Give an older SQLite the function that tells a text's bytes; its own wouldn't have to read the text."""
+    connection.create_function(
+        "octet_length", 1, lambda text: None if text is None else len(text.encode()), deterministic=True
+    )
 
 
 @contextlib.contextmanager
