@@ -5,7 +5,9 @@ import contextlib
 import os
 import time
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import AfterValidator
 
 from taskqueue import Retry, TaskContext, action
 
@@ -43,6 +45,16 @@ async def block(seconds: float, task: TaskContext) -> dict[str, Any]:
 async def die() -> dict[str, Any]:
     """Take the worker along."""
     os._exit(3)
+
+
+def _exit(value: object) -> object:
+    os._exit(4)
+
+
+@action
+async def die_of_its_data(value: Annotated[object, AfterValidator(_exit)]) -> dict[str, Any]:
+    """Takes the worker along while its data is read, as one that needs too much memory would."""
+    return {"output": value}
 
 
 @action

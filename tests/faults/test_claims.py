@@ -11,11 +11,13 @@ from tests.faults.local import Local, new_task
 from tests.integration import actions
 
 from taskqueue.broker import Delivery
+from taskqueue.contract.limits import MAX_PAYLOAD_BYTES
 from taskqueue.store import verbs
 from taskqueue.store.engine.sqlite.locks import WriteLock
 from taskqueue.store.workers import rescue
 from taskqueue.task import Claim, Status
 from taskqueue.telemetry import DuplicateDropped, MessageBuried, StrayReleased
+from taskqueue_worker import consume
 
 ERROR = '{"type":"Test","message":"on purpose"}'
 
@@ -59,6 +61,40 @@ async def test_a_worker_that_has_beaten_since_is_not_taken_for_lost(local: Local
     await local.add_worker(worker)  # its next beat
     assert await local.store.write(rescue, worker, stood_at, ERROR, lambda _: 0) is None
     assert await local.store.write(verbs.complete, claim, "{}") is Status.COMPLETED
+
+
+async def test_a_task_is_claimed_whatever_its_message_holds(local: Local) -> None:
+    """Nothing of the message is looked at before its claim is committed: it can't kill a worker uncounted."""
+    task = new_task(data={"value": 7})
+    await local.store.write(verbs.submit, task, f"{task.id}.0", lease=60_000)
+    body = b"[" * MAX_PAYLOAD_BYTES
+    await local.broker.publish(body, message_id=f"{task.id}.0", priority=4, timeout=1)
+    async with local.worker():
+        await until(local.is_final(task.id), "the task to end")
+    assert await local.outcomes(task.id) == ["ok"]
+    assert not local.broker.dead
+
+
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [
+        (b"[[[]]]," * (MAX_PAYLOAD_BYTES // 7), "more than 250000 JSON values and names"),
+        (b" " * (MAX_PAYLOAD_BYTES + 1), f"more than {MAX_PAYLOAD_BYTES} bytes"),
+        (b'{"data":' + b"[" * 5000 + b"]" * 5000 + b"}", "JSON nested too deeply"),
+    ],
+    ids=["values", "bytes", "levels"],
+)
+async def test_a_strangers_message_that_is_too_large_is_buried_unparsed(
+    local: Local, monkeypatch: pytest.MonkeyPatch, body: bytes, why: str
+) -> None:
+    parsed: list[bytes] = []
+    monkeypatch.setattr(consume, "decode", parsed.append)
+    await local.broker.publish(body, message_id="a stranger's", priority=4, timeout=1)
+    async with local.worker():
+        await until(lambda: local.broker.dead, "it to be buried")
+    [letter] = local.broker.dead
+    assert letter.reason.startswith(f"malformed message: {why}")
+    assert not parsed
 
 
 async def test_a_message_is_not_acknowledged_before_its_claim_is_committed(local: Local) -> None:

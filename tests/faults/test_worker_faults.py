@@ -5,6 +5,7 @@ import contextlib
 import signal
 import time
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 from tests.faults.cluster import LEASE, Cluster, Process, until
@@ -259,16 +260,19 @@ async def test_a_handler_that_hangs_delays_neither_the_stop_nor_the_task(cluster
 # Handlers that harm their worker
 
 
+@pytest.mark.parametrize(
+    ("action", "data", "code"), [("die", {}, 3), ("die_of_its_data", {"value": 1}, 4)], ids=["at work", "unread"]
+)
 async def test_a_task_that_kills_its_worker_fails_after_its_attempts_and_its_neighbours_complete(
-    cluster: Cluster,
+    cluster: Cluster, action: str, data: dict[str, Any], code: int
 ) -> None:
     await cluster.start_api()
     async with supervised_worker(cluster) as codes:
         await cluster.echo(4, seconds=0.5)
-        id = await cluster.must_submit("die", max_attempts=2)
+        id = await cluster.must_submit(action, data=data, max_attempts=2)
         await cluster.echo(10, seconds=0.2)
         await cluster.keeps_the_promise()
-    assert codes == [3, 3]
+    assert codes == [code, code]
     task = await cluster.get(id)
     assert (task["status"], task["error"]["type"]) == ("failed", "WorkerLost")
     assert cluster.outcomes(id) == ["worker_lost", "worker_lost"]

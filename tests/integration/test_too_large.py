@@ -38,7 +38,8 @@ async def test_a_body_with_too_many_values_is_refused(tmp_path: Path, path: str,
     inner = b"{" + parts + b'"x":0}' if b":" in part else b'{"x":[' + parts + b"0]}"
     task = b'{"action": "x", "data": ' + inner + b"}"
     body = b'{"tasks": [' + task + b"]}" if "batch" in path else task
-    async with System.open(quick_settings(tmp_path, max_body_bytes=len(body))) as system:
+    settings = quick_settings(tmp_path, max_body_bytes=len(body), max_batch_bytes=len(body))
+    async with System.open(settings) as system:
         answer = await post(system, path, body)
         assert answer.status == 413
         assert answer.body == {"error": f"the body has more than {MAX_VALUES} JSON values and names"}
@@ -64,12 +65,15 @@ async def test_the_depth_of_each_line_is_its_own(system: System) -> None:
     ]
 
 
-async def test_the_batch_that_no_worker_survived_is_refused(system: System) -> None:
+@pytest.mark.parametrize("limit", [8 * 2**20, 16 * 2**20])
+async def test_the_batch_that_no_worker_survived_is_refused(tmp_path: Path, limit: int) -> None:
     body = b'{"tasks": [{"action": "x", "data": {"x": [' + b"[[[]]]," * 1_587_842 + b"0]}}]}"
     assert len(body) == 11_114_942
-    answer = await post(system, "/tasks/batch", body)
-    assert (answer.status, f"more than {MAX_VALUES}" in answer.body["error"]) == (413, True)
-    assert await system.count() == 0
+    async with System.open(quick_settings(tmp_path, max_batch_bytes=limit)) as system:
+        answer = await post(system, "/tasks/batch", body)
+        why = f"more than {MAX_VALUES}" if limit > len(body) else "TASKQUEUE_MAX_BODY_BYTES"
+        assert (answer.status, why in answer.body["error"]) == (413, True)
+        assert await system.count() == 0
 
 
 async def test_what_looks_like_many_values_in_a_string_is_none(system: System) -> None:

@@ -14,6 +14,7 @@ from pydantic import AfterValidator
 
 from taskqueue import Reject, Retry, TaskContext, action
 from taskqueue.actions import registry
+from taskqueue.contract.limits import MAX_DEPTH, MAX_VALUES
 from taskqueue.message import Message, encode
 from taskqueue.settings import Settings
 from taskqueue.task import Claim, Outcome
@@ -419,6 +420,33 @@ async def test_a_result_may_have_the_largest_size_and_no_byte_more(act: Callable
     assert (ending.outcome, ending.final) == (Outcome.ERROR, True)
     assert error_of(ending)["type"] == "ResultTooLarge"
     assert "12 bytes" in error_of(ending)["message"]
+
+
+@pytest.mark.parametrize(
+    ("result", "error", "why"),
+    [
+        ({"x": [0] * MAX_VALUES}, "ResultTooLarge", f"more than {MAX_VALUES} JSON values"),
+        ({"x": json.loads("[" * MAX_DEPTH + "]" * MAX_DEPTH)}, "InvalidResult", f"{MAX_DEPTH} levels"),
+        ({"text": "x" * 70_000, "x": json.loads("[" * 500 + "]" * 500)}, "InvalidResult", f"{MAX_DEPTH} levels"),
+    ],
+    ids=["too many values", "too deep", "large, and too deep"],
+)
+async def test_a_result_is_bounded_as_requests_are(
+    act: Callable[..., None], result: dict[str, Any], error: str, why: str
+) -> None:
+    act(lambda: result)
+    ending = await ending_of(claimed())
+    assert (ending.outcome, ending.final, error_of(ending)["type"]) == (Outcome.ERROR, True, error)
+    assert why in error_of(ending)["message"]
+
+
+async def test_a_result_may_have_as_much_as_a_request(act: Callable[..., None]) -> None:
+    result = {
+        "x": [0] * (MAX_VALUES - MAX_DEPTH - 10),
+        "y": json.loads("[" * (MAX_DEPTH - 1) + "]" * (MAX_DEPTH - 1)),
+    }
+    act(lambda: result)
+    assert json.loads((await ending_of(claimed())).result or "") == result
 
 
 # Out of time

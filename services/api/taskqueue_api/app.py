@@ -22,7 +22,7 @@ from taskqueue_api.http.deadline import COMING, MAX_WAIT, REQUEST_TIMEOUT, WORKE
 from taskqueue_api.http.errors import json_errors
 from taskqueue_api.http.protocol import Runner
 from taskqueue_api.http.request_ids import name_requests, tell_request_id
-from taskqueue_api.http.room import ANSWERS, Room, send_large_answers
+from taskqueue_api.http.room import ANSWERS, TURN, Room, send_large_answers
 from taskqueue_api.keys import (
     BACKLOG,
     BROKER,
@@ -73,6 +73,7 @@ def build_app(
     app[COMING] = Room(2 * settings.max_batch_bytes, settings.request_timeout)
     app[WORKED_ON] = Room(settings.max_batch_bytes, settings.request_timeout)
     app[ANSWERS] = Room(ANSWER_BYTES, settings.request_timeout)
+    app[TURN] = asyncio.Lock()
     app[SETTINGS] = settings
     app[STORE] = store
     app[BROKER] = broker

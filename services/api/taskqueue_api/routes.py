@@ -82,7 +82,7 @@ def _strict(route: Route) -> Handler:
         if route.method != "GET" and not operation.body and request.body_exists:
             # Some clients send an empty object where they have nothing to say.
             async with body_of(request) as raw:
-                await off_loop(len(raw), read_json, Nothing, raw or b"{}")
+                await off_loop(request.app, len(raw), read_json, Nothing, raw or b"{}")
         return await route.handler(request)
 
     return handle

@@ -57,6 +57,9 @@ class Room:
 #: For answers, from when they are read to when they are sent.
 ANSWERS = web.AppKey("answers", Room)
 
+#: Held by who works on something large.
+TURN = web.AppKey("turn", asyncio.Lock)
+
 #: What a request holds until its answer is sent.
 _HELD = web.RequestKey("held", contextlib.AsyncExitStack)
 
@@ -90,8 +93,14 @@ async def send_large_answers(request: web.Request, handler: Handler) -> web.Stre
             await request[_HELD].aclose()
 
 
-async def off_loop(size: int, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """What a function returns; a thread runs it, where it works on so many bytes that others would wait for it."""
-    if size > LARGE:
+async def off_loop(
+    app: web.Application, size: int, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs
+) -> T:
+    """What a function returns; a thread runs it, where it works on so many bytes that others would wait for it.
+
+    One at a time: what is parsed may need fifty times as much memory as its bytes.
+    """
+    if size <= LARGE:
+        return function(*args, **kwargs)
+    async with app[TURN]:
         return await asyncio.to_thread(function, *args, **kwargs)
-    return function(*args, **kwargs)

@@ -30,7 +30,7 @@ async def delete_all(request: web.Request) -> web.Response:
 
 async def _act(request: web.Request, verb: Verb) -> web.Response:
     async with body_of(request) as raw:
-        body = await off_loop(len(raw), read_json, BulkBody, raw)
+        body = await off_loop(request.app, len(raw), read_json, BulkBody, raw)
     store, wanted = request.app[STORE], to_store(body)
     if body.dry_run:
         count = await store.reads.count(wanted, APPLIES_TO[verb])

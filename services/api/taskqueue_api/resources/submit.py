@@ -57,7 +57,7 @@ async def submit_batch(request: web.Request) -> web.StreamResponse:
     """`POST /tasks/batch`: accept up to 1,000 tasks, all or none."""
     await _refuse_early(request)
     async with body_of(request, request.app[SETTINGS].max_batch_bytes) as raw:
-        tasks, key = await off_loop(len(raw), _read_batch, request, raw)
+        tasks, key = await off_loop(request.app, len(raw), _read_batch, request, raw)
         answer, seqs = await _accept(request, key, tasks, _accepted_batch, BatchAnswer)
     return _response(answer, replayed=seqs is None)
 
@@ -65,7 +65,7 @@ async def submit_batch(request: web.Request) -> web.StreamResponse:
 async def _take_one(request: web.Request) -> tuple[AcceptedAnswer, list[int] | None]:
     """Accept the task that is sent. Nothing of it is kept: its client may wait for long."""
     async with body_of(request) as raw:
-        task, key = await off_loop(len(raw), _read_one, request, raw)
+        task, key = await off_loop(request.app, len(raw), _read_one, request, raw)
         return await _accept(request, key, [task], _accepted, AcceptedAnswer)
 
 
@@ -75,15 +75,22 @@ def _read_one(request: web.Request, raw: bytes) -> tuple[NewTask, IdempotentRequ
 
 
 def _read_batch(request: web.Request, raw: bytes) -> tuple[list[NewTask], IdempotentRequest | None]:
+    items = _parse_batch(request, raw)
+    items.reverse()
+    tasks: list[NewTask] = []
+    while items:  # each is let go once it is text
+        tasks.append(_new_task(request, items.pop(), len(tasks)))
+    return tasks, _idempotency_key(request, raw)
+
+
+def _parse_batch(request: web.Request, raw: bytes) -> list[SubmitBody]:
     if request.content_type in {"application/x-ndjson", "application/ndjson", "application/jsonl"}:
         body: Any = {"tasks": read_lines(raw, MAX_BATCH + 1)}
     else:
         body = parse(raw)
         if not isinstance(body, dict):
             raise bad_request("the body must be a JSON object")
-    items = validate(BatchBody, body, "member").tasks
-    tasks = [_new_task(request, item, index) for index, item in enumerate(items)]
-    return tasks, _idempotency_key(request, raw)
+    return validate(BatchBody, body, "member").tasks
 
 
 async def _refuse_early(request: web.Request) -> None:
