@@ -277,6 +277,18 @@ async def test_only_queued_tasks_are_demoted(store: Store, clock: Clock, unchang
 # lease_due
 
 
+async def test_large_tasks_are_leased_a_few_at_a_time(store: Store) -> None:
+    third = "é" * (verbs.LEASED_BYTES // 6 + 1)
+    for number in range(5):
+        await submitted(store, f"{number}", payload=third, priority=8 if number < 2 else 4, run_at=number)
+    assert await leased(store) == ["0", "1", "2"], "what is left goes to the next priority"
+    assert await leased(store) == ["3", "4"]
+    await submitted(store, "larger", payload=third * 4, run_at=5)
+    await submitted(store, "small", run_at=6)
+    assert await leased(store) == ["larger"], "at least one"
+    assert await leased(store) == ["small"]
+
+
 async def test_a_due_task_is_leased_with_a_dispatch_id_that_its_mark_needs(store: Store) -> None:
     seq = await submitted(store, priority=8)
     [dispatch] = await store.write(verbs.lease_due, PRIORITIES, 10, LEASE, "x")

@@ -5,7 +5,7 @@ import contextlib
 import random
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +29,11 @@ from tests.integration.store.given import (
 from taskqueue.store import Cursor, Filter, Store, StoreUnavailableError, now_ms, open_store, verbs
 from taskqueue.store.engine.protocol import Row, Transaction
 from taskqueue.store.engine.sqlite import reading
+from taskqueue.store.engine.sqlite.connection import Connection, add_octet_length
 from taskqueue.store.engine.sqlite.engine import SqliteEngine, open_sqlite
 from taskqueue.store.ledger import balance
 from taskqueue.store.queries import QUERIES
-from taskqueue.store.reads import Reads
+from taskqueue.store.reads import LARGE, Reads
 from taskqueue.task import NewTask, Outcome, Status, Task
 from taskqueue_migrate.runner import migrate
 
@@ -204,6 +205,71 @@ async def test_a_page_of_a_status_has_no_task_that_has_left_it_meanwhile(
     async with engine_on(database) as engine:
         page = await Reads(engine).find(Filter(statuses=frozenset({Status.PENDING})), limit=3)
     assert [task.id for task in page.tasks] == ["2", "0"]
+
+
+async def test_room_is_made_before_what_is_large_is_read(store: Store) -> None:
+    asked: list[int] = []
+
+    async def make_room(size: int) -> None:
+        asked.append(size)
+        await store.write(verbs.cancel, "large")  # whatever happens until there is room
+
+    small, large = "é" * (LARGE // 2), "é" * (LARGE // 2) + "x"
+    await submitted(store, "small", payload=small)
+    await submitted(store, "large", payload=large)
+    assert [(await store.reads.get(id, make_room)) is None for id in ("small", "none")] == [False, True]
+    assert [task.id for task in (await store.reads.find(limit=1, cursor=Cursor(2), make_room=make_room)).tasks]
+    assert not asked
+
+    task = await store.reads.get("large", make_room)
+    assert task is not None
+    assert (task.payload, task.status, asked.pop()) == (large, Status.CANCELLED, LARGE + 1)
+    page = await store.reads.find(limit=10, make_room=make_room)
+    assert [task.payload for task in page.tasks] == [large, small]
+    assert asked == [2 * LARGE + 1]
+    page = await store.reads.find(limit=10, max_bytes=LARGE + 1, make_room=make_room)
+    assert ([task.id for task in page.tasks], asked[1:]) == (["large"], [LARGE + 1])
+    assert page.next is not None
+    assert [task.id for task in (await store.reads.find(limit=10, cursor=page.next)).tasks] == ["small"]
+
+
+async def test_an_outline_has_all_but_what_is_large(store: Store) -> None:
+    await submitted(store, "small", payload='{"x":1}', tags=("a",))
+    await submitted(store, "large", payload="x" * (LARGE + 1), tags=("a",))
+    for id in ("small", "large"):
+        whole, outline = await store.reads.get(id), await store.reads.outline(id)
+        assert whole is not None
+        assert outline == (whole if id == "small" else replace(whole, payload="", result=None))
+    assert await store.reads.outline("none") is None
+
+
+async def test_a_page_goes_on_where_its_tasks_are_deleted_meanwhile(
+    store: Store, database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for n in range(3):
+        await submitted(store, str(n))
+        await store.write(verbs.cancel, str(n))
+
+    class Meanwhile(SqliteEngine):
+        async def read(self, query: str, **values: Any) -> list[Row]:
+            if query == "sizes":
+                for n in (1, 2):
+                    await store.write(verbs.delete, str(n))
+            return await super().read(query, **values)
+
+    monkeypatch.setattr("taskqueue.store.engine.sqlite.engine.SqliteEngine", Meanwhile)
+    async with engine_on(database) as engine:
+        page = await Reads(engine).find(limit=2)
+        assert (page.tasks, page.next is not None) == ([], True)
+        page = await Reads(engine).find(limit=2, cursor=page.next)
+    assert [task.id for task in page.tasks] == ["0"]
+
+
+def test_an_older_sqlite_is_given_the_bytes_of_a_text(connection: Connection) -> None:
+    asked = "SELECT octet_length('é€'), octet_length(''), octet_length(NULL)"
+    expected = tuple(connection.execute(asked).fetchone())
+    add_octet_length(connection)
+    assert tuple(connection.execute(asked).fetchone()) == expected == (5, 0, None)
 
 
 # Without a filter, and by a status alone
