@@ -20,6 +20,8 @@ _STEP = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
 class TooManyValuesError(ValueError):
     """The text says how many are allowed."""
 
+    limit = MAX_VALUES
+
 
 class TooDeepError(ValueError):
     """The text says how deep it may be."""

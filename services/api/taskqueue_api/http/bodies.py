@@ -9,7 +9,6 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails, from_json
 
 from taskqueue.contract.bounds import TooDeepError, TooManyValuesError, check_depth, check_values
-from taskqueue.contract.limits import MAX_VALUES
 from taskqueue_api.http.errors import bad_request, too_large
 
 M = TypeVar("M", bound=BaseModel)
@@ -126,7 +125,7 @@ def _check_values(body: bytes) -> None:
     try:
         check_values(body)
     except TooManyValuesError as error:
-        raise too_large(f"the body has {error}", MAX_VALUES + 1, MAX_VALUES) from error
+        raise too_large(f"the body has {error}", error.limit + 1, error.limit) from error
 
 
 def _not_json(error: ValueError) -> str:
