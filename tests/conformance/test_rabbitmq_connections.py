@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import aiormq
 import pytest
@@ -36,7 +37,7 @@ from taskqueue.broker import (
     open_broker,
 )
 from taskqueue.broker.rabbitmq import connection
-from taskqueue.broker.rabbitmq.connection import connected
+from taskqueue.broker.rabbitmq.connection import AwayError, connected
 from taskqueue.broker.rabbitmq.supervisor import Supervisor
 
 pytestmark = pytest.mark.docker
@@ -114,6 +115,24 @@ async def test_a_vhost_that_is_not_for_us_is_told_promptly_and_which(
     finally:
         if permissions is not None:
             server.ctl("delete_vhost", vhost)
+
+
+async def test_who_closes_a_connection_before_we_have_said_anything_is_away(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    open_connection = asyncio.open_connection
+
+    async def open_and_hear_of_the_end(*address: Any, **options: Any) -> Any:
+        reader, writer = await open_connection(*address, **options)
+        while not reader.at_eof():  # noqa: ASYNC110  # it has no event
+            await asyncio.sleep(0)
+        return reader, writer
+
+    monkeypatch.setattr(asyncio, "open_connection", open_and_hear_of_the_end)
+    async with await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", port := free_port()):
+        with at_most(5), pytest.raises(AwayError, match="the connection was closed"):
+            async with connected(f"amqp://127.0.0.1:{port}/", "testing"):
+                pass
 
 
 @once
