@@ -113,3 +113,19 @@ def peak_memory(pid: int) -> int:
         except OSError:
             continue
     return kilobytes * 1024
+
+
+def resident(pid: int) -> int:
+    """Bytes that a process has resident."""
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def open_files(pid: int) -> int:
+    """File descriptors that a process has open, sockets among them."""
+    return sum(1 for _ in Path(f"/proc/{pid}/fd").iterdir())
+
+
+def threads(pid: int) -> int:
+    """Threads that a process has."""
+    return sum(1 for _ in Path(f"/proc/{pid}/task").iterdir())

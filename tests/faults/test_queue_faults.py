@@ -12,6 +12,9 @@ from aio_pika.abc import AbstractChannel
 from aio_pika.exceptions import ChannelNotFoundEntity
 from tests.conformance.server import free_port
 from tests.faults.cluster import Cluster, Process, until
+from tests.fuzz.corpus import entries
+from tests.fuzz.messages import put as put_raw
+from tests.fuzz.messages import unpack
 
 from taskqueue.message import Message, Priority, encode
 from taskqueue.store import now_ms, open_store, verbs
@@ -168,6 +171,19 @@ async def test_messages_that_are_no_tasks_are_buried_with_a_reason_and_hinder_no
     reasons = sorted(reason for reason, _ in (await dead_letters(cluster)).values())
     expected = sorted([*JUNK.values(), "malformed message: not JSON", "malformed message: not JSON"])
     assert all(reason.startswith(text) for reason, text in zip(reasons, expected, strict=True))
+
+
+async def test_messages_whose_properties_can_not_be_read_are_buried_and_stop_no_worker(cluster: Cluster) -> None:
+    worker = await start_both(cluster)
+    foreign = [message for message in entries("messages").values() if unpack(message)[1] == b"no task"]
+    async with channel_of(cluster) as channel:
+        for message in foreign:
+            await put_raw(await channel.get_underlay_channel(), cluster.queue, message)
+        await cluster.must_submit(data={"value": 1}, expect=1)
+        await cluster.keeps_the_promise()
+        await until_dead(cluster, len(foreign))
+    assert worker.handle.returncode is None
+    assert {reason for reason, _ in (await dead_letters(cluster)).values()} == {"malformed message: not JSON"}
 
 
 async def test_dead_letters_are_requeued_and_dropped_by_a_command(cluster: Cluster) -> None:

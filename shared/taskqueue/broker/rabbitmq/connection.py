@@ -21,10 +21,12 @@ from aiormq.exceptions import (
 from yarl import URL
 
 from ..protocol import BrokerError
+from .foreign import read_what_anybody_sends
 
 log = logging.getLogger("taskqueue.broker")
 # aiormq logs an error, some with a traceback, at each attempt to connect. What matters of it is logged here.
 logging.getLogger("aiormq").setLevel(logging.CRITICAL)
+read_what_anybody_sends()
 
 #: The delivery mode of a message that outlives a restart of RabbitMQ.
 PERSISTENT = 2
