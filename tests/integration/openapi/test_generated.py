@@ -1,20 +1,15 @@
 """schemathesis reads the document of a running API and sends what it makes of it: good requests, which must be
 accepted, and bad ones, which must be refused; each answer is held against the document."""
 
-import asyncio
-import os
-import sys
 from collections.abc import AsyncGenerator, AsyncIterator
 from pathlib import Path
 
 import pytest
+from tests.integration.openapi.generated import run_schemathesis
 from tests.integration.system import System, quick_settings
 
 from taskqueue.task import Event
 from taskqueue_api.live.watcher import Watcher
-
-FOLDER = Path(__file__).parent
-PROJECT = FOLDER.parents[2]
 
 
 @pytest.fixture
@@ -41,16 +36,6 @@ def streams_that_end(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("streams_that_end")
 async def test_schemathesis_finds_nothing(system: System, tmp_path: Path) -> None:
     async with system.worker():
-        schemathesis = await asyncio.create_subprocess_exec(
-            Path(sys.executable).with_name("schemathesis"),
-            f"--config-file={FOLDER / 'schemathesis.toml'}",
-            "run",
-            str(system.client.make_url("/openapi.json")),
-            cwd=tmp_path,
-            env=os.environ | {"SCHEMATHESIS_HOOKS": "tests.integration.openapi.hooks", "PYTHONPATH": str(PROJECT)},
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-        )
-        output, _ = await schemathesis.communicate()
-    print(output.decode())
-    assert schemathesis.returncode == 0
+        code, output = await run_schemathesis(str(system.client.make_url("/openapi.json")), tmp_path)
+    print(output)
+    assert code == 0
