@@ -152,7 +152,8 @@ class RabbitBroker:
     async def _bury(self, message: DeliveredMessage, reason: str) -> None:
         its = message.header.properties
         properties = spec.Basic.Properties(
-            headers={**(its.headers or {}), "x-reason": reason[:LONGEST_REASON]},
+            # Its own are left out: RabbitMQ closes our connection at some that it has taken from a stranger.
+            headers={"x-reason": reason[:LONGEST_REASON]},
             message_id=its.message_id or f"{self._random.getrandbits(128):032x}",
             priority=its.priority,
             delivery_mode=PERSISTENT,
