@@ -15,7 +15,7 @@ export TESTCONTAINERS_HOST_OVERRIDE := 127.0.0.1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run up down test storm fuzz mutants bench bench-long check format images lock clean
+.PHONY: help run up down test storm fuzz soak mutants bench bench-long check format images lock clean
 # A failed recipe must not leave a half-made stamp.
 .DELETE_ON_ERROR:
 
@@ -48,6 +48,9 @@ storm: $(VENV)/project.stamp ## 20,000 tasks while something random breaks; STOR
 
 fuzz: $(VENV)/project.stamp ## so many odd inputs at a running API and a worker's queue; INPUTS=1000000 SEED=N
 	$(BIN)/python -m tests.fuzz --inputs $(or $(INPUTS),1000000) $(if $(SEED),--seed $(SEED))
+
+soak: $(VENV)/project.stamp ## API, workers and RabbitMQ at half load for an hour: nothing may grow; MINUTES=60 ARGS=--write
+	$(BIN)/python -m tests.soak --minutes $(or $(MINUTES),60) $(ARGS)
 
 mutants: $(VENV)/project.stamp ## take safeguards away, one by one, and see the fault suite notice
 	$(BIN)/python -m tests.faults.mutants

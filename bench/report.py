@@ -100,11 +100,11 @@ def ceiling(most: float, cost: float) -> str:
     )
 
 
-def write(document: Path, parts: dict[str, str]) -> None:
-    """Put each part, by its name, where it stood the last time: between its two comments."""
+def write(document: Path, parts: dict[str, str], command: str = "make bench") -> None:
+    """Put each part of what a command has made where it stood the last time: between its two comments."""
     text = document.read_text()
     for name, part in parts.items():
-        begin, end = f"<!-- {name}, written by `make bench` -->", f"<!-- end of {name} -->"
+        begin, end = f"<!-- {name}, written by `{command}` -->", f"<!-- end of {name} -->"
         before, _, rest = text.partition(begin)
         _, _, after = rest.partition(end)
         text = f"{before}{begin}\n\n{part}\n\n{end}{after}"
