@@ -97,6 +97,8 @@ def _check(answer: Answer, method: str) -> None:
         raise WrongAnswerError(f"a 503 without Retry-After: {answer}")
     if status >= 400 and not kind.startswith("application/json"):
         raise WrongAnswerError(f"a refusal that is no JSON: {answer}")
+    if status >= 400 and "x-request-id" not in answer.headers:
+        raise WrongAnswerError(f"a refusal without a name: {answer}")
     if method != "HEAD" and kind.startswith("application/json"):
         _check_json(answer)
 
