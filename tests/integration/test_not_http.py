@@ -1,5 +1,6 @@
 """What is no HTTP, or asks of it what there isn't, is answered in JSON, and costs the log a line at most."""
 
+import asyncio
 import gzip
 import logging
 import zlib
@@ -107,6 +108,17 @@ async def test_an_expectation_that_is_not_known_can_not_be_met(
 async def test_a_client_that_waits_for_the_go_ahead_gets_it(system: System) -> None:
     going, accepted = await ask(system, post(TASK, b"Expect: 100-continue"))
     assert (going.status, accepted.status) == (100, 202)
+
+
+async def test_a_client_that_does_not_wait_for_the_go_ahead_costs_no_traceback(
+    system: System, caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(20):
+        _, writer = await asyncio.open_connection(system.client.host, system.client.port)
+        writer.write(post(TASK, b"Expect: 100-continue"))
+        writer.transport.abort()
+    await eventually(lambda: not system.client.server.runner.server.connections)
+    assert lines(caplog) == []
 
 
 @pytest.mark.parametrize("path", [b"/tasks", b"/tasks/batch", b"/tasks/x/retry", b"/tasks/delete"])
