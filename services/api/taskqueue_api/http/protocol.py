@@ -110,8 +110,8 @@ class _Protocol(RequestHandler):
         return response
 
     def log_exception(self, *arguments: Any, **options: Any) -> None:
-        """Log what went wrong with a connection; a body that nobody reads may be as broken as it likes, and who waits
-        for the go-ahead of `Expect` may leave."""
+        """Log what went wrong with a connection; a body that nobody reads may be as broken as it likes, and who
+        waits for the go-ahead of `Expect` may leave."""
         if not isinstance(options.get("exc_info"), web.RequestPayloadError | ConnectionResetError):
             super().log_exception(*arguments, **options)
 
