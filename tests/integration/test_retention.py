@@ -250,6 +250,21 @@ async def test_events_keys_and_counters_are_kept_for_their_times(
         assert stored(database(tmp_path), f"SELECT * FROM {table}") == []
 
 
+async def test_a_clock_that_is_set_back_a_little_takes_no_events_along(
+    store: Store, past: Past, prune: Any, tmp_path: Path
+) -> None:
+    old = await submitted(store, "old", created_at=past())
+    past.days = -0.1
+    ahead = await submitted(store, "ahead", created_at=past())
+    past.days = 0
+    await prune(keep_events=86_400)
+    kept = [row["task_seq"] for row in stored(database(tmp_path), "SELECT task_seq FROM events ORDER BY seq")]
+    assert kept == [old, ahead]
+    # From a time that is far away, they would be kept until then.
+    await prune(keep_events=3600)
+    assert stored(database(tmp_path), "SELECT * FROM events") == []
+
+
 @pytest.mark.parametrize("table", ["minute_counts", "minute_times"])
 async def test_counters_of_any_number_of_actions_are_pruned_in_slices(
     store: Store, past: Past, prune: Any, telemetry: Telemetry, tmp_path: Path, table: str

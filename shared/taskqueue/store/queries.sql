@@ -216,10 +216,10 @@ DELETE FROM created_ranges WHERE range IN (SELECT value FROM json_each(:ranges))
 
 -- name: prune_events
 -- The oldest come first, so no index on their times is needed. Those from the future were written before the clock
--- was set back.
+-- was set back: they go in their time, but where that is later than events are kept.
 DELETE FROM events WHERE seq <= (
     SELECT max(seq) FROM (SELECT seq, at FROM events ORDER BY seq LIMIT :limit)
-    WHERE at < :before OR at > :now
+    WHERE at < :before OR at > :now + (:now - :before)
 );
 
 -- name: prune_idempotency_keys
