@@ -8,7 +8,8 @@ import aiohttp
 import pytest
 from tests.integration.system import System
 
-from taskqueue.store import CommitUnknownError, StoreUnavailableError
+from taskqueue.store import CommitUnknownError, StoreUnavailableError, verbs
+from taskqueue.telemetry import TaskEnded
 
 TASK = {"action": "uppercase", "data": {"text": "x"}}
 UNKNOWN = CommitUnknownError("on purpose")
@@ -109,3 +110,30 @@ async def test_a_client_that_got_no_answer_may_send_its_key_again(
     assert ("Idempotency-Replayed" in again.headers) == stored
     [task] = (await system.get("/tasks")).body["tasks"]
     assert task["id"] == again.body["id"]
+
+
+async def test_an_outcome_whose_second_try_got_no_answer_is_told_as_recorded(
+    system: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = system.store.write
+    ended: list[TaskEnded] = []
+    system.telemetry.listen(lambda told: ended.append(told) if isinstance(told, TaskEnded) else None)
+    errors = [StoreUnavailableError("full, on purpose"), UNKNOWN]
+
+    async def failing(*arguments: Any) -> Any:
+        error = errors.pop(0)
+        if error is UNKNOWN:
+            await write(*arguments)
+        raise error
+
+    def fail(verb: Any, *arguments: Any) -> asyncio.Future[Any]:
+        if verb is not verbs.complete or not errors:
+            return write(verb, *arguments)
+        return asyncio.ensure_future(failing(verb, *arguments))
+
+    monkeypatch.setattr(system.store, "write", fail)
+    async with system.worker():
+        id = (await system.post("/tasks", json=TASK)).body["id"]
+        await system.until(id)
+    assert errors == []
+    assert [told.status for told in ended] == ["completed"]

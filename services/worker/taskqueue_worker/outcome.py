@@ -43,15 +43,21 @@ class Outcomes:
 
     async def recorded(self, claim: Claim, ending: Ending, begun: asyncio.Future[Status | None]) -> None:
         """Return once the outcome that was enqueued is recorded, however long the store is away."""
+        tries = [begun]
+
+        def try_again() -> asyncio.Future[Status | None]:
+            tries.append(self.enqueue(claim, ending))
+            return asyncio.shield(tries[-1])
+
         status = await until_stored(
-            lambda: asyncio.shield(self.enqueue(claim, ending)),
+            try_again,
             "an outcome",
             self._telemetry,
             self._random,
             id=claim.id,
             begun=asyncio.shield(begun),
         )
-        if status is None and isinstance(begun.exception(), CommitUnknownError):
+        if status is None and any(isinstance(write.exception(), CommitUnknownError) for write in tries):
             status = await until_stored(
                 lambda: asyncio.ensure_future(self._read_fence(claim)),
                 "an outcome",
