@@ -15,7 +15,7 @@ export TESTCONTAINERS_HOST_OVERRIDE := 127.0.0.1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run up down test storm fuzz soak mutants bench bench-long check format images lock clean
+.PHONY: help run up down test storm simulate fuzz soak mutants bench bench-long check format images lock clean
 # A failed recipe must not leave a half-made stamp.
 .DELETE_ON_ERROR:
 
@@ -51,6 +51,9 @@ fuzz: $(VENV)/project.stamp ## so many odd inputs at a running API and a worker'
 
 soak: $(VENV)/project.stamp ## API, workers and RabbitMQ at half load for an hour: nothing may grow; MINUTES=60 ARGS=--write
 	$(BIN)/python -m tests.soak --minutes $(or $(MINUTES),60) $(ARGS)
+
+simulate: $(VENV)/project.stamp ## a whole taskqueue in virtual time while things go wrong: SEEDS=200, FROM=1
+	$(BIN)/python -m tests.simulation --seeds $(or $(SEEDS),200) --from $(or $(FROM),1) $(ARGS)
 
 mutants: $(VENV)/project.stamp ## take safeguards away, one by one, and see the fault suite notice
 	$(BIN)/python -m tests.faults.mutants

@@ -12,6 +12,8 @@ class Mutant:
     before: str
     after: str
     case: str
+    #: Why the simulation can't notice it, as else it must.
+    unseen: str = ""
 
 
 STORE = "shared/taskqueue/store"
@@ -35,6 +37,9 @@ INTAKES, LEDGERS, UNKNOWN = (
     f"{CASES}/test_ledger.py",
     f"{CASES}/test_unknown_commits.py",
 )
+
+SECOND = "a second message finds nothing to claim: it costs work, and breaks no promise"
+RECONCILED = "reconciling finds the task, only later"
 
 MUTANTS = (
     # The fence and the guards
@@ -65,6 +70,7 @@ MUTANTS = (
         'if not row or row[0]["beat"] != beat:',
         "if not row:",
         f"{CLAIMS}::test_a_worker_that_has_beaten_since_is_not_taken_for_lost",
+        "the task is run once more, and the fence refuses the late result",
     ),
     # Dispatch leases
     Mutant(
@@ -73,6 +79,7 @@ MUTANTS = (
         " AND task.dispatch_id = publish.value ->> 1 AND task.status = 'queued';",
         ";",
         f"{LEASES}::test_a_settle_that_comes_after_the_relays_lease_does_not_take_that_off",
+        SECOND,
     ),
     Mutant(
         "a demotion doesn't look which publish it is for",
@@ -80,6 +87,7 @@ MUTANTS = (
         "AND task.dispatch_id = publish.value ->> 1 AND task.status = 'queued'\nRETURNING",
         "AND task.status = 'queued'\nRETURNING",
         f"{LEASES}::test_a_demotion_that_comes_after_the_relay_has_published_does_not_make_it_publish_again",
+        SECOND,
     ),
     Mutant(
         "a mark doesn't look which publish it is for",
@@ -87,6 +95,7 @@ MUTANTS = (
         "AND task.dispatch_id = publish.value ->> 1 AND task.status = 'pending'",
         "AND task.status = 'pending'",
         f"{LEASES}::test_a_mark_for_an_earlier_lease_of_the_relays_does_not_count",
+        SECOND,
     ),
     Mutant(
         "a lease keeps no other relay away",
@@ -94,6 +103,7 @@ MUTANTS = (
         "      AND (dispatch_until IS NULL OR dispatch_until <= :now OR dispatch_until > :now + :lease)\n",
         "",
         f"{LEASES}::test_a_settle_that_comes_after_the_relays_lease_does_not_take_that_off",
+        SECOND,
     ),
     Mutant(
         "nobody demotes a task whose publisher is gone",
@@ -101,6 +111,7 @@ MUTANTS = (
         "if expired := await self._store.bulk.demote_expired(self._lease):",
         "if expired := 0:",
         f"{INTAKES}::test_a_demotion_that_can_not_be_written_is_done_by_a_sweep_once_the_lease_has_run_out",
+        RECONCILED,
     ),
     Mutant(
         "a task that is demoted is due when the clock says so",
@@ -109,6 +120,7 @@ MUTANTS = (
         "UPDATE task\nSET status = 'pending', run_at = min(run_at, :now),",
         "UPDATE task\nSET status = 'pending',",
         f"{LEASES}::test_a_lease_from_before_the_clock_was_set_back_has_run_out",
+        "the task waits as long as the clock was off, which may be",
     ),
     # The ledger
     Mutant(
@@ -133,6 +145,7 @@ MUTANTS = (
         "FROM events JOIN task ON task.seq = events.task_seq\n"
         "WHERE events.seq > :after ORDER BY events.seq LIMIT :limit;",
         f"{LEDGERS}::test_a_stream_reads_on_over_the_events_of_deleted_tasks",
+        "its clients delete no tasks",
     ),
     # Relay and reconciliation
     Mutant(
@@ -148,6 +161,7 @@ MUTANTS = (
         "newest = now if empty else self._newest.get(priority)",
         "newest = now if empty else None",
         f"{RECONCILE}::test_a_lost_message_is_found_behind_a_backlog_that_never_ends",
+        "its queue gets empty in the end",
     ),
     Mutant(
         "whatever has been queued for long counts as lost, also behind a backlog",
@@ -155,6 +169,7 @@ MUTANTS = (
         "newest = now if empty else self._newest.get(priority)",
         "newest = now",
         f"{RECONCILE}::test_a_backlog_that_lasts_many_periods_is_published_once",
+        SECOND,
     ),
     Mutant(
         "redelivered messages tell how far the queue has come",
@@ -162,6 +177,7 @@ MUTANTS = (
         "if made_at is not None and not delivery.redelivered:",
         "if made_at is not None:",
         f"{RECONCILE}::test_a_redelivered_message_tells_nothing_about_those_queued_before_it",
+        SECOND,
     ),
     Mutant(
         "a message from before the clock was set back tells how far the queue has come",
@@ -169,6 +185,7 @@ MUTANTS = (
         "if newest is not None and newest <= now:",
         "if newest is not None:",
         f"{RECONCILE}::test_a_clock_that_is_set_back_behind_a_backlog_brings_no_flood",
+        SECOND,
     ),
     # Intake
     Mutant(
@@ -177,6 +194,7 @@ MUTANTS = (
         "        self._confirmed += confirmed\n        self._news.set()\n",
         "        self._news.set()\n",
         f"{INTAKES}::test_leases_that_could_not_be_settled_are_settled_once_the_store_is_back",
+        SECOND,
     ),
     Mutant(
         "a stop of the API doesn't settle what has gathered",
@@ -184,6 +202,7 @@ MUTANTS = (
         "            await asyncio.wait({settling})\n            await self._settle_gathered()\n",
         "            await asyncio.wait({settling})\n",
         f"{INTAKES}::test_a_stop_settles_what_has_gathered",
+        SECOND,
     ),
     Mutant(
         "the answer that is kept with a key is not amended by a demotion",
@@ -206,6 +225,7 @@ MUTANTS = (
         "                outcomes[left.pop(raised.place)] = Refused(raised.error)\n",
         "                outcomes |= {place: Refused(raised.error) for place in left}\n                break\n",
         f"{COMMITS}::test_a_claim_whose_neighbour_raises_is_granted_once",
+        "none of its writes raises",
     ),
     # Unknown commits
     Mutant(
@@ -251,6 +271,7 @@ MUTANTS = (
         "            await delivery.ack()\n"
         "            answer = await self._answer(claiming) if claiming else Refusal.UNKNOWN\n",
         f"{CLAIMS}::test_a_message_is_not_acknowledged_before_its_claim_is_committed",
+        RECONCILED,
     ),
     Mutant(
         "a worker that was taken for lost drops its messages",
@@ -258,6 +279,7 @@ MUTANTS = (
         "            if answer is not Refusal.WORKER_UNKNOWN:\n                return answer\n",
         "            return answer\n",
         f"{CLAIMS}::test_a_worker_that_was_taken_for_lost_holds_its_messages_until_it_beats_again",
+        RECONCILED,
     ),
     Mutant(
         "the next task begins before the outcome of the one before is recorded",
@@ -265,6 +287,7 @@ MUTANTS = (
         "            await self._outcomes.recorded(claim, ending, outcome)\n",
         "            asyncio.ensure_future(self._outcomes.recorded(claim, ending, outcome))\n",
         f"{COMMITS}::test_a_granted_claim_waits_for_the_outcome_before_it",
+        "both outcomes are recorded in the end",
     ),
     Mutant(
         "a stop leaves the claim that shares the commit of an outcome",
@@ -272,6 +295,7 @@ MUTANTS = (
         "            self._claiming.write.cancel()\n",
         "            pass\n",
         f"{COMMITS}::test_a_stop_records_the_outcome_and_withdraws_the_claim_that_would_share_its_commit",
+        "the worker's goodbye releases it",
     ),
     Mutant(
         "a stop doesn't let tasks finish that run",
@@ -286,6 +310,7 @@ MUTANTS = (
         "        await _drain(settings, slots, working, duty.runs)\n",
         "        await store.write(retire, me.id)\n        await _drain(settings, slots, working, duty.runs)\n",
         f"{COMMITS}::test_a_stop_gives_the_task_of_a_granted_claim_back_after_all_outcomes",
+        "the task is run once more, which may be",
     ),
     # What needs processes to be killed, or to be of another version
     Mutant(

@@ -1,0 +1,134 @@
+"""What must hold after every run, whatever went wrong in it: the promise of docs/guarantees.md."""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from itertools import pairwise
+
+from tests.faults.cluster import WRONG_COUNTS
+from tests.simulation.clients import Clients, Submitted
+from tests.simulation.database import Database
+
+from taskqueue.task import FINAL, TRANSITIONS, Outcome, Status
+from taskqueue.telemetry import TaskEnded
+
+EDGES = {(edge.source, edge.target) for edge in TRANSITIONS}
+
+ATTEMPTS = """
+SELECT id, attempt AS number, attempt_outcome AS outcome FROM task WHERE attempt_started IS NOT NULL
+UNION ALL SELECT id, number, outcome FROM attempts JOIN task ON seq = task_seq
+"""
+
+
+def violations(database: Database, clients: Clients, ended: Iterable[TaskEnded]) -> list[str]:
+    """Every promise that was broken.
+
+    Args:
+        ended: what the workers told of attempts.
+    """
+    return [
+        *_of_tasks(database, clients),
+        *_of_histories(database, clients),
+        *_of_attempts(database, ended),
+        *_of_counters(database),
+        *_of_events(database, clients),
+    ]
+
+
+def _of_tasks(database: Database, clients: Clients) -> Iterator[str]:
+    tasks = {row["id"]: row for row in database.rows("SELECT * FROM task")}
+    senders = {id: submitted for submitted in clients.submitted for id in submitted.sent}
+    for id, task in tasks.items():
+        yield from _of_task(task, senders[id])
+    for submitted in clients.submitted:
+        if len(submitted.told) > 1:
+            yield f"{submitted.key}: its repeats were told {len(submitted.told)} ids"
+        yield from (f"{id} was accepted and is lost" for id in submitted.told - tasks.keys())
+        yield from (f"{id} was refused and is stored" for id in submitted.refused & tasks.keys())
+        stored = [id for id in submitted.sent if id in tasks]
+        if submitted.key and len(stored) > 1:
+            yield f"{submitted.key}: stored {len(stored)} times"
+        if len(submitted.answers) > 1:
+            yield f"{submitted.key}: its repeats were answered {submitted.answers}"
+    [check] = database.rows("PRAGMA integrity_check")
+    if check["integrity_check"] != "ok":
+        yield f"the database is damaged: {check['integrity_check']}"
+
+
+def _of_task(task: dict[str, object], submitted: Submitted) -> Iterator[str]:
+    id, status = task["id"], task["status"]
+    if status not in FINAL:
+        yield f"{id} is {status}, and not final"
+    elif status == Status.COMPLETED:
+        result = json.loads(str(task["result"]))
+        if result != {"output": submitted.value, "attempt": task["attempt"]}:
+            yield f"{id} has the result {result}: of another task, or attempt than {task['attempt']}"
+    elif status == Status.CANCELLED:
+        if not submitted.cancelled:
+            yield f"{id} is cancelled, and nobody asked for it"
+    elif status not in submitted.ends and submitted.action != "stubborn":
+        yield f"{id} is {status}: {task['error']}"
+
+
+def _of_histories(database: Database, clients: Clients) -> Iterator[str]:
+    """The edges of docs/lifecycle.md and no others: so one final status a run, and a new run by a retry only."""
+    retried = {id for submitted in clients.submitted if submitted.retried for id in submitted.sent}
+    for id, statuses in database.histories().items():
+        for before, after in pairwise([None, *statuses]):
+            if (before, after) not in EDGES:
+                yield f"{id} was {before}, and then {after}"
+            if before in FINAL and id not in retried:
+                yield f"{id} was {before}, and nobody asked for another run"
+    early = database.rows("SELECT id FROM history WHERE early")
+    yield from (f"{row['id']} was begun before its time" for row in early)
+
+
+def _of_attempts(database: Database, ended: Iterable[TaskEnded]) -> Iterator[str]:
+    """Each claim is an attempt, and each has ended, as its worker was told."""
+    outcomes: dict[str, dict[int, str | None]] = {}
+    for row in database.rows(ATTEMPTS):
+        outcomes.setdefault(row["id"], {})[row["number"]] = row["outcome"]
+    for id, statuses in database.histories().items():
+        numbers = sorted(outcomes.get(id, {}))
+        if numbers != list(range(1, statuses.count(Status.RUNNING) + 1)):
+            yield f"{id} has the attempts {numbers}, and was {statuses}"
+        if None in outcomes.get(id, {}).values():
+            yield f"an attempt of {id} has not ended"
+    for told in ended:
+        outcome = outcomes[told.claim.id][told.claim.attempt]
+        # A rescue, too, ends an attempt as cancelled where a client asked for it.
+        if told.status is None and outcome == told.outcome and outcome != Outcome.CANCELLED:
+            yield f"attempt {told.claim.attempt} of {told.claim.id} was told lost, and ended {outcome} as it was"
+        if told.status not in (None, Status.CANCELLED) and outcome != told.outcome:
+            yield f"attempt {told.claim.attempt} of {told.claim.id} was told {told.outcome}, and ended {outcome}"
+
+
+def _of_counters(database: Database) -> Iterator[str]:
+    for row in database.rows(WRONG_COUNTS):
+        yield f"the counter of {row['status']} is {row['tasks']}"
+    counted: Counter[str] = Counter()
+    for row in database.rows("SELECT what, sum(tasks) AS tasks FROM minute_counts GROUP BY what"):
+        counted[row["what"]] = row["tasks"]
+    happened = Counter(
+        "accepted" if row["old"] is None else row["new"]
+        for row in database.rows("SELECT old, new FROM history")
+        if row["old"] is None or row["new"] in FINAL
+    )
+    if counted != happened:
+        yield f"the minutes count {dict(counted)}, and it was {dict(happened)}"
+
+
+def _of_events(database: Database, clients: Clients) -> Iterator[str]:
+    """They tell what happened to each task, in its order; and who follows them is told all."""
+    told: dict[int, list[str]] = {}
+    for row in database.rows("SELECT task_seq, status FROM events WHERE progress IS NULL ORDER BY seq"):
+        told.setdefault(row["task_seq"], []).append(row["status"])
+    happened: dict[int, list[str]] = {}
+    for row in database.rows("SELECT seq, new FROM history ORDER BY number"):
+        happened.setdefault(row["seq"], []).append(row["new"])
+    for seq in told.keys() | happened.keys():
+        if told.get(seq) != happened.get(seq):
+            yield f"the events of {seq} tell {told.get(seq)}, and it was {happened.get(seq)}"
+    all_events = [row["seq"] for row in database.rows("SELECT seq FROM events ORDER BY seq")]
+    if clients.seen != all_events:
+        yield f"who followed the events was told {len(clients.seen)} of {len(all_events)}, or in another order"
