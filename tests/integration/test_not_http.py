@@ -110,6 +110,12 @@ async def test_a_client_that_waits_for_the_go_ahead_gets_it(system: System) -> N
     assert (going.status, accepted.status) == (100, 202)
 
 
+async def test_a_connect_that_names_nothing_is_refused(system: System, caplog: pytest.LogCaptureFixture) -> None:
+    [answer] = await ask(system, b"CONNECT \r\n\r\n")
+    assert (answer.status, answer.error) == (404, "no such path")
+    assert lines(caplog) == []
+
+
 async def test_a_client_that_does_not_wait_for_the_go_ahead_costs_no_traceback(
     system: System, caplog: pytest.LogCaptureFixture
 ) -> None:

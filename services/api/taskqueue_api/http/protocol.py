@@ -8,6 +8,7 @@ from aiohttp import web
 from aiohttp.http import HttpVersion11, RawRequestMessage
 from aiohttp.http_exceptions import BadHttpMessage, ContentEncodingError, InvalidURLError, LineTooLong
 from aiohttp.web_protocol import RequestHandler
+from yarl import URL
 
 from taskqueue_api.http.compression import ACCEPTED, UNKNOWN_CODING
 from taskqueue_api.http.errors import INTERNAL_ERROR, as_json, error_body
@@ -34,7 +35,7 @@ class Runner(web.AppRunner):
         made = await super()._make_server()
         return _Server(
             _meeting_expectations(made.request_handler),
-            request_factory=made.request_factory,
+            request_factory=_naming_something(made.request_factory),
             handler_cancellation=made.handler_cancellation,
             **made._kwargs,
         )
@@ -50,6 +51,17 @@ def _meeting_expectations(handler: _Handler) -> _Handler:
         return await handler(request)
 
     return handle
+
+
+def _naming_something(factory: Callable[..., web.BaseRequest]) -> Callable[..., web.BaseRequest]:
+    """aiohttp's parser lets a CONNECT pass that names no target, and its request would then fail."""
+
+    def make(message: RawRequestMessage, *arguments: Any) -> web.BaseRequest:
+        if message.url is None:
+            message = message._replace(path="/", url=URL("/"))
+        return factory(message, *arguments)
+
+    return make
 
 
 class _Server(web.Server):
