@@ -10,7 +10,7 @@ import secrets
 import sys
 import tempfile
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from random import Random
@@ -30,6 +30,8 @@ from tests.integration.openapi.generated import run_schemathesis
 WEIGHTS = {"broken": 60, "bodies": 2, "manners": 8, "streams": 1}
 #: Volleys under way at a time.
 CONNECTIONS = 64
+#: Volleys that are suspected of what is logged, and how often each is sent again, alone.
+LOOKED_BACK, AGAIN = 500, 3
 #: The shares of the inputs that schemathesis makes, about, and that are messages.
 GENERATED, MESSAGES = 0.02, 0.05
 #: schemathesis sends some 1,300 requests whatever it is told, and for each example about 16: one an operation.
@@ -46,7 +48,8 @@ class Fuzz:
     def __init__(self, target: Target, chance: Random) -> None:
         self._target = target
         self._chance = chance
-        self._under_way: set[Volley] = set()
+        #: In which the cause of a traceback is looked for: some are logged late, by the garbage collector.
+        self._last: deque[Volley] = deque(maxlen=LOOKED_BACK)
         self.sent: Counter[str] = Counter()
 
     async def send(self, count: int) -> None:
@@ -72,7 +75,7 @@ class Fuzz:
     async def _send_one(self, kind: str) -> None:
         volley = KINDS[kind](self._chance, self._target.ids, TOGETHER)
         self.sent[kind] += len(volley.requests)
-        self._under_way.add(volley)
+        self._last.append(volley)
         try:
             await self._target.send(volley)
         except WrongAnswerError:
@@ -83,19 +86,18 @@ class Fuzz:
         except WrongAnswerError:
             await self._blame()
             raise
-        self._under_way.discard(volley)
 
     async def _blame(self) -> None:
-        """Find out which of those under way makes it log an error, by sending each alone."""
-        for volley in list(self._under_way):
+        """Find out which of the last ones makes it log an error, by sending each again, until it does."""
+        for volley in reversed(list(self._last)):
             try:
-                await self._target.send(volley)
-                await asyncio.sleep(0.1)
+                for _ in range(AGAIN):
+                    await self._target.send(volley)
                 self._target.check_log()
             except WrongAnswerError:
                 _keep("requests", b"".join(volley.requests))
                 return
-        _say("none of those that were under way does it again, alone")
+        _say(f"none of the last {len(self._last):,} does it again, alone")
 
 
 async def fuzz_requests(inputs: int, chance: Random, folder: Path) -> int:
