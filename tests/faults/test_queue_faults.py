@@ -50,7 +50,7 @@ AROUND_THE_QUEUE: list[Damage] = [
 JUNK = {
     b"": "malformed message: not JSON",
     b"\xff\xfe\x00": "malformed message: not JSON",
-    b"[" * 100_000: "malformed message: not JSON",
+    b"[" * 100_000: "malformed message: JSON nested too deeply",
     b'["a", "list"]': "malformed message: not a JSON object",
     b'{"id": 1, "action": "echo", "data": {}, "created_at": 1}': "malformed message: member 'id'",
     b"x" * 5_000_000: "malformed message: not JSON",
