@@ -20,8 +20,9 @@ ROOT = Path(__file__).parents[2]
 SOURCES = ("shared", "services/api", "services/worker", "services/migrate", "services/embedded")
 #: Seconds that a case waits for what should happen: with a mutant in it, it may wait in vain.
 PATIENCE = "20"
-#: Seeds of the simulation in which a mutant must be noticed.
-SEEDS = "40"
+#: Seeds of the simulation in which a mutant must be noticed: what a seed draws changes with the code, so these are
+#: some times as many as it has taken.
+SEEDS = "120"
 #: Mutants at a time.
 AT_A_TIME = 2
 #: pytest's exit code where tests have failed; others say that they could not be run.

@@ -303,6 +303,7 @@ MUTANTS = (
         "        if self.run is None or self.stuck.is_set():\n            working.cancel()",
         "        if True:\n            working.cancel()",
         f"{COMMITS}::test_a_stop_records_the_outcome_and_withdraws_the_claim_that_would_share_its_commit",
+        "the task is released and run once more, which may be",
     ),
     Mutant(
         "a worker says goodbye before its outcomes are recorded",
