@@ -322,6 +322,7 @@ MUTANTS = (
         "            await (delivery.ack() if delivery else asyncio.sleep(0))\n",
         f"{CRASHES}::test_a_worker_killed_around_the_commit_of_an_outcome_and_the_next_claim_loses_neither"
         "[before verbs.claim-first_ended0-second_ended0]",
+        RECONCILED,
     ),
     Mutant(
         "leases that have run out are not ended while the broker is away",
@@ -331,6 +332,7 @@ MUTANTS = (
         "        if expired := await self._store.bulk.demote_expired(self._lease):\n",
         f"{CRASHES}::test_the_tasks_of_an_api_that_died_are_demoted_while_the_broker_is_away_too"
         "[before broker.publish]",
+        "the broker comes back in the end",
     ),
     Mutant(
         "the migration leaves programs of the version before a table that they can write",
@@ -338,6 +340,7 @@ MUTANTS = (
         "ALTER TABLE new_task RENAME TO task;\n",
         "ALTER TABLE new_task RENAME TO task;\nCREATE TABLE tasks AS SELECT * FROM task;\n",
         f"{UPGRADE}::test_old_processes_that_outlive_the_migration_write_nothing_and_lose_nothing",
+        "it runs no version before",
     ),
     Mutant(
         "the migration forgets which attempts run",
@@ -345,6 +348,7 @@ MUTANTS = (
         "LEFT JOIN attempts ON status = 'running' AND task_seq = task.seq AND number = attempt\n",
         "LEFT JOIN attempts ON status = 'failed' AND task_seq = task.seq AND number = attempt\n",
         f"{UPGRADE}::test_old_processes_that_outlive_the_migration_write_nothing_and_lose_nothing",
+        "it runs no version before",
     ),
     # The files
     Mutant(
@@ -353,6 +357,7 @@ MUTANTS = (
         "        self.files.look()\n        # IMMEDIATE",
         "        # IMMEDIATE",
         f"{FILES}::test_a_database_that_is_moved_away_costs_503s_and_no_result_until_it_is_back",
+        "its file stays where it is",
     ),
     Mutant(
         "a commit into a file that was moved meanwhile counts",
@@ -360,6 +365,7 @@ MUTANTS = (
         "        try:\n            self.files.look()\n        except StoreUnavailableError as error:\n",
         "        try:\n            pass\n        except StoreUnavailableError as error:\n",
         f"{FILES}::test_a_post_whose_commit_went_into_a_file_that_was_moved_meanwhile_gets_no_answer",
+        "its file stays where it is",
     ),
     Mutant(
         "a log that was deleted is not copied",
@@ -367,5 +373,6 @@ MUTANTS = (
         "                await save()\n",
         "                pass\n",
         f"{FILES}::test_of_a_log_that_is_deleted_nothing_is_lost_whose_processes_are_killed[log]",
+        "its file stays where it is",
     ),
 )
