@@ -111,8 +111,8 @@ async def fuzz_requests(inputs: int, chance: Random, folder: Path) -> int:
         left = inputs - generated - fuzz.sent.total()
         for _ in range(10):
             await _timed(f"{dict(fuzz.sent)}", fuzz.send, left // 10)
-        after = await target.at_rest()
-        _say(f"the API held {before} after {int(inputs * WARM_UP):,}, and {after} at the end")
+            after = await target.at_rest()
+            _say(f"the API held {before} after the warm-up, and holds {after}")
         after.must_not_exceed(before)
         return generated + fuzz.sent.total()
 
