@@ -14,7 +14,7 @@ from taskqueue.store import StoreUnavailableError, verbs
 from taskqueue.store.engine.protocol import Transaction
 from taskqueue.store.engine.sqlite.locks import WriteLock
 from taskqueue.task import NewTask
-from taskqueue.telemetry import TaskEnded
+from taskqueue.telemetry import TaskEnded, WorkerStarted
 
 
 @pytest.fixture
@@ -78,7 +78,10 @@ class Outcomes:
 
 
 async def hold(local: Local) -> str:
-    """A task that runs until the gate `first` is opened."""
+    """A task that runs until the gate `first` is opened, and has one message."""
+    # A worker that starts publishes again what it finds queued.
+    await until(lambda: bool(local.all_told(WorkerStarted)), "the worker to start")
+    await local.store.write(lambda tx: None)
     task = await local.submit("hold", {"name": "first"})
     await actions.started("first")
     return task.id
