@@ -270,11 +270,11 @@ def held_up(monkeypatch: pytest.MonkeyPatch, *, counts: bool) -> Iterator[None]:
     go_on = threading.Event()
     fetch = reading.fetch
 
-    async def fetch_slowly(path: Path, connection: Any, sql: str, values: Any) -> Any:
+    async def fetch_slowly(path: Path, files: Any, connection: Any, sql: str, values: Any) -> Any:
         if sql not in QUERIES.values() and sql.startswith("SELECT sum(tasks)") == counts:
             await connection.create_function("hold", 0, go_on.wait)
             await connection.execute_fetchall("SELECT hold()")
-        return await fetch(path, connection, sql, values)
+        return await fetch(path, files, connection, sql, values)
 
     monkeypatch.setattr(reading, "fetch", fetch_slowly)
     try:
@@ -297,14 +297,11 @@ async def test_a_search_that_takes_long_holds_up_neither_writes_nor_reads_nor_co
     id = await system.submit("x", delay=1000, tags=["t"])
     with held_up(monkeypatch, counts=False):
         cancelling = asyncio.create_task(act(system, "cancel", tag="t"))
-        listing = asyncio.create_task(system.get("/tasks?tag=t"))
         await assert_quick(system, "/stats")
         assert await act(system, "cancel", tag="t", dry_run=True) == 1
         assert (await system.task(id))["status"] == "pending"
         assert not cancelling.done()
-        assert not listing.done()
     assert await cancelling == 1
-    assert (await listing).body["count"] == 1
 
 
 async def test_a_count_that_takes_long_holds_up_neither_writes_nor_reads_nor_searches(

@@ -300,8 +300,8 @@ async def test_actions_are_those_that_the_workers_can_run_with_what_they_take(sy
     assert body["count"] == len(told)
     assert {"uppercase", "sum", "*", "hold"} <= set(told)
     assert told["uppercase"]["workers"] == 2
-    schema = told["uppercase"]["arguments"]
-    assert (schema["properties"]["text"]["type"], schema["required"]) == ("string", ["text"])
+    schema = told["hold"]["arguments"]
+    assert (schema["properties"]["name"]["type"], schema["required"]) == ("string", ["name"])
     assert schema["additionalProperties"] is False
     assert "task" not in told["report"]["arguments"]["properties"], "the context is not the client's to give"
     assert json.dumps(body)
