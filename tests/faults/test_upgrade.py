@@ -70,12 +70,11 @@ async def test_old_processes_that_outlive_the_migration_write_nothing_and_lose_n
 ) -> None:
     old: dict[str, Any] = {"sources": sources, "reconcile_after": 3600}
     api = await cluster.start_api(**old)
-    workers = await asyncio.gather(*(cluster.start_worker(**old) for _ in range(2)))
-    held = [
-        await cluster.must_submit("hold", data={"marks": str(cluster.folder)}, expect="held") for _ in range(2)
-    ]
-    for id in held:
-        await until((cluster.folder / f"{id}.1").exists, "a task to run")
+    workers, held = [], []
+    for consumers in (1, 3):  # each holds a task, as the first has no consumer left for the second task
+        workers.append(await cluster.start_worker(consumers=consumers, **old))
+        held.append(await cluster.must_submit("hold", data={"marks": str(cluster.folder)}, expect="held"))
+        await until((cluster.folder / f"{held[-1]}.1").exists, "a task to run")
     later = await cluster.must_submit(data={"value": 1}, expect=1, delay=20)
     failing = await cluster.must_submit("come_back", data={"after": 15}, expect="came back")
     loading = asyncio.create_task(cluster.echo(400, concurrency=10, seconds=0.02))
