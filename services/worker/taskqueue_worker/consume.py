@@ -49,21 +49,6 @@ class _Claiming:
     write: asyncio.Future[Claim | Refusal]
 
 
-def _named(body: bytes) -> str:
-    """The task that a message itself names.
-
-    Raises:
-        MalformedMessageError: it is no task's payload, or too large to look.
-    """
-    if len(body) > MAX_PAYLOAD_BYTES:
-        raise MalformedMessageError(f"more than {MAX_PAYLOAD_BYTES} bytes")
-    try:
-        check_bounds(body)
-    except ValueError as error:
-        raise MalformedMessageError(str(error)) from error
-    return decode(body).id
-
-
 class Slot:
     """One consumer, and the task that it runs."""
 
@@ -211,3 +196,18 @@ class Slot:
         self.stuck.set()
         await asyncio.wait({handler})
         self.stuck.clear()
+
+
+def _named(body: bytes) -> str:
+    """The task that a message itself names.
+
+    Raises:
+        MalformedMessageError: it is no task's payload, or too large to look.
+    """
+    if len(body) > MAX_PAYLOAD_BYTES:
+        raise MalformedMessageError(f"more than {MAX_PAYLOAD_BYTES} bytes")
+    try:
+        check_bounds(body)
+    except ValueError as error:
+        raise MalformedMessageError(str(error)) from error
+    return decode(body).id

@@ -1,10 +1,11 @@
-"""A database of each test's own, freshly migrated, and a store on it."""
+"""A database of each test's own, freshly migrated, and a store on it; or notes, for the engine by itself."""
 
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
 from tests.integration.store.given import Clock, beat, looking, stored
+from tests.integration.store.notes import Open, on_sqlite
 
 from taskqueue.store import Store, open_store
 from taskqueue.store.engine.sqlite.connection import Connection
@@ -45,3 +46,14 @@ def unchanged(database: Path) -> Callable[[], list[object]]:
     """All that is stored of tasks, attempts, events and counters, to compare."""
     tables = ("task", "attempts", "events", "status_counts", "minute_counts", "minute_times")
     return lambda: [stored(database, f"SELECT * FROM {table}") for table in tables]
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """Where the notes are."""
+    return tmp_path / "notes.db"
+
+
+@pytest.fixture
+def opened(file: Path) -> Open:
+    return on_sqlite(file)

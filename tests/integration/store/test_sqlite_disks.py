@@ -22,7 +22,7 @@ from tests.integration.store.given import (
     submitted,
     until,
 )
-from tests.integration.store.notes import QUERIES, Notes, Open, adding, on_sqlite
+from tests.integration.store.notes import QUERIES, Notes, Open, adding
 
 from taskqueue.store import CommitUnknownError, StoreError, StoreUnavailableError, open_store, verbs
 from taskqueue.store.engine.protocol import Transaction
@@ -60,16 +60,6 @@ class Faulty:
         error = sqlite3.OperationalError("a fault of the test")
         error.sqlite_errorcode = fault[1]
         raise error
-
-
-@pytest.fixture
-def file(tmp_path: Path) -> Path:
-    return tmp_path / "notes.db"
-
-
-@pytest.fixture
-def opened(file: Path) -> Open:
-    return on_sqlite(file)
 
 
 @pytest.fixture

@@ -10,23 +10,13 @@ from pathlib import Path
 
 import pytest
 from tests.integration.store.given import looking, until
-from tests.integration.store.notes import Notes, Open, adding, on_sqlite
+from tests.integration.store.notes import Notes, Open, adding
 
 from taskqueue.store import CommitUnknownError, StoreUnavailableError
 from taskqueue.store.engine.protocol import Transaction
 from taskqueue.store.engine.sqlite import engine
 from taskqueue.store.engine.sqlite.connection import Connection, connect, sqlite3
 from taskqueue.store.engine.sqlite.files import Files
-
-
-@pytest.fixture
-def file(tmp_path: Path) -> Path:
-    return tmp_path / "notes.db"
-
-
-@pytest.fixture
-def opened(file: Path) -> Open:
-    return on_sqlite(file)
 
 
 @pytest.fixture
@@ -186,3 +176,24 @@ async def test_a_file_that_is_replaced_while_it_is_opened_is_refused(
     with pytest.raises(StoreUnavailableError, match="was replaced"):
         async with opened(1):
             pass
+
+
+class LookedAtElsewhere(Files):
+    """Another thread, which has looked while all was well, is always a moment later to say so."""
+
+    @property
+    def problem(self) -> str | None:
+        return None
+
+    @problem.setter
+    def problem(self, value: str | None) -> None:
+        pass
+
+
+def test_what_a_look_has_found_is_not_taken_back_by_another_thread(file: Path) -> None:
+    file.touch()
+    files = LookedAtElsewhere(file)
+    files.look()
+    file.unlink()
+    with pytest.raises(StoreUnavailableError, match="is gone"):
+        files.look()

@@ -30,16 +30,6 @@ Lock = Callable[[Path], AbstractContextManager[Callable[[], None]]]
 
 
 @pytest.fixture
-def file(tmp_path: Path) -> Path:
-    return tmp_path / "notes.db"
-
-
-@pytest.fixture
-def opened(file: Path) -> Open:
-    return on_sqlite(file)
-
-
-@pytest.fixture
 async def notes(opened: Open) -> AsyncIterator[Notes]:
     async with opened(PATIENCE) as notes:
         yield notes

@@ -59,8 +59,10 @@ class Files:
             return
         self._log_is_lost = wrong == self._log and found[wrong] is None
         what = "is gone" if found[wrong] is None else "was replaced"
-        self.problem = f"{wrong} {what}: put it back, or start all processes anew (docs/operations.md)"
-        self.check()
+        problem = f"{wrong} {what}: put it back, or start all processes anew (docs/operations.md)"
+        self.problem = problem
+        # Not what stands there: another thread, which has looked a moment before, may write over it.
+        raise StoreUnavailableError(problem)
 
     def check(self) -> None:
         """Tell what the last look has shown.
