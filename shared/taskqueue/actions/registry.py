@@ -14,7 +14,7 @@ import pkgutil
 from collections.abc import Callable
 from typing import Any, overload
 
-from taskqueue.actions.signatures import Action, Handler, HandlersError, read_signature
+from taskqueue.actions.signatures import Action, Executor, Handler, HandlersError, read_signature
 
 #: The name under which the handler of all other actions registers.
 FALLBACK = "*"
@@ -24,22 +24,27 @@ ACTIONS: dict[str, Action] = {}
 
 
 @overload
-def action(name: str) -> Callable[[Handler], Handler]: ...
+def action(name: str | None = None, *, executor: Executor | None = None) -> Callable[[Handler], Handler]: ...
 @overload
 def action(name: Handler) -> Handler: ...
-def action(name: str | Handler) -> Callable[[Handler], Handler] | Handler:
+def action(
+    name: str | Handler | None = None, *, executor: Executor | None = None
+) -> Callable[[Handler], Handler] | Handler:
     """Register a function as the handler of the action of its name, or of the name given.
 
     `@action("*")` registers the handler of every action that has no other.
 
+    Args:
+        executor: where it runs. "process" is a child process of the worker, for work that keeps a core busy; None
+            is "async" for an `async def` function, else "thread".
+
     Raises:
-        HandlersError: the name is taken, there is none, or the parameters can't be filled from a JSON object.
+        HandlersError: the name is taken, there is none, the parameters can't be filled from a JSON object, or the
+            function can't run there.
     """
-    if not isinstance(name, str):
-        if not hasattr(name, "__name__"):  # an object that can be called, or a partial
-            raise HandlersError(f"{name!r} has no name: register it with action('its name')")
-        return _register(name.__name__, name)
-    return lambda function: _register(name, function)
+    if name is None or isinstance(name, str):
+        return lambda function: _register(name or _name_of(function), function, executor)
+    return _register(_name_of(name), name, executor)
 
 
 def find_action(name: str) -> Action | None:
@@ -80,9 +85,15 @@ def _import(name: str) -> None:
         _import(f"{name}.{child.name}")
 
 
-def _register(name: str, function: Handler) -> Handler:
+def _name_of(function: Handler) -> str:
+    if not hasattr(function, "__name__"):  # an object that can be called, or a partial
+        raise HandlersError(f"{function!r} has no name: register it with action('its name')")
+    return function.__name__
+
+
+def _register(name: str, function: Handler, executor: Executor | None) -> Handler:
     if name in ACTIONS:
         other = ACTIONS[name].function
         raise HandlersError(f"action {name!r} is registered twice, by {other!r} and {function!r}")
-    ACTIONS[name] = read_signature(name, function)
+    ACTIONS[name] = read_signature(name, function, executor)
     return function

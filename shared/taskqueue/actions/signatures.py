@@ -4,7 +4,7 @@ import functools
 import inspect
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import typing_extensions
 from pydantic import ConfigDict, PydanticUserError, TypeAdapter
@@ -13,6 +13,9 @@ from taskqueue.actions.context import TaskContext
 
 #: What a handler may return: a JSON object, now or when awaited.
 Handler = Callable[..., "dict[str, Any] | Awaitable[dict[str, Any]]"]
+
+#: Where a handler runs: on the worker's event loop, in a thread of its own, or in a child process of the worker.
+Executor = Literal["async", "thread", "process"]
 
 #: Makes a class at run time, for pydantic alone: nothing that a type checker could follow.
 _typed_dict: Any = typing_extensions.TypedDict
@@ -31,15 +34,12 @@ class Action:
     #: Validates a task's `data`; its JSON Schema describes the action.
     arguments: TypeAdapter[dict[str, Any]]
     context_parameter: str | None
+    executor: Executor
 
     @property
     def is_async(self) -> bool:
-        """Whether it runs on the event loop; others run in a thread."""
-        function: Any = self.function
-        while isinstance(function, functools.partial):
-            function = function.func
-        # Of an object, its class says how it is called.
-        return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)
+        """Whether it is called on an event loop; others are called in a thread."""
+        return _is_async(self.function)
 
     def bind(self, data: str, context: TaskContext) -> Callable[[], Any]:
         """The handler's call for one task.
@@ -63,12 +63,16 @@ class Action:
             return {}
 
 
-def read_signature(name: str, function: Handler) -> Action:
+def read_signature(name: str, function: Handler, executor: Executor | None = None) -> Action:
     """The action of this name that a function handles.
 
+    Args:
+        executor: where it runs; None is "async" for an `async def` function, else "thread".
+
     Raises:
-        HandlersError: its parameters can't be filled from a JSON object.
+        HandlersError: its parameters can't be filled from a JSON object, or it can't run there.
     """
+    executor = _checked_executor(name, function, executor)
     members: dict[str, Any] = {}
     context_parameter = None
     config = ConfigDict(strict=True, extra="forbid")
@@ -86,6 +90,21 @@ def read_signature(name: str, function: Handler) -> Action:
     arguments: Any = _typed_dict(name, members)
     arguments.__pydantic_config__ = config
     try:
-        return Action(name, function, TypeAdapter(arguments), context_parameter)
+        return Action(name, function, TypeAdapter(arguments), context_parameter, executor)
     except PydanticUserError as error:
         raise HandlersError(f"action {name!r}: {error}") from error
+
+
+def _checked_executor(name: str, function: Handler, executor: Executor | None) -> Executor:
+    usual: Executor = "async" if _is_async(function) else "thread"
+    if executor not in (None, usual, "process"):
+        kind = "an `async def`" if usual == "async" else "a `def`"
+        raise HandlersError(f'action {name!r}: the executor of {kind} is "{usual}" or "process", not {executor!r}')
+    return executor or usual
+
+
+def _is_async(function: Any) -> bool:
+    while isinstance(function, functools.partial):
+        function = function.func
+    # Of an object, its class says how it is called.
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)
