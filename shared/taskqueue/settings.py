@@ -121,6 +121,16 @@ class Settings(BaseSettings):
         description="Modules or packages that register actions, separated by commas. "
         "All modules of a package are imported.",
     )
+    processes: int = Field(
+        0,
+        ge=0,
+        le=1000,
+        description='Child processes of a worker, for handlers with `executor="process"`; 0 is one for each core. '
+        "There are never more than consumers.",
+    )
+    process_tasks: int = Field(
+        1000, ge=1, description="Tasks that a child process runs until a new one takes its place."
+    )
     simulated_work: float = Field(
         0,
         ge=0,

@@ -17,7 +17,7 @@ from taskqueue.store import Refusal, Store, verbs
 from taskqueue.task import Claim
 from taskqueue.telemetry import DuplicateDropped, MessageBuried, SlotHeld, TaskClaimed, Telemetry
 from taskqueue_worker.beside import Beside
-from taskqueue_worker.execute import Run, Runs
+from taskqueue_worker.execute import Run, RunInChild, Runs
 from taskqueue_worker.heartbeat import beat_interval
 from taskqueue_worker.outcome import Outcomes
 from taskqueue_worker.progress import Progress
@@ -34,6 +34,7 @@ class Duty:
     telemetry: Telemetry
     random: Random
     beside: Beside
+    run_in_child: RunInChild
     runs: Runs = field(default_factory=dict)
     #: By priority: when the message was made that brought a task last, from its first delivery. Not when that task
     #: was queued: it may have been published again since.
@@ -159,7 +160,8 @@ class Slot:
         duty = self._duty
         duty.telemetry.tell(TaskClaimed(claim))
         progress = Progress(claim, duty.store)
-        run = self.run = duty.runs[claim.id, claim.attempt] = Run(claim, duty.settings, progress.tell, duty.beside)
+        run = Run(claim, duty.settings, progress.tell, duty.beside, duty.run_in_child)
+        self.run = duty.runs[claim.id, claim.attempt] = run
         giving_back = asyncio.get_running_loop().call_later(duty.settings.give_back_after, self._give_back)
         try:
             try:

@@ -17,6 +17,7 @@ from taskqueue.store.workers import Held, retire
 from taskqueue.task import Outcome
 from taskqueue.telemetry import Telemetry, WorkerStarted, WorkerStopping
 from taskqueue_worker.beside import Beside
+from taskqueue_worker.children.pool import Children
 from taskqueue_worker.consume import Duty, Slot
 from taskqueue_worker.execute import GRACE, Runs
 from taskqueue_worker.heartbeat import BEATS_PER_LEASE, Heartbeat, beat_interval
@@ -62,7 +63,8 @@ async def work(
         started_at=store.clock(),
         actions=json.dumps(describe_actions()),
     )
-    duty = Duty(me.id, settings, store, telemetry, random, beside)
+    children = Children(settings)
+    duty = Duty(me.id, settings, store, telemetry, random, beside, children.run)
     slots: list[Slot] = []
     strays = Strays(store, lambda id: any(slot.holds(id) for slot in slots), telemetry)
 
@@ -76,6 +78,7 @@ async def work(
             settings.health_file.touch()
 
     async with contextlib.AsyncExitStack() as stack:
+        await stack.enter_async_context(children)
         heartbeat = await stack.enter_async_context(
             Heartbeat.beating(settings, me, store, duty.runs, beaten, telemetry, beside)
         )

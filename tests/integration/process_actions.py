@@ -1,0 +1,186 @@
+"""The actions of the tests of child processes. They tell by files in a folder, `marks`, and wait for some."""
+
+import asyncio
+import ctypes
+import functools
+import logging
+import os
+import re
+import resource
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from taskqueue import Reject, Retry, TaskContext, action
+
+in_process = functools.partial(action, executor="process")
+
+log = logging.getLogger("tests.process_actions")
+
+
+def wait_for(file: Path) -> None:
+    while not file.exists():
+        time.sleep(0.01)
+
+
+def mark(folder: Path, name: str, text: object = "") -> None:
+    """Write a file that is there as a whole or not at all."""
+    (folder / f".{name}").write_text(str(text))
+    (folder / f".{name}").rename(folder / name)
+
+
+@in_process()
+def tell(task: TaskContext, value: Annotated[int, Field(ge=0)] = 0) -> dict[str, Any]:
+    """Where it runs, and for what."""
+    return {
+        "pid": os.getpid(),
+        "parent": os.getppid(),
+        "session": os.getsid(0),
+        "task": [task.id, task.action, task.attempt],
+        "value": value,
+    }
+
+
+@in_process()
+async def tell_async(task: TaskContext) -> dict[str, Any]:
+    await asyncio.sleep(0)
+    return {"pid": os.getpid(), "task": [task.id, task.action, task.attempt]}
+
+
+@in_process()
+def give(value: Any) -> dict[str, Any]:
+    return {"value": value}
+
+
+@in_process()
+def give_a_set() -> Any:
+    return {1, 2}
+
+
+@in_process()
+def fail(how: str) -> dict[str, Any]:
+    match how:
+        case "retry":
+            raise Retry("not there yet", after=30)
+        case "reject":
+            raise Reject("no such customer")
+        case "exit":
+            sys.exit("over")
+        case _:
+            raise LookupError("no such file")
+
+
+@in_process()
+def die(how: str) -> dict[str, Any]:
+    """End the process in the middle of the task."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    match how:
+        case "exit":
+            os._exit(3)
+        case "fork":
+            # What is left behind has a copy of all that its parent had open.
+            if os.fork():
+                os._exit(3)
+            time.sleep(600)
+        case "signal":
+            os.kill(os.getpid(), 40)
+        case "segfault":
+            ctypes.string_at(0)
+        case _:
+            os.kill(os.getpid(), signal.SIGKILL)
+    return {}
+
+
+@in_process()
+def die_first(task: TaskContext) -> dict[str, Any]:
+    """End the process in the first attempt."""
+    if task.attempt == 1:
+        os._exit(3)
+    return {}
+
+
+@in_process()
+def hold(marks: str, task: TaskContext) -> dict[str, Any]:
+    """Mark its begin with its process, and that of a program that it starts, and wait to be let go."""
+    folder = Path(marks)
+    program = subprocess.Popen(["sleep", "600"])
+    mark(folder, f"{task.id}.{task.attempt}", f"{os.getpid()} {program.pid}")
+    wait_for(folder / "go")
+    program.kill()
+    program.wait()
+    return {"pid": os.getpid()}
+
+
+@in_process()
+def hold_the_lock(marks: str, task: TaskContext) -> dict[str, Any]:
+    """Like `hold`, but in C code that lets no other Python code run."""
+    mark(Path(marks), f"{task.id}.{task.attempt}", f"{os.getpid()} {os.getpid()}")
+    re.match(r"(a+)+$", "a" * 50 + "b")
+    return {}
+
+
+@in_process()
+def report(task: TaskContext, fractions: list[float]) -> dict[str, Any]:
+    for fraction in fractions:
+        task.progress(fraction, f"at {fraction}")
+    return {}
+
+
+@in_process()
+def report_later(marks: str, task: TaskContext) -> dict[str, Any]:
+    """Leave a thread that tells progress when the attempt is over."""
+    folder = Path(marks)
+
+    def later() -> None:
+        wait_for(folder / "late")
+        task.progress(0.9, "too late")
+        mark(folder, "told")
+
+    threading.Thread(target=later, daemon=True).start()
+    return {}
+
+
+@in_process()
+def write_logs() -> dict[str, Any]:
+    log.info("%d", "no number")  # one that can't be formatted
+    log.debug("not at this level")
+    log.info("about %s", "something", extra={"customer": {"id": 7}, "path": Path("a.png")})
+    try:
+        int("x")
+    except ValueError:
+        log.exception("it went wrong")
+    return {}
+
+
+@in_process()
+def flood(lines: int) -> dict[str, Any]:
+    for number in range(lines):
+        log.info("line %d", number)
+        print("x" * 1000)
+    return {}
+
+
+@in_process()
+def linger() -> dict[str, Any]:
+    """Leave a thread that lets the process not end."""
+    threading.Thread(target=time.sleep, args=(600,)).start()
+    return {}
+
+
+@in_process()
+def stops_of_a_program() -> dict[str, Any]:
+    """How a program that a handler starts ends when it is told to."""
+    program = subprocess.Popen(["sleep", "600"])
+    program.terminate()
+    return {"code": program.wait()}
+
+
+@action
+async def here() -> dict[str, Any]:
+    return {"pid": os.getpid()}
