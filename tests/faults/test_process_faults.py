@@ -1,4 +1,4 @@
-"""Child processes die, and workers that have some at work: each accepted task ends once, and no process is left."""
+"""Child processes die, and workers that have some at work: each task ends once, and no process is left behind."""
 
 import os
 import signal

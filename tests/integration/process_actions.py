@@ -88,6 +88,9 @@ def die(how: str) -> dict[str, Any]:
             if os.fork():
                 os._exit(3)
             time.sleep(600)
+        case "program":
+            os.system("sleep 600 &")
+            os._exit(3)
         case "signal":
             os.kill(os.getpid(), 40)
         case "segfault":
@@ -159,17 +162,20 @@ def write_logs() -> dict[str, Any]:
 
 
 @in_process()
-def flood(lines: int) -> dict[str, Any]:
-    for number in range(lines):
-        log.info("line %d", number)
-        print("x" * 1000)
-    return {}
+def flood(marks: str) -> dict[str, Any]:
+    """Log and print as quickly as may be, until let go; how many lines."""
+    lines = 0
+    while not (Path(marks) / "go").exists():
+        log.info("line %d", lines)
+        print("x" * 100)
+        lines += 1
+    return {"lines": lines}
 
 
 @in_process()
 def linger() -> dict[str, Any]:
     """Leave a thread that lets the process not end."""
-    threading.Thread(target=time.sleep, args=(600,)).start()
+    threading.Thread(target=time.sleep, args=(600,), daemon=False).start()
     return {}
 
 

@@ -127,7 +127,7 @@ async def test_progress_comes_through_and_none_of_an_earlier_task_in_the_same_pr
 async def test_logs_come_through_with_level_fields_and_traceback(
     system: System, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.INFO)
+    caplog.set_level(logging.DEBUG)
     async with system.worker(processes=1):
         await system.until(await system.submit("write_logs"))
     records: list[Any] = [record for record in caplog.records if record.name == "tests.process_actions"]
@@ -140,14 +140,17 @@ async def test_logs_come_through_with_level_fields_and_traceback(
     assert "ValueError: invalid literal" in records[1].exc_text
 
 
-async def test_who_logs_and_prints_much_holds_up_nobody(system: System, caplog: pytest.LogCaptureFixture) -> None:
+async def test_who_logs_and_prints_much_holds_up_nobody(
+    system: System, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.INFO)
     async with system.worker():
-        flooding = await system.submit("flood", {"lines": 3000})
-        await eventually(lambda: "line 10" in caplog.messages)
+        flooding = await system.submit("flood", {"marks": str(tmp_path)})
+        await eventually(lambda: "line 100" in caplog.messages)
         assert (await system.until(await system.submit("here")))["status"] == "completed"
-        assert (await system.until(flooding))["status"] == "completed"
-    assert [line for line in caplog.messages if line.startswith("line ")] == [f"line {n}" for n in range(3000)]
+        (tmp_path / "go").touch()
+        lines = (await system.until(flooding))["result"]["lines"]
+    assert [line for line in caplog.messages if line.startswith("line ")] == [f"line {n}" for n in range(lines)]
 
 
 # Processes that die
@@ -165,6 +168,7 @@ async def test_a_process_that_dies_is_an_error_of_its_attempt_and_is_replaced(
             ("signal", "was killed by signal 40"),
             ("exit", "ended with exit code 3"),
             ("fork", "ended with exit code 3"),
+            ("program", "ended with exit code 3"),
         ):
             task = await system.until(await system.submit("die", {"how": how}, max_attempts=1))
             assert (task["status"], task["failures"]) == ("failed", 1)
