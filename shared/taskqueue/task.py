@@ -36,7 +36,8 @@ def new_id(now: int, random: Random) -> str:
     Args:
         now: Unix milliseconds.
     """
-    return str(UUID(int=now << 80 | 7 << 76 | random.getrandbits(12) << 64 | 2 << 62 | random.getrandbits(62)))
+    bits = random.getrandbits(74)
+    return str(UUID(int=now << 80 | 7 << 76 | bits >> 62 << 64 | 2 << 62 | bits & ((1 << 62) - 1)))
 
 
 class Outcome(StrEnum):

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Coroutine
-from random import Random, SystemRandom
+from random import Random
 from typing import Any
 
 from aiohttp import web
@@ -37,6 +37,7 @@ from taskqueue_api.keys import (
 )
 from taskqueue_api.live.backlog import Backlog
 from taskqueue_api.live.places import Places
+from taskqueue_api.live.randomness import BufferedRandom
 from taskqueue_api.live.watcher import Watcher
 from taskqueue_api.openapi.docs import DOCS, Docs
 from taskqueue_api.openapi.document import document
@@ -78,7 +79,7 @@ def build_app(
     app[STORE] = store
     app[BROKER] = broker
     app[TELEMETRY] = telemetry
-    app[RANDOM] = random or SystemRandom()
+    app[RANDOM] = random or BufferedRandom()
     app[INTAKE] = Intake(settings, store, broker, telemetry)
     app[BACKLOG] = Backlog(store, settings.max_backlog)
     app[STREAMS] = Places(settings.max_streams, "too many streams are open")
