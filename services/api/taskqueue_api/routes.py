@@ -5,7 +5,7 @@ from aiohttp.typedefs import Handler
 
 from taskqueue.contract.requests import Nothing
 from taskqueue_api.http.bodies import read_json, read_query
-from taskqueue_api.http.deadline import body_of
+from taskqueue_api.http.deadline import Body
 from taskqueue_api.http.room import off_loop
 from taskqueue_api.openapi import docs
 from taskqueue_api.openapi.operations.bulk import CANCEL_TASKS, DELETE_TASKS, RETRY_TASKS
@@ -81,7 +81,7 @@ def _strict(route: Route) -> Handler:
             read_query(Nothing, request.query)
         if route.method != "GET" and not operation.body and request.body_exists:
             # Some clients send an empty object where they have nothing to say.
-            async with body_of(request) as raw:
+            async with Body(request) as raw:
                 await off_loop(request.app, len(raw), read_json, Nothing, raw or b"{}")
         return await route.handler(request)
 

@@ -1,5 +1,5 @@
-"""The system's random numbers, read some thousand bytes at a time: ids are drawn on the event loop, and each read of
-the system's gives the interpreter to another thread."""
+"""The system's random numbers, read some thousand bytes at a time: ids are drawn on the event loop, and each read
+of the system's gives the interpreter to another thread."""
 
 import os
 from io import BytesIO

@@ -18,7 +18,7 @@ from taskqueue.store import CommitUnknownError, IdempotentRequest, Replay, Store
 from taskqueue.store.clock import to_ms
 from taskqueue.task import NewTask, new_id
 from taskqueue_api.http.bodies import parse, read_json, read_lines, validate
-from taskqueue_api.http.deadline import body_of
+from taskqueue_api.http.deadline import Body
 from taskqueue_api.http.errors import bad_request, too_large, unavailable, unprocessable
 from taskqueue_api.http.room import off_loop
 from taskqueue_api.keys import BACKLOG, INTAKE, RANDOM, SETTINGS, STORE
@@ -56,7 +56,7 @@ async def submit(request: web.Request) -> web.StreamResponse:
 async def submit_batch(request: web.Request) -> web.StreamResponse:
     """`POST /tasks/batch`: accept up to 1,000 tasks, all or none."""
     await _refuse_early(request)
-    async with body_of(request, request.app[SETTINGS].max_batch_bytes) as raw:
+    async with Body(request, request.app[SETTINGS].max_batch_bytes) as raw:
         tasks, key = await off_loop(request.app, len(raw), _read_batch, request, raw)
         answer, seqs = await _accept(request, key, tasks, _accepted_batch, BatchAnswer)
     return _response(answer, replayed=seqs is None)
@@ -64,7 +64,7 @@ async def submit_batch(request: web.Request) -> web.StreamResponse:
 
 async def _take_one(request: web.Request) -> tuple[AcceptedAnswer, list[int] | None]:
     """Accept the task that is sent. Nothing of it is kept: its client may wait for long."""
-    async with body_of(request) as raw:
+    async with Body(request) as raw:
         task, key = await off_loop(request.app, len(raw), _read_one, request, raw)
         return await _accept(request, key, [task], _accepted, AcceptedAnswer)
 
