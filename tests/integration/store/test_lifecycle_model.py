@@ -22,7 +22,6 @@ from tests.lifecycle import FINAL, Attempt, Lifecycle, Task
 
 from taskqueue.store import Refusal, verbs, workers
 from taskqueue.store.engine.sqlite.connection import Connection
-from taskqueue.store.engine.sqlite.files import Files
 from taskqueue.store.engine.sqlite.transaction import Refused, Transactions
 from taskqueue.store.ledger import BOUNDS, balance
 from taskqueue.store.queries import QUERIES
@@ -99,7 +98,7 @@ class StoreHistory(RuleBasedStateMachine):
         self.db.execute("PRAGMA foreign_keys = ON")
         self.model = Lifecycle(NOON, LEASE)
         self.transactions: Transactions[Any] = Transactions(
-            MEMORY, self.db, QUERIES, lambda: self.model.now, balance, Files(MEMORY), time.monotonic
+            MEMORY, self.db, QUERIES, lambda: self.model.now, balance, time.monotonic
         )
         self.reads = Reads(Reading(self.db))
         #: All claims ever made, and the (task, dispatch id) of all publishes that may be confirmed at some time.
