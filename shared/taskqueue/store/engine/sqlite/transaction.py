@@ -53,8 +53,8 @@ class _RaisedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Transactions(Generic[T]):
-    """Runs write transactions on a connection. The caller has locked the database for writing, and looks at its files
-    before and after."""
+    """Runs write transactions on a connection. Its caller has locked the database for writing, and looks at its
+    files before and after."""
 
     path: Path
     connection: Connection
