@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
+from tests.conformance.waiting import PATIENCE
 from tests.integration.client.hostile import Behaviour, Hostile, Request, drops, is_silent, passes_on, says
 from tests.integration.system import System
 
@@ -310,6 +311,33 @@ async def test_a_stream_of_all_goes_on_too_and_tells_what_was_missed() -> None:
         await events.aclose()
     assert [(event.kind, event.id) for event in seen] == [("status", "3"), ("reset", "7"), ("status", "8")]
     assert {request.path for request in server.requests} == {"/events?action=x"}
+
+
+async def test_a_stream_of_all_that_breaks_before_its_first_event_misses_none(
+    system: System, url: str, client: AsyncClient
+) -> None:
+    async def breaks(request: Request) -> bytes:
+        async with httpx.AsyncClient() as http, http.stream("GET", url + request.path) as real:
+            told = real.headers["Last-Event-ID"]
+        await client.submit("mail")  # which is told to nobody
+        return await says(200, b"", "text/event-stream", Last_Event_ID=told)(request)
+
+    async def follows(request: Request) -> bytes:
+        async with (
+            httpx.AsyncClient() as http,
+            http.stream("GET", url + request.path, headers=request.headers) as real,
+        ):
+            return await says(200, await anext(real.aiter_bytes()), "text/event-stream")(request)
+
+    await client.submit("mail")
+    async with Hostile.listening(breaks, follows) as server, AsyncClient(server.url) as follower:
+        events = follower.watch_all()
+        async with asyncio.timeout(PATIENCE):
+            event = await anext(events)
+        await events.aclose()
+    [newest, _] = (await system.get("/tasks")).body["tasks"]
+    assert event.data is not None
+    assert event.data.id == newest["id"]
 
 
 async def test_a_stream_that_can_not_be_had_ends_with_an_error() -> None:
