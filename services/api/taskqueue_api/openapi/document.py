@@ -16,9 +16,9 @@ from taskqueue_api.openapi.terms import JSON, NDJSON, SSE, Answer, Content, Head
 _ABOUT = """
 A task queue. POST a task; a worker runs its action; read the result back.
 
-Times are in Unix seconds, spans in seconds. Every error is a JSON object with an `error` text. A GET also answers
-HEAD, but for the streams; a method that a path doesn't have is answered 405 with `Allow`, an unknown path 404.
-There is no authentication.
+Times are in Unix seconds, spans in seconds; requests may have times in ISO 8601, too. Every error is a JSON object
+with an `error` text. A GET also answers HEAD, but for the streams; a method that a path doesn't have is answered
+405 with `Allow`, an unknown path 404. There is no authentication.
 """
 
 _GROUPS = {
@@ -118,6 +118,8 @@ def _never_null(schema: dict[str, Any]) -> dict[str, Any]:
     match schema:
         case {"anyOf": [some, {"type": "null"}], "default": None}:
             return dict(some)
+        case {"anyOf": [*several, {"type": "null"}], "default": None}:
+            return {"anyOf": several}
         case _:
             return schema
 
