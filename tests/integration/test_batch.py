@@ -173,11 +173,12 @@ async def test_a_line_that_is_no_json_is_told_by_its_number(system: System) -> N
     good = json.dumps(TASK).encode()
     answer = await lines(system, good, b"", b'{"action": "x"', good, b"}")
     assert answer.status == 400
+    cut, wrong = "line 3, column 14: EOF while parsing an object", "line 5, column 1: expected value"
     assert answer.body == {
         "error": "line 3: invalid JSON; line 5: invalid JSON",
         "details": [
-            {"path": "tasks.1", "error": "line 3: invalid JSON", "index": 1},
-            {"path": "tasks.3", "error": "line 5: invalid JSON", "index": 3},
+            {"path": "tasks.1", "error": "line 3: invalid JSON", "index": 1, "detail": cut},
+            {"path": "tasks.3", "error": "line 5: invalid JSON", "index": 3, "detail": wrong},
         ],
     }
     await assert_nothing_stored(system)

@@ -81,12 +81,16 @@ def _ascii(json: str) -> str:
     return encode_basestring_ascii(json)[1:-1].replace('\\"', '"').replace("\\\\", "\\")
 
 
+_WHERE = "Of invalid JSON: where it is, by line and column (in bytes), and what the parser says."
+
+
 class ErrorDetail(Answer):
     """One of several errors in what was sent."""
 
     path: str = Field(description="The member or parameter.")
     error: str
     index: int | None = Field(None, ge=0, description="Of a batch: which task, from 0.")
+    detail: str | None = Field(None, description=_WHERE)
 
 
 class ErrorAnswer(Answer):
@@ -96,6 +100,7 @@ class ErrorAnswer(Answer):
     details: list[ErrorDetail] | None = Field(
         None, description="Where there are several errors, or a batch has one."
     )
+    detail: str | None = Field(None, description=_WHERE)
 
 
 class ConflictAnswer(Answer):
