@@ -46,5 +46,6 @@ REPLAYED = Header("Idempotency-Replayed", "`true`: this is the first answer agai
 ACCEPT_ENCODING = Header("Accept-Encoding", "How a body may be encoded.", ACCEPTED, always=True)
 RETRY_AFTER = Header("Retry-After", "Seconds after which to try again.", "2", always=True)
 LINK = Header("Link", "The next page.", '</tasks?limit=1&cursor=MTMuMC5hMWIyYzNkNGU1ZjY>; rel="next"')
+UNBUFFERED = Header("X-Accel-Buffering", "`no`: proxies pass each event on at once.", "no", always=True)
 TASK_ETAG = Header("ETag", "Names where the task stands.", 'W/"0123456789abcdef01234567"', always=True)
 ETAG = Header("ETag", "Names this version.", '"0123456789abcdef01234567"', always=True)

@@ -130,7 +130,13 @@ async def _follow(
 
 
 async def _open(request: web.Request) -> web.StreamResponse:
-    stream = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"})
+    stream = web.StreamResponse(
+        headers={
+            "Content-Type": "text/event-stream",
+            "Cache-Control": "no-store",
+            "X-Accel-Buffering": "no",  # else nginx would gather them
+        }
+    )
     await stream.prepare(request)
     return stream
 
