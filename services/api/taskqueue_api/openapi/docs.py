@@ -9,6 +9,8 @@ from typing import Any
 
 from aiohttp import ETag, web
 
+from taskqueue_api.http.prefix import prefix_of
+
 #: Swagger UI's own files are served as they come in this package; its code is not imported.
 _PACKAGE, _FOLDER = "flask-swagger-ui", "flask_swagger_ui/dist"
 
@@ -77,12 +79,18 @@ class Docs:
     """The document, the page and its files, read once."""
 
     def __init__(self, document: dict[str, Any]) -> None:
-        self.document = File(json.dumps(document, ensure_ascii=False).encode(), "application/json")
+        self._document = document
+        self.document = self.document_at("/")
         self.page = File(_PAGE.encode(), "text/html; charset=utf-8", **{"Content-Security-Policy": _POLICY})
         self.files = {
             name: File(_START.encode() if name == "start.js" else _shipped(name), content_type)
             for name, content_type in FILES.items()
         }
+
+    def document_at(self, path: str) -> File:
+        """The document of an API whose paths begin there."""
+        document = self._document | {"servers": [{"url": path}]}
+        return File(json.dumps(document, ensure_ascii=False).encode(), "application/json")
 
 
 DOCS = web.AppKey("docs", Docs)
@@ -90,7 +98,8 @@ DOCS = web.AppKey("docs", Docs)
 
 async def openapi(request: web.Request) -> web.Response:
     """`GET /openapi.json`: what this API can do, for programs."""
-    return request.app[DOCS].document.answer(request)
+    docs, prefix = request.app[DOCS], prefix_of(request)
+    return (docs.document_at(prefix) if prefix else docs.document).answer(request)
 
 
 async def page(request: web.Request) -> web.Response:
