@@ -1,6 +1,5 @@
 """The OpenAPI 3.1 document, made from the route table and the models that it names."""
 
-import importlib.metadata
 import re
 from collections.abc import Iterable
 from typing import Any
@@ -9,6 +8,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from taskqueue.contract.requests import BatchBody
+from taskqueue.version import VERSION
 from taskqueue_api.openapi import headers
 from taskqueue_api.openapi.docs import FILES
 from taskqueue_api.openapi.terms import JSON, NDJSON, SSE, Answer, Content, Header, Operation, Route
@@ -47,7 +47,7 @@ def document(routes: Iterable[Route]) -> dict[str, Any]:
         "openapi": "3.1.0",
         "info": {
             "title": "taskqueue",
-            "version": importlib.metadata.version("taskqueue"),
+            "version": VERSION,
             "description": _ABOUT.strip(),
             "license": {"name": "MIT", "identifier": "MIT"},
         },
