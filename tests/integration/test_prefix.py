@@ -44,6 +44,15 @@ async def test_who_waits_gets_it_too(behind: System) -> None:
     assert (answer.status, answer.headers["Location"]) == (200, f"/queue/tasks/{answer.body['id']}")
 
 
+async def test_the_root_leads_to_what_is_under_the_prefix(behind: System) -> None:
+    headers = {HEADER: "/queue"}
+    told = (await behind.get("/", headers=headers)).body
+    assert (told["docs"], told["openapi"]) == ("/queue/docs", "/queue/openapi.json")
+    browser = headers | {"Accept": "text/html"}
+    async with behind.client.get("/", headers=browser, allow_redirects=False) as response:
+        assert (response.status, response.headers["Location"]) == (307, "/queue/docs")
+
+
 async def test_a_browser_that_has_the_document_at_one_prefix_has_not_that_at_another(behind: System) -> None:
     known = (await behind.get("/openapi.json", headers={HEADER: "/a"})).headers["Etag"]
     for prefix, status in (("/a", 304), ("/b", 200)):

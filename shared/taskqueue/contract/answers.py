@@ -141,6 +141,15 @@ class BulkAnswer(Answer):
     dry_run: bool
 
 
+class RootAnswer(Answer):
+    """What serves here, and where to read on."""
+
+    name: Literal["taskqueue"]
+    version: str
+    docs: str = Field(description="The path of a page to browse the API's description.")
+    openapi: str = Field(description="The path of the same for programs.")
+
+
 class LiveAnswer(Answer):
     """The process answers."""
 

@@ -1,4 +1,5 @@
-"""`GET /openapi.json`, and `GET /docs`: a page to browse it, which asks no other host for anything."""
+"""`GET /openapi.json`, and `GET /docs`: a page to browse it, which asks no other host for anything; `GET /` leads
+there."""
 
 import functools
 import hashlib
@@ -9,6 +10,8 @@ from typing import Any
 
 from aiohttp import ETag, web
 
+from taskqueue.contract.answers import RootAnswer
+from taskqueue.version import VERSION
 from taskqueue_api.http.prefix import prefix_of
 
 #: Swagger UI's own files are served as they come in this package; its code is not imported.
@@ -94,6 +97,19 @@ class Docs:
 
 
 DOCS = web.AppKey("docs", Docs)
+
+
+async def root(request: web.Request) -> web.Response:
+    """`GET /`: leads browsers to the page, and tells programs where all is."""
+    prefix = prefix_of(request)
+    page = f"{prefix}/docs"
+    if "text/html" in request.headers.get("Accept", ""):
+        response = web.Response(status=307, headers={"Location": page})
+    else:
+        answer = RootAnswer(name="taskqueue", version=VERSION, docs=page, openapi=f"{prefix}/openapi.json")
+        response = web.json_response(text=answer.to_json())
+    response.headers["Vary"] = "Accept"
+    return response
 
 
 async def openapi(request: web.Request) -> web.Response:

@@ -78,6 +78,8 @@ data: {{"id": "{ID}", "action": "resize", "tags": ["images"], "status": "running
 
 """
 
+ROOT = {"name": "taskqueue", "version": "0.1.0", "docs": "/docs", "openapi": "/openapi.json"}
+
 _TIMES = {"p50": 0.025, "p95": 0.12}
 STATS = {
     "tasks": {"pending": 0, "queued": 2, "running": 1, "completed": 120, "failed": 3, "cancelled": 0},
