@@ -84,6 +84,11 @@ class Settings(BaseSettings):
         "",
         description="Origins whose pages may use the API from a browser, separated by commas; `*` is all of them.",
     )
+    trust_forwarded_prefix: bool = Field(
+        False,
+        description="Whether the proxy in front sets `X-Forwarded-Prefix`, the path under which it serves the "
+        "API; answers then tell addresses that begin with it.",
+    )
     idempotency_keep: float = Field(86400, gt=0, description="Seconds for which an Idempotency-Key is remembered.")
     keep_completed: float = Field(
         7 * 86400, ge=0, description="Seconds for which completed tasks are kept; 0 is for ever."

@@ -109,7 +109,7 @@ async def test_a_delay_counts_from_the_submission(system: System) -> None:
 
 async def test_no_json_is_told(system: System) -> None:
     answer = await system.post("/tasks", data=b"{")
-    assert (answer.status, answer.body) == (400, {"error": "invalid JSON"})
+    assert (answer.status, answer.body["error"]) == (400, "invalid JSON")
 
 
 async def test_no_action_is_told(system: System) -> None:

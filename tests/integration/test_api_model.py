@@ -315,7 +315,7 @@ class Api(RuleBasedStateMachine):
     async def submits_no_object(self, body: bytes, batch: bool) -> None:
         request = Submission("/tasks/batch" if batch else "/tasks", "application/json", body, ())
         answer = await self.send(request, **{"Idempotency-Key": self.unused_key()})
-        assert (answer.status, answer.body) == (400, {"error": NO_OBJECT[body]})
+        assert (answer.status, answer.body["error"]) == (400, NO_OBJECT[body])
 
     async def submits_batch_with_a_wrong_one(
         self, tasks: list[JSON], wrong: tuple[str, JSON], place: int, lines: bool

@@ -20,6 +20,7 @@ from taskqueue_api.http.compression import compress
 from taskqueue_api.http.cors import ORIGINS, allow_origins, answer_preflights, read_origins, refuse_foreign_pages
 from taskqueue_api.http.deadline import COMING, MAX_WAIT, REQUEST_TIMEOUT, WORKED_ON, end_long_reads
 from taskqueue_api.http.errors import json_errors
+from taskqueue_api.http.prefix import read_prefix
 from taskqueue_api.http.protocol import Runner
 from taskqueue_api.http.request_ids import name_requests, tell_request_id
 from taskqueue_api.http.room import ANSWERS, TURN, Room, send_large_answers
@@ -64,6 +65,7 @@ def build_app(
             json_errors(StoreError, "database unavailable"),
             refuse_foreign_pages,
             end_long_reads,
+            *([read_prefix] if settings.trust_forwarded_prefix else ()),
         ],
         client_max_size=settings.max_body_bytes,
     )

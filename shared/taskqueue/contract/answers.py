@@ -84,6 +84,8 @@ def _ascii(json: str) -> str:
 #: The `error` of a 422 that is none of what was sent alone: a client has to tell it from others.
 KEY_REUSED = "this Idempotency-Key was used for another request"
 
+_WHERE = "Of invalid JSON: where it is, by line and column (in bytes), and what the parser says."
+
 
 class ErrorDetail(Answer):
     """One of several errors in what was sent."""
@@ -91,6 +93,7 @@ class ErrorDetail(Answer):
     path: str = Field(description="The member or parameter.")
     error: str
     index: int | None = Field(None, ge=0, description="Of a batch: which task, from 0.")
+    detail: str | None = Field(None, description=_WHERE)
 
 
 class ErrorAnswer(Answer):
@@ -100,6 +103,7 @@ class ErrorAnswer(Answer):
     details: list[ErrorDetail] | None = Field(
         None, description="Where there are several errors, or a batch has one."
     )
+    detail: str | None = Field(None, description=_WHERE)
 
 
 class ConflictAnswer(Answer):
@@ -138,6 +142,15 @@ class BulkAnswer(Answer):
 
     count: Count
     dry_run: bool
+
+
+class RootAnswer(Answer):
+    """What serves here, and where to read on."""
+
+    name: Literal["taskqueue"]
+    version: str
+    docs: str = Field(description="The path of a page to browse the API's description.")
+    openapi: str = Field(description="The path of the same for programs.")
 
 
 class LiveAnswer(Answer):

@@ -17,6 +17,7 @@ WITH_OPTIONS = {
     "timeout": 30,
     "tags": ["images", "customer-7"],
 }
+AT_A_TIME = {"action": "mail", "data": {"order": 7}, "run_at": "2030-01-31T08:00:00+01:00"}
 BATCH = {"tasks": [UPPERCASE, {"action": "sum", "data": {"numbers": [1, 2, 3]}, "priority": "low"}]}
 LINES = '{"action": "uppercase", "data": {"text": "hello"}}\n{"action": "sum", "data": {"numbers": [1, 2]}}\n'
 
@@ -76,6 +77,8 @@ data: {{"id": "{ID}", "action": "resize", "tags": ["images"], "status": "running
 : heartbeat
 
 """
+
+ROOT = {"name": "taskqueue", "version": "0.1.0", "docs": "/docs", "openapi": "/openapi.json"}
 
 _TIMES = {"p50": 0.025, "p95": 0.12}
 STATS = {

@@ -20,6 +20,7 @@ from taskqueue.task import NewTask, new_id
 from taskqueue_api.http.bodies import parse, read_json, read_lines, validate
 from taskqueue_api.http.deadline import Body
 from taskqueue_api.http.errors import bad_request, too_large, unavailable, unprocessable
+from taskqueue_api.http.prefix import prefix_of
 from taskqueue_api.http.room import off_loop
 from taskqueue_api.keys import BACKLOG, INTAKE, RANDOM, SETTINGS, STORE
 from taskqueue_api.resources.wait import once_final, place_to_wait, preferred_wait
@@ -37,7 +38,7 @@ async def submit(request: web.Request) -> web.StreamResponse:
     wait = preferred_wait(request)
     if wait is None:
         answer, seqs = await _take_one(request)
-        return _response(answer, replayed=seqs is None)
+        return _response(request, answer, replayed=seqs is None)
     async with place_to_wait(request.app):
         answer, seqs = await _take_one(request)
         try:
@@ -46,9 +47,9 @@ async def submit(request: web.Request) -> web.StreamResponse:
             log.warning("a task can't be waited for: %s", error, extra={"task_id": answer.id})
             final = None
     if final is None:
-        response = _response(answer, replayed=seqs is None)
+        response = _response(request, answer, replayed=seqs is None)
     else:
-        response = _response(WholeTaskAnswer.whole(final), replayed=seqs is None, status=200)
+        response = _response(request, WholeTaskAnswer.whole(final), replayed=seqs is None, status=200)
     response.headers["Preference-Applied"] = f"wait={wait:g}"
     return response
 
@@ -59,7 +60,7 @@ async def submit_batch(request: web.Request) -> web.StreamResponse:
     async with Body(request, request.app[SETTINGS].max_batch_bytes) as raw:
         tasks, key = await off_loop(request.app, len(raw), _read_batch, request, raw)
         answer, seqs = await _accept(request, key, tasks, _accepted_batch, BatchAnswer)
-    return _response(answer, replayed=seqs is None)
+    return _response(request, answer, replayed=seqs is None)
 
 
 async def _take_one(request: web.Request) -> tuple[AcceptedAnswer, list[int] | None]:
@@ -140,11 +141,15 @@ def _accepted_batch(told: Told) -> BatchAnswer:
 
 
 def _response(
-    answer: AcceptedAnswer | BatchAnswer | WholeTaskAnswer, *, replayed: bool, status: int = 202
+    request: web.Request,
+    answer: AcceptedAnswer | BatchAnswer | WholeTaskAnswer,
+    *,
+    replayed: bool,
+    status: int = 202,
 ) -> web.Response:
     response = web.json_response(text=answer.to_json(), status=status)
     if not isinstance(answer, BatchAnswer):
-        response.headers["Location"] = f"/tasks/{answer.id}"
+        response.headers["Location"] = f"{prefix_of(request)}/tasks/{answer.id}"
     if replayed:
         response.headers["Idempotency-Replayed"] = "true"
     return response

@@ -13,6 +13,7 @@ from taskqueue.store import verbs
 from taskqueue.store.bulk import APPLIES_TO
 from taskqueue.task import FINAL, Status, Task
 from taskqueue_api.http.bodies import read_query
+from taskqueue_api.http.prefix import prefix_of
 from taskqueue_api.http.room import room_for_answer
 from taskqueue_api.keys import BACKLOG, STORE
 from taskqueue_api.resources.cursors import decode, encode
@@ -39,7 +40,8 @@ async def newest(request: web.Request) -> web.Response:
         return web.json_response(text=answer.to_json())
     answer.next = encode(page.next, wanted)
     url = request.rel_url.update_query(cursor=answer.next)
-    return web.json_response(text=answer.to_json(), headers={"Link": f'<{url}>; rel="next"'})
+    link = f'<{prefix_of(request)}{url}>; rel="next"'
+    return web.json_response(text=answer.to_json(), headers={"Link": link})
 
 
 async def show(request: web.Request) -> web.Response:

@@ -12,7 +12,16 @@ SUBMIT_TASK = Operation(
     summary="Submit a task",
     description="An accepted task is durable, and is run at least once.",
     headers=(headers.IDEMPOTENCY_KEY, headers.PREFER_WAIT),
-    body=(Content(SubmitBody, {"a task": examples.UPPERCASE, "with all its options": examples.WITH_OPTIONS}),),
+    body=(
+        Content(
+            SubmitBody,
+            {
+                "a task": examples.UPPERCASE,
+                "with all its options": examples.WITH_OPTIONS,
+                "at a time": examples.AT_A_TIME,
+            },
+        ),
+    ),
     answers=answers.OF_WRITES
     | {
         200: answer(
