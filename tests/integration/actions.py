@@ -136,6 +136,11 @@ async def give(value: Any) -> Any:
 
 
 @action
+async def give_set(members: list[int]) -> set[int]:
+    return set(members)
+
+
+@action
 async def nest(levels: int) -> dict[str, Any]:
     """Returns objects in objects."""
     result: dict[str, Any] = {}

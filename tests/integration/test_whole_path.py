@@ -85,10 +85,16 @@ async def test_wrong_arguments_fail_the_task_at_once_and_say_which(
 
 
 @pytest.mark.parametrize(
-    "value", [None, "text", 5, [1], [["output", 1]]], ids=["null", "a string", "a number", "a list", "pairs"]
+    "value", [None, "text\0", 5, [1], {"é": 1}], ids=["null", "a string", "a number", "a list", "an object"]
 )
-async def test_a_result_that_is_no_object_fails_the_task(system: System, value: Any) -> None:
+async def test_a_result_is_any_json(system: System, value: Any) -> None:
     task = await run(system, "give", {"value": value})
+    assert (task["status"], task["result"], task["attempt"]) == ("completed", value, 1)
+    assert [listed["result"] for listed in (await system.get("/tasks")).body["tasks"]] == [value]
+
+
+async def test_a_result_that_no_json_can_be_fails_the_task(system: System) -> None:
+    task = await run(system, "give_set", {"members": [1]})
     assert (task["status"], task["result"], task["attempt"]) == ("failed", None, 1)
     assert task["error"]["type"] == "InvalidResult"
 

@@ -7,12 +7,12 @@ import inspect
 import json
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from pydantic import ValidationError
-from pydantic_core import from_json, to_json
+from pydantic_core import from_json, to_json, to_jsonable_python
 
 from taskqueue.actions import Action, Reject, Retry, TaskContext, find_action
 from taskqueue.contract.bounds import TooDeepError, TooManyValuesError, check_bounds
@@ -225,11 +225,24 @@ def _wrapped(error: BaseException) -> RuntimeError:
     return wrapped
 
 
+def _as_json(value: object) -> Any:
+    """What pydantic makes of a value that JSON has not: a model, a dataclass, a time, a Decimal, a UUID, ..."""
+    if isinstance(value, _NO_JSON):
+        raise TypeError(f"{type(value).__name__} has no JSON form of its own: return a list or a str")
+    return to_jsonable_python(value)
+
+
+#: Pydantic would take these. But a set has no order, bytes are no text, and an iterator is that of a handler which
+#: yields where it should return.
+_NO_JSON = (set, frozenset, bytes, bytearray, Iterator)
+
+#: `json.dumps` would make one for each result. Unlike pydantic's serializer it refuses NaN.
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_as_json)
+
+
 async def _check_result(result: Any, limit: int) -> Ending:
-    if not isinstance(result, dict):
-        return _failed("InvalidResult", f"a handler returns a dict, not {type(result).__name__}", final=True)
     try:
-        text = json.dumps(result, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        text = _ENCODER.encode(result)
         encoded = text.encode()
     except Exception as error:  # whatever the result's own classes raise
         return _failed("InvalidResult", f"the result is not JSON: {error}", final=True)

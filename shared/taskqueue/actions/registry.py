@@ -3,8 +3,8 @@
     from taskqueue import action
 
     @action
-    async def greet(name: str) -> dict:
-        return {"output": f"hello {name}"}
+    async def greet(name: str) -> str:
+        return f"hello {name}"
 
 The members of a task's `data` are the function's keyword arguments, checked against its annotations.
 """
@@ -12,9 +12,12 @@ The members of a task's `data` are the function's keyword arguments, checked aga
 import importlib
 import pkgutil
 from collections.abc import Callable
-from typing import Any, overload
+from typing import Any, TypeVar, overload
 
 from taskqueue.actions.signatures import Action, Handler, HandlersError, read_signature
+
+#: A handler's own type: registered, it stays what it was to its callers and to type checkers.
+F = TypeVar("F", bound=Handler)
 
 #: The name under which the handler of all other actions registers.
 FALLBACK = "*"
@@ -24,10 +27,10 @@ ACTIONS: dict[str, Action] = {}
 
 
 @overload
-def action(name: str) -> Callable[[Handler], Handler]: ...
+def action(name: str) -> Callable[[F], F]: ...
 @overload
-def action(name: Handler) -> Handler: ...
-def action(name: str | Handler) -> Callable[[Handler], Handler] | Handler:
+def action(name: F) -> F: ...
+def action(name: str | F) -> Callable[[F], F] | F:
     """Register a function as the handler of the action of its name, or of the name given.
 
     `@action("*")` registers the handler of every action that has no other.
@@ -80,7 +83,7 @@ def _import(name: str) -> None:
         _import(f"{name}.{child.name}")
 
 
-def _register(name: str, function: Handler) -> Handler:
+def _register(name: str, function: F) -> F:
     if name in ACTIONS:
         other = ACTIONS[name].function
         raise HandlersError(f"action {name!r} is registered twice, by {other!r} and {function!r}")

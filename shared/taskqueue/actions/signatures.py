@@ -2,7 +2,7 @@
 
 import functools
 import inspect
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,8 +11,8 @@ from pydantic import ConfigDict, PydanticUserError, TypeAdapter
 
 from taskqueue.actions.context import TaskContext
 
-#: What a handler may return: a JSON object, now or when awaited.
-Handler = Callable[..., "dict[str, Any] | Awaitable[dict[str, Any]]"]
+#: It returns the result, now or when awaited.
+Handler = Callable[..., Any]
 
 #: Makes a class at run time, for pydantic alone: nothing that a type checker could follow.
 _typed_dict: Any = typing_extensions.TypedDict

@@ -42,7 +42,9 @@ class TaskAnswer(Answer):
     action: str
     payload: MayBeKept[Payload]
     status: Status
-    result: MayBeKept[dict[str, Any] | None] = Field(description="What the handler returned.")
+    result: MayBeKept[Any] = Field(
+        description="What the handler returned, any JSON; null, too, where the status is not `completed`."
+    )
     error: MayBeKept[TaskError | None] = Field(
         description="Of the last attempt that failed, until one succeeds or the task is retried."
     )
