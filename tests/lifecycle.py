@@ -184,6 +184,11 @@ class Lifecycle:
             task.run_at = self.now
             self._end(task, "shutdown", None, "pending")
 
+    def snooze(self, task: Task, run_at: int) -> None:
+        if not self._cancelled(task, None):
+            task.run_at = run_at
+            self._end(task, "snoozed", None, "pending")
+
     def _cancelled(self, task: Task, error: Any) -> bool:
         """A cancel that was asked wins over all but a result."""
         if task.cancel_requested:

@@ -3,6 +3,6 @@
 What a file of handlers imports; everything else has its own module.
 """
 
-from taskqueue.actions import Reject, Retry, TaskContext, action
+from taskqueue.actions import Reject, Retry, Snooze, TaskContext, action
 
-__all__ = ["Reject", "Retry", "TaskContext", "action"]
+__all__ = ["Reject", "Retry", "Snooze", "TaskContext", "action"]

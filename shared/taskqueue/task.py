@@ -51,6 +51,8 @@ class Outcome(StrEnum):
     WORKER_LOST = "worker_lost"
     #: Its worker was stopped cleanly before it could finish; doesn't count as a failure.
     SHUTDOWN = "shutdown"
+    #: The handler asked to be called again later; doesn't count as a failure.
+    SNOOZED = "snoozed"
     #: A client asked to cancel the task while it ran.
     CANCELLED = "cancelled"
 
@@ -76,6 +78,7 @@ TRANSITIONS = (
     Edge(Status.RUNNING, Status.PENDING, "back_off"),
     Edge(Status.RUNNING, Status.FAILED, "fail"),
     Edge(Status.RUNNING, Status.PENDING, "release"),
+    Edge(Status.RUNNING, Status.PENDING, "snooze"),
     Edge(Status.RUNNING, Status.PENDING, "rescue"),
     Edge(Status.RUNNING, Status.FAILED, "rescue"),
     Edge(Status.PENDING, Status.CANCELLED, "cancel"),
@@ -83,6 +86,7 @@ TRANSITIONS = (
     Edge(Status.RUNNING, Status.CANCELLED, "back_off"),
     Edge(Status.RUNNING, Status.CANCELLED, "fail"),
     Edge(Status.RUNNING, Status.CANCELLED, "release"),
+    Edge(Status.RUNNING, Status.CANCELLED, "snooze"),
     Edge(Status.RUNNING, Status.CANCELLED, "rescue"),
     Edge(Status.FAILED, Status.PENDING, "retry"),
     Edge(Status.CANCELLED, Status.PENDING, "retry"),

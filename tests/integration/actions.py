@@ -9,7 +9,7 @@ from typing import Any
 
 from tests.conformance.waiting import eventually
 
-from taskqueue import Reject, Retry, TaskContext, action
+from taskqueue import Reject, Retry, Snooze, TaskContext, action
 
 
 class Gate:
@@ -116,6 +116,13 @@ async def ask_again(after: float, task: TaskContext) -> dict[str, Any]:
 @action
 async def refuse() -> dict[str, Any]:
     raise Reject("no such customer")
+
+
+@action
+async def put_off(times: int, task: TaskContext) -> None:
+    """Not now: so many times."""
+    if task.attempt <= times:
+        raise Snooze(0)
 
 
 @action

@@ -213,6 +213,8 @@ class Model:
                 self.life.fail(task, "timeout", ERROR)
             case "release":
                 self.life.release(task)
+            case "snooze":
+                self.life.snooze(task, self.life.now + LONG)
 
     def oldest_waiting(self) -> float | None:
         """For how many seconds the longest waiting task has been due: of what is queued, the first ones count."""

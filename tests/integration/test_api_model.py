@@ -50,7 +50,7 @@ from taskqueue_migrate.runner import migrate
 
 T = TypeVar("T")
 
-ENDINGS = ("complete", "back off", "back off for long", "fail", "release")
+ENDINGS = ("complete", "back off", "back off for long", "fail", "release", "snooze")
 REFUSED = {
     "cancel": "the task is already {}",
     "retry": "the task is {}: only a failed or cancelled one is retried",
@@ -605,6 +605,8 @@ class Api(RuleBasedStateMachine):
                 return await write(verbs.back_off, claim, Outcome.ERROR, error, LONG)
             case "fail":
                 return await write(verbs.fail, claim, Outcome.TIMEOUT, error)
+            case "snooze":
+                return await write(verbs.snooze, claim, LONG)
             case _:
                 return await write(verbs.release, claim)
 

@@ -202,6 +202,12 @@ async def test_while_it_waits_for_the_next_attempt_a_task_is_pending(system: Sys
         assert task["run_at"] - time.time() == pytest.approx(1000, abs=5)
 
 
+async def test_a_handler_may_put_its_task_off_at_no_cost(system: System) -> None:
+    task = await run(system, "put_off", {"times": 2}, max_attempts=1)
+    assert (task["status"], task["result"], task["failures"], task["attempt"]) == ("completed", None, 0, 3)
+    assert outcomes(task) == ["snoozed", "snoozed", "ok"]
+
+
 async def test_a_rejected_task_fails_at_once(system: System) -> None:
     task = await run(system, "refuse", max_attempts=5)
     assert (task["status"], task["attempt"]) == ("failed", 1)

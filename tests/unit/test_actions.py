@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import pytest
 from pydantic import BaseModel, Field, ValidationError
 
-from taskqueue import Reject, Retry, TaskContext, action
+from taskqueue import Reject, Retry, Snooze, TaskContext, action
 from taskqueue.actions import HandlersError, describe_actions, find_action, load_handlers, registry
 
 CONTEXT = TaskContext("1", "act", 2)
@@ -375,6 +375,13 @@ def test_retry_refuses_what_is_no_time_to_wait(after: float) -> None:
 def test_retry_refuses_what_is_no_number(after: Any) -> None:
     with pytest.raises(TypeError):
         Retry(after=after)
+
+
+@pytest.mark.parametrize("seconds", [-1, float("nan"), float("inf"), 1e30])
+def test_snooze_refuses_what_is_no_time_to_wait(seconds: float) -> None:
+    assert Snooze(2.5).seconds == 2.5
+    with pytest.raises(ValueError, match="seconds"):
+        Snooze(seconds)
 
 
 def test_reject_takes_its_reason() -> None:

@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import AfterValidator, BaseModel
 
-from taskqueue import Reject, Retry, TaskContext, action
+from taskqueue import Reject, Retry, Snooze, TaskContext, action
 from taskqueue.actions import registry
 from taskqueue.contract.limits import MAX_DEPTH, MAX_VALUES
 from taskqueue.message import Message, encode
@@ -298,6 +298,14 @@ async def test_a_handler_may_ask_to_be_tried_again_with_the_usual_backoff(act: C
     act(handler)
     ending = await ending_of(claimed())
     assert (ending.outcome, ending.after, ending.final) == (Outcome.ERROR, None, False)
+
+
+async def test_a_handler_may_ask_to_be_called_again_at_no_cost(act: Callable[..., None]) -> None:
+    def handler() -> None:
+        raise Snooze(60)
+
+    act(handler)
+    assert await ending_of(claimed()) == Ending(Outcome.SNOOZED, after=60)
 
 
 async def test_a_handler_may_ask_never_to_be_tried_again(act: Callable[..., None]) -> None:

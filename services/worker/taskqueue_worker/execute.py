@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import from_json, to_json, to_jsonable_python
 
-from taskqueue.actions import Action, Reject, Retry, TaskContext, find_action
+from taskqueue.actions import Action, Reject, Retry, Snooze, TaskContext, find_action
 from taskqueue.contract.bounds import TooDeepError, TooManyValuesError, check_bounds
 from taskqueue.settings import Settings
 from taskqueue.task import Claim, Outcome
@@ -37,7 +37,7 @@ class Ending:
     error: str | None = None
     #: Trying again would not help.
     final: bool = False
-    #: Seconds until the next attempt, where the handler said so.
+    #: Seconds until the next attempt, where the handler said so; it did where it asked to be snoozed.
     after: float | None = None
 
 
@@ -262,6 +262,8 @@ async def _check_result(result: Any, limit: int) -> Ending:
 
 
 def _raised(error: BaseException) -> Ending:
+    if isinstance(error, Snooze):
+        return Ending(Outcome.SNOOZED, after=error.seconds)
     trace = "".join(traceback.format_exception(error))
     try:
         message = str(error)

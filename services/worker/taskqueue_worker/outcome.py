@@ -31,6 +31,8 @@ class Outcomes:
             return self._store.write(verbs.complete, claim, ending.result)
         if ending.outcome is Outcome.SHUTDOWN:
             return self._store.write(verbs.release, claim)
+        if ending.outcome is Outcome.SNOOZED and ending.after is not None:
+            return self._store.write(verbs.snooze, claim, to_ms(ending.after))
         error = ending.error or "{}"
         failures = claim.failures + 1
         if ending.final or failures >= claim.max_attempts:

@@ -1,6 +1,6 @@
 """Actions: what a file of handlers imports, and where the worker looks a task's action up."""
 
-from taskqueue.actions.context import Reject, Retry, TaskContext
+from taskqueue.actions.context import Reject, Retry, Snooze, TaskContext
 from taskqueue.actions.registry import action, describe_actions, find_action, load_handlers
 from taskqueue.actions.signatures import Action, HandlersError
 
@@ -9,6 +9,7 @@ __all__ = [
     "HandlersError",
     "Reject",
     "Retry",
+    "Snooze",
     "TaskContext",
     "action",
     "describe_actions",

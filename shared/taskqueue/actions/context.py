@@ -19,14 +19,33 @@ class Retry(Exception):  # noqa: N818  # raised to ask for something, like StopI
     """
 
     def __init__(self, reason: str = "the handler asked for a retry", *, after: float | None = None) -> None:
-        if after is not None and not 0 <= after <= _YEAR:
-            raise ValueError(f"after: {after} is not between 0 and {_YEAR} seconds")
         super().__init__(reason)
-        self.after = after
+        self.after = None if after is None else _checked("after", after)
+
+
+class Snooze(Exception):  # noqa: N818  # raised to ask for something, like StopIteration
+    """Raised by a handler: not now, call me again later. It is no failure, however often it happens.
+
+    Args:
+        seconds: until then, at most a year.
+
+    Raises:
+        ValueError: `seconds` is negative, too long or not a number.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"snoozed for {seconds} s")
+        self.seconds = _checked("seconds", seconds)
 
 
 class Reject(Exception):  # noqa: N818  # raised to ask for something, like StopIteration
     """Raised by a handler: fail the task now, whatever attempts it has left."""
+
+
+def _checked(name: str, seconds: float) -> float:
+    if not 0 <= seconds <= _YEAR:
+        raise ValueError(f"{name}: {seconds} is not between 0 and {_YEAR} seconds")
+    return seconds
 
 
 @dataclass(frozen=True, slots=True)

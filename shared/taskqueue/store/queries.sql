@@ -138,6 +138,11 @@ UPDATE task
 SET status = 'pending', run_at = :now, worker_id = NULL, attempt_ended = :now, attempt_outcome = 'shutdown'
 WHERE seq = :seq AND status = 'running' AND attempt = :attempt AND worker_id = :worker;
 
+-- name: snooze
+UPDATE task
+SET status = 'pending', run_at = :run_at, worker_id = NULL, attempt_ended = :now, attempt_outcome = 'snoozed'
+WHERE seq = :seq AND status = 'running' AND attempt = :attempt AND worker_id = :worker;
+
 -- name: tell_progress
 UPDATE task SET progress = :progress
 WHERE seq = :seq AND status = 'running' AND attempt = :attempt AND worker_id = :worker;

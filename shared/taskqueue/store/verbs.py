@@ -206,6 +206,17 @@ def release(tx: Transaction, claim: Claim) -> Status | None:
     return _cancelled_if_asked(tx, claim, None, now) or _ended(tx, "release", claim, Status.PENDING, now)
 
 
+def snooze(tx: Transaction, claim: Claim, delay: int) -> Status | None:
+    """`running` → `pending` at no cost, due after a delay; or `cancelled`, if asked.
+
+    None: the claim is no longer its worker's.
+    """
+    now = tx.now
+    return _cancelled_if_asked(tx, claim, None, now) or _ended(
+        tx, "snooze", claim, Status.PENDING, now, run_at=now + delay
+    )
+
+
 def tell_progress(tx: Transaction, claim: Claim, progress: str) -> bool:
     """Store how far a running task has come, as JSON text. False: the claim is no longer its worker's."""
     if not tx.change("tell_progress", **_fence(claim), progress=progress):

@@ -12,7 +12,7 @@ T = TypeVar("T")
 #: How far back something is chosen from what there has been: the latest are met most.
 BACK = st.integers(0, 4)
 DELAY = st.integers(0, 2 * LEASE)
-ENDINGS = st.sampled_from(["complete", "back_off", "fail", "release"])
+ENDINGS = st.sampled_from(["complete", "back_off", "fail", "release", "snooze"])
 WORKERS = st.sampled_from(["a", "b"])
 PRIORITIES = (8, 4, 0)
 PRIORITY = st.sampled_from(PRIORITIES)

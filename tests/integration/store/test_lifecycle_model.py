@@ -399,6 +399,7 @@ class StoreHistory(RuleBasedStateMachine):
             "back_off": (Outcome.ERROR, ERROR, delay),
             "fail": (Outcome.TIMEOUT, ERROR),
             "release": (),
+            "snooze": (delay,),
         }
         return self.call(getattr(verbs, verb), claim, *arguments[verb])
 
@@ -417,6 +418,8 @@ class StoreHistory(RuleBasedStateMachine):
                 self.model.fail(task, "timeout", ERROR)
             case "release":
                 self.model.release(task)
+            case "snooze":
+                self.model.snooze(task, self.model.now + delay)
         assert answer == task.status
 
     def tells_its_progress(self, back: int, fraction: int) -> None:
