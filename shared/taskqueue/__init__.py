@@ -4,5 +4,6 @@ What a file of handlers imports; everything else has its own module.
 """
 
 from taskqueue.actions import Reject, Retry, Snooze, TaskContext, action
+from taskqueue.retry import Backoff
 
-__all__ = ["Reject", "Retry", "Snooze", "TaskContext", "action"]
+__all__ = ["Backoff", "Reject", "Retry", "Snooze", "TaskContext", "action"]

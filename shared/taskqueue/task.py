@@ -110,7 +110,9 @@ class NewTask:
     created_at: int
     run_at: int
     priority: int
-    max_attempts: int
+    #: None: as many as its action says, at the first claim.
+    max_attempts: int | None
+    #: None: as long as its action says, or its worker's settings.
     timeout: int | None
     tags: tuple[str, ...] = ()
     #: Which request submitted it.
@@ -149,7 +151,8 @@ class Task:
     priority: int
     attempt: int
     failures: int
-    max_attempts: int
+    #: None: it has not been claimed yet, and its action says.
+    max_attempts: int | None
     timeout: int | None
     cancel_requested: bool
     tags: tuple[str, ...]

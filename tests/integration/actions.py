@@ -9,7 +9,7 @@ from typing import Any
 
 from tests.conformance.waiting import eventually
 
-from taskqueue import Reject, Retry, Snooze, TaskContext, action
+from taskqueue import Backoff, Reject, Retry, Snooze, TaskContext, action
 
 
 class Gate:
@@ -116,6 +116,11 @@ async def ask_again(after: float, task: TaskContext) -> dict[str, Any]:
 @action
 async def refuse() -> dict[str, Any]:
     raise Reject("no such customer")
+
+
+@action(max_attempts=3, retry=Backoff(first=0.1, jitter=False))
+async def fail_thrice() -> None:
+    raise RuntimeError("on purpose")
 
 
 @action

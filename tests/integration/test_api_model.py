@@ -547,9 +547,9 @@ class Api(RuleBasedStateMachine):
 
     async def worker_claims(self, back: int, worker: str) -> None:
         task = latest(self.claimable(), back)
-        claim = await self.system.store.write(verbs.claim, task.id, worker)
+        claim = await self.system.store.write(verbs.claim, task.id, worker, lambda action: MAX_ATTEMPTS)
         assert isinstance(claim, Claim)
-        self.model.life.claim(task, worker)
+        self.model.life.claim(task, worker, MAX_ATTEMPTS)
         self.claims.append(claim)
         assert json.loads(claim.payload) == task.told()["payload"]
         assert claim == Claim(
@@ -560,7 +560,7 @@ class Api(RuleBasedStateMachine):
             action=task.action,
             payload=claim.payload,
             failures=task.failures,
-            max_attempts=task.max_attempts,
+            max_attempts=task.max_attempts or 0,
             timeout=task.timeout and round(task.timeout * 1000),
             started_at=self.model.life.now,
             request_id=task.request_id,

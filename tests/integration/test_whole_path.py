@@ -193,6 +193,17 @@ async def test_a_handler_says_when_it_wants_to_be_tried_again(system: System) ->
     assert 0.3 <= second["started_at"] - first["ended_at"] < 0.3 + 5
 
 
+async def test_an_actions_own_defaults_hold_where_the_post_says_nothing(system: System) -> None:
+    async with system.worker(retry_base=1000, retry_cap=1000):
+        unsaid = await system.until(await system.submit("fail_thrice"))
+        said = await system.until(await system.submit("fail_thrice", max_attempts=1))
+    assert (unsaid["max_attempts"], unsaid["failures"]) == (3, 3)
+    first, second, third = unsaid["attempts"]
+    assert second["started_at"] - first["ended_at"] >= 0.1, "it waits as its own backoff says"
+    assert third["started_at"] - second["ended_at"] >= 0.2
+    assert (said["max_attempts"], said["failures"]) == (1, 1)
+
+
 async def test_while_it_waits_for_the_next_attempt_a_task_is_pending(system: System) -> None:
     async with system.worker():
         id = await system.submit("ask_again", {"after": 1000})

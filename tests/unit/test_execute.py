@@ -538,9 +538,12 @@ async def test_an_async_handler_out_of_time_is_cancelled_and_cleans_up() -> None
     assert cleaned.is_set()
 
 
-async def test_the_timeout_is_the_tasks_own_or_else_the_settings(act: Callable[..., None]) -> None:
+async def test_the_timeout_is_the_tasks_own_or_its_actions_or_else_the_settings() -> None:
     assert claimed(timeout=1500, task_timeout=9).timeout == 1.5
     assert claimed(timeout=None, task_timeout=9).timeout == 9
+    action("act", timeout=2)(lambda: None)
+    assert claimed(timeout=1500, task_timeout=9).timeout == 1.5
+    assert claimed(timeout=None, task_timeout=9).timeout == 2
 
 
 async def test_simulated_work_counts_towards_the_timeout() -> None:

@@ -58,7 +58,9 @@ class Run:
         beside: Beside | None = None,
     ) -> None:
         self.claim = claim
-        self.timeout = settings.task_timeout if claim.timeout is None else claim.timeout / 1000
+        self._action = find_action(claim.action)
+        said = self._action and self._action.options.timeout
+        self.timeout = (said or settings.task_timeout) if claim.timeout is None else claim.timeout / 1000
         #: In the loop's time.
         self.deadline = asyncio.get_running_loop().time() + self.timeout
         self._settings = settings
@@ -72,7 +74,7 @@ class Run:
 
     async def ending(self) -> Ending:
         """Run the handler to its end, and tell it."""
-        action = find_action(self.claim.action)
+        action = self._action
         if action is None:
             return _failed("UnknownAction", f"no handler is registered for {self.claim.action!r}", final=True)
         # Of pydantic's parser: it is quick, and the store holds what it has checked before.

@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-_YEAR = 366 * 86_400
+from taskqueue.retry import LONGEST_PAUSE
 
 
 class Retry(Exception):  # noqa: N818  # raised to ask for something, like StopIteration
@@ -43,8 +43,8 @@ class Reject(Exception):  # noqa: N818  # raised to ask for something, like Stop
 
 
 def _checked(name: str, seconds: float) -> float:
-    if not 0 <= seconds <= _YEAR:
-        raise ValueError(f"{name}: {seconds} is not between 0 and {_YEAR} seconds")
+    if not 0 <= seconds <= LONGEST_PAUSE:
+        raise ValueError(f"{name}: {seconds} is not between 0 and {LONGEST_PAUSE} seconds")
     return seconds
 
 

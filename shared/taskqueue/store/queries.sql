@@ -104,6 +104,7 @@ FROM task WHERE seq = :seq;
 -- name: claim
 UPDATE task
 SET status = 'running', attempt = :attempt, worker_id = :worker,
+    max_attempts = coalesce(max_attempts, :max_attempts),
     attempt_worker = :worker, attempt_started = :now, attempt_ended = NULL, attempt_outcome = NULL,
     attempt_error = NULL, attempt_request_id = request_id,
     queued_at = NULL, dispatch_id = NULL, dispatch_until = NULL, progress = NULL

@@ -5,7 +5,7 @@ owes to the ledger. Spans of time are in milliseconds, times in Unix millisecond
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import Enum, auto
 
 from taskqueue.store.engine.protocol import Row, Transaction
@@ -130,10 +130,15 @@ def mark_queued(tx: Transaction, confirmed: Sequence[tuple[int, str]]) -> set[in
 # One attempt
 
 
-def claim(tx: Transaction, id: str, worker: str) -> Claim | Refusal:
+def claim(
+    tx: Transaction, id: str, worker: str, attempts_of: Callable[[str], int] = lambda action: 1
+) -> Claim | Refusal:
     """`queued`, or `pending` and due → `running`, as this worker's next attempt.
 
     A pending task with a dispatch id was due when it was published, whatever the clock says now.
+
+    Args:
+        attempts_of: how many attempts a task of an action has that doesn't say: from its first claim on, it does.
     """
     now = tx.now
     found = tx.run("claimable", id=id, worker=worker)
@@ -149,7 +154,9 @@ def claim(tx: Transaction, id: str, worker: str) -> Claim | Refusal:
     seq, attempt = row["seq"], row["attempt"] + 1
     if row["has_attempt"]:
         tx.change("archive_attempt", seq=seq)
-    if not tx.change("claim", seq=seq, old=old, attempt=attempt, worker=worker, now=now):
+    max_attempts = row["max_attempts"] or attempts_of(row["action"])
+    values = {"attempt": attempt, "worker": worker, "max_attempts": max_attempts, "now": now}
+    if not tx.change("claim", seq=seq, old=old, **values):
         return Refusal.NOT_CLAIMABLE
     tx.owed.append(Changed(seq, row["action"], old, Status.RUNNING, attempt, now))
     tx.owed.append(Took(row["action"], "wait", now - row["run_at"], now))
@@ -161,7 +168,7 @@ def claim(tx: Transaction, id: str, worker: str) -> Claim | Refusal:
         action=row["action"],
         payload=row["payload"],
         failures=row["failures"],
-        max_attempts=row["max_attempts"],
+        max_attempts=max_attempts,
         timeout=row["timeout"],
         started_at=now,
         request_id=row["request_id"],

@@ -16,7 +16,7 @@ ENDINGS = st.sampled_from(["complete", "back_off", "fail", "release", "snooze"])
 WORKERS = st.sampled_from(["a", "b"])
 PRIORITIES = (8, 4, 0)
 PRIORITY = st.sampled_from(PRIORITIES)
-MAX_ATTEMPTS = st.integers(1, 3)
+MAX_ATTEMPTS = st.none() | st.integers(1, 3)
 LIMIT = st.integers(1, 10)
 
 #: What can happen, and how.
