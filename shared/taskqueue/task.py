@@ -205,6 +205,10 @@ class Claim:
     started_at: int
     request_id: str | None = None
     priority: int = 0
+    #: Beats don't tell these of what they find running.
+    tags: tuple[str, ...] = ()
+    #: Milliseconds from when it was due to the claim.
+    waited: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -549,6 +549,7 @@ class Api(RuleBasedStateMachine):
         task = latest(self.claimable(), back)
         claim = await self.system.store.write(verbs.claim, task.id, worker, lambda action: MAX_ATTEMPTS)
         assert isinstance(claim, Claim)
+        waited = self.model.life.now - task.run_at
         self.model.life.claim(task, worker, MAX_ATTEMPTS)
         self.claims.append(claim)
         assert json.loads(claim.payload) == task.told()["payload"]
@@ -565,6 +566,8 @@ class Api(RuleBasedStateMachine):
             started_at=self.model.life.now,
             request_id=task.request_id,
             priority=task.priority,
+            tags=task.tags,
+            waited=waited,
         )
 
     async def worker_runs(self, worker: str, ending: str, cancel: bool) -> None:

@@ -7,7 +7,7 @@ import gc
 import json
 import threading
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Annotated, Any
@@ -189,6 +189,21 @@ async def test_a_handler_is_told_its_task() -> None:
         return {"id": task.id, "action": task.action, "attempt": task.attempt, "cancelled": task.cancelled}
 
     assert (await ending_of(claimed())).result == '{"id":"7","action":"act","attempt":1,"cancelled":false}'
+
+
+async def test_a_handler_is_told_how_its_task_stands() -> None:
+    told: list[TaskContext] = []
+
+    @action("act")
+    async def handler(task: TaskContext) -> None:
+        told.append(task)
+
+    run = claimed(timeout=1500)
+    run.claim = replace(run.claim, attempt=4, failures=2, tags=("a", "b"), request_id="r", waited=250)
+    await ending_of(Run(run.claim, Settings()))
+    [task] = told
+    assert (task.attempt, task.failures, task.max_attempts) == (4, 2, 3)
+    assert (task.tags, task.request_id, task.queued_for, task.deadline) == (("a", "b"), "r", 0.25, 1.5)
 
 
 async def test_a_result_keeps_its_letters(act: Callable[..., None]) -> None:
@@ -752,6 +767,21 @@ async def test_a_thread_that_stops_at_its_flag_was_cancelled(
 ) -> None:
     started = asyncio.Event()
     until_flagged(started, let_go, InterruptedError("stopped early"))
+    ending = await interrupted(claimed(), started, Outcome.CANCELLED)
+    assert (ending.outcome, ending.final) == (Outcome.CANCELLED, True)
+
+
+async def test_a_thread_may_leave_at_its_flag_by_an_exception(let_go: threading.Event) -> None:
+    started = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    @action("act")
+    def handler(task: TaskContext) -> None:
+        task.raise_if_cancelled()  # not yet
+        loop.call_soon_threadsafe(started.set)
+        while not let_go.wait(0.005):
+            task.raise_if_cancelled()
+
     ending = await interrupted(claimed(), started, Outcome.CANCELLED)
     assert (ending.outcome, ending.final) == (Outcome.CANCELLED, True)
 

@@ -65,7 +65,18 @@ class Run:
         self.deadline = asyncio.get_running_loop().time() + self.timeout
         self._settings = settings
         self._beside = beside or Beside()
-        self._context = TaskContext(claim.id, claim.action, claim.attempt, _tell_progress=tell_progress)
+        self._context = TaskContext(
+            claim.id,
+            claim.action,
+            claim.attempt,
+            max_attempts=claim.max_attempts,
+            failures=claim.failures,
+            tags=claim.tags,
+            deadline=claim.started_at / 1000 + self.timeout,
+            request_id=claim.request_id,
+            queued_for=max(0, claim.waited) / 1000,
+            _tell_progress=tell_progress,
+        )
         self._interrupted: Outcome | None = None
         #: Done when the handler has ended, or is abandoned.
         self._over: asyncio.Future[None] = asyncio.get_running_loop().create_future()

@@ -48,6 +48,10 @@ def _checked(name: str, seconds: float) -> float:
     return seconds
 
 
+class Cancelled(Exception):  # noqa: N818  # not an error
+    """Raised by `TaskContext.raise_if_cancelled`; a handler lets it pass."""
+
+
 @dataclass(frozen=True, slots=True)
 class TaskContext:
     """The task that a handler runs for; passed to a parameter annotated with this class."""
@@ -57,6 +61,17 @@ class TaskContext:
     action: str
     #: 1 for the first attempt.
     attempt: int
+    #: How many attempts may fail until the task has failed.
+    max_attempts: int = 1
+    #: How many have.
+    failures: int = 0
+    tags: tuple[str, ...] = ()
+    #: When this attempt is out of time, in Unix seconds; None where it has no limit.
+    deadline: float | None = None
+    #: Which request submitted the task, or retried it last.
+    request_id: str | None = None
+    #: Seconds from when the task was due to the start of this attempt.
+    queued_for: float = 0
     _cancelled: threading.Event = field(default_factory=threading.Event)
     _tell_progress: Callable[[str], None] = lambda progress: None
 
@@ -65,6 +80,15 @@ class TaskContext:
         """Whether a plain `def` handler should stop: a client asked to cancel, it is out of time, or the
         worker is stopping. An `async def` handler is cancelled instead."""
         return self._cancelled.is_set()
+
+    def raise_if_cancelled(self) -> None:
+        """Leave a plain `def` handler, where it should stop.
+
+        Raises:
+            Cancelled: it should.
+        """
+        if self.cancelled:
+            raise Cancelled(f"the task {self.id} is to stop")
 
     def progress(self, fraction: float, message: str | None = None) -> None:
         """Tell how far the task has come: it stands in the task and in the event stream.

@@ -90,7 +90,7 @@ WHERE task.seq = publish.value ->> 0 AND task.dispatch_id = publish.value ->> 1 
 RETURNING seq, action, attempt;
 
 -- name: claimable
-SELECT seq, status, action, payload, run_at, priority, attempt, failures, max_attempts, timeout, request_id,
+SELECT seq, status, action, payload, run_at, priority, attempt, failures, max_attempts, timeout, tags, request_id,
        dispatch_id, attempt_started IS NOT NULL AS has_attempt,
        EXISTS (SELECT 1 FROM workers WHERE workers.id = :worker) AS worker_known
 FROM task WHERE id = :id;

@@ -159,7 +159,8 @@ def claim(
     if not tx.change("claim", seq=seq, old=old, **values):
         return Refusal.NOT_CLAIMABLE
     tx.owed.append(Changed(seq, row["action"], old, Status.RUNNING, attempt, now))
-    tx.owed.append(Took(row["action"], "wait", now - row["run_at"], now))
+    waited = now - row["run_at"]
+    tx.owed.append(Took(row["action"], "wait", waited, now))
     return Claim(
         seq=seq,
         id=id,
@@ -173,6 +174,8 @@ def claim(
         started_at=now,
         request_id=row["request_id"],
         priority=row["priority"],
+        tags=() if row["tags"] == "[]" else tuple(json.loads(row["tags"])),
+        waited=waited,
     )
 
 

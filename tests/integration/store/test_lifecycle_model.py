@@ -350,6 +350,7 @@ class StoreHistory(RuleBasedStateMachine):
         if worker not in self.model.workers:
             assert answer is Refusal.WORKER_UNKNOWN
             return
+        waited = self.model.now - task.run_at
         self.model.claim(task, worker, attempts_of("act"))
         assert answer == Claim(
             seq=task.seq,
@@ -364,6 +365,8 @@ class StoreHistory(RuleBasedStateMachine):
             started_at=self.model.now,
             request_id=task.request_id,
             priority=task.priority,
+            tags=task.tags,
+            waited=waited,
         )
         self.claims.append(answer)
 
@@ -493,8 +496,10 @@ class StoreHistory(RuleBasedStateMachine):
         assert sorted((it.claim.id, it.claim.attempt, it.cancel_requested) for it in held) == sorted(
             (task.id, task.attempt, task.cancel_requested) for task in self.model.run_by(worker)
         )
-        claims = [replace(claim, payload="") for claim in self.claims]
-        assert all(it.claim in claims for it in held), "a beat tells the very claims, but not what may be large"
+        claims = [replace(claim, payload="", tags=(), waited=0) for claim in self.claims]
+        assert all(it.claim in claims for it in held), (
+            "a beat tells the very claims, but not what nobody needs then"
+        )
 
     def is_rescued_as_it_should(self, back: int, cancel: bool) -> None:
         claim = latest(self.held(), back)

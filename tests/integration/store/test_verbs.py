@@ -34,7 +34,7 @@ Unchanged = Callable[[], object]
 
 
 async def test_a_queued_task_is_claimed(store: Store, database: Path, clock: Clock) -> None:
-    await queued(store, timeout=1500, request_id="r")
+    await queued(store, timeout=1500, request_id="r", tags=("red", "green"))
     clock.move(5)
     assert await store.write(verbs.claim, "t", "w") == Claim(
         seq=1,
@@ -49,6 +49,8 @@ async def test_a_queued_task_is_claimed(store: Store, database: Path, clock: Clo
         started_at=NOON + 5,
         request_id="r",
         priority=4,
+        tags=("red", "green"),
+        waited=5,
     )
     [row] = stored(database)
     assert (row["status"], row["attempt"], row["worker_id"], row["queued_at"]) == ("running", 1, "w", None)
