@@ -10,8 +10,7 @@ import pytest
 from tests.unit.test_execute import PATIENCE, claimed, ending_of, error_of, interrupted
 
 from taskqueue import CallNext, Depends, Retry, Snooze, TaskContext, action, middleware
-from taskqueue.actions import HandlersError, registry
-from taskqueue.actions.middleware import MIDDLEWARE
+from taskqueue.actions import HandlersError, middlewares, registry
 from taskqueue.logs import TASK_FIELDS
 from taskqueue.task import Outcome
 from taskqueue_worker import execute
@@ -21,11 +20,10 @@ notes: list[str] = []
 
 
 @pytest.fixture(autouse=True)
-def empty_registry(monkeypatch: pytest.MonkeyPatch) -> Any:
+def empty_registry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "ACTIONS", {})
+    monkeypatch.setattr(middlewares, "MIDDLEWARE", [])
     notes.clear()
-    yield
-    MIDDLEWARE.clear()
 
 
 @pytest.fixture(params=["async def", "def"])
@@ -202,4 +200,4 @@ def test_what_is_no_middleware_is_refused_in_a_line() -> None:
     for function, why in ((plain, "must be `async def"), (one_argument, "too many positional")):
         with pytest.raises(HandlersError, match=rf"^middleware [^\n]*{why}[^\n]*$"):
             middleware(function)  # type: ignore[type-var]
-    assert MIDDLEWARE == []
+    assert middlewares.MIDDLEWARE == []

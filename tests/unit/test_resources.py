@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Annotated, Any
 
 import pytest
+from typing_extensions import TypeAliasType
 
 from taskqueue import Depends, Reject, TaskContext, action
 from taskqueue.actions import HandlersError, describe_actions, find_action, known_actions, registry
@@ -298,6 +299,25 @@ def test_a_signature_that_nothing_can_fill_is_refused_at_once_in_a_line(depends:
     with pytest.raises(HandlersError, match=rf"^action 'act': pool: [^\n]*{why}[^\n]*$"):
         action(act)
     assert describe_actions() == []
+
+
+def test_a_resource_as_a_default_is_refused_rather_than_handed_over_itself() -> None:
+    with pytest.raises(HandlersError, match=r"action 'act': pool: write Annotated"):
+
+        @action
+        async def act(pool: Any = Depends(returns)) -> None: ...  # noqa: B008
+
+
+#: As `type Pool = ...` of newer Pythons makes it.
+Pool = TypeAliasType("Pool", Annotated[str, Depends(returns)])
+
+
+async def test_an_annotation_may_have_a_name_of_its_own() -> None:
+    @action("act")
+    async def act(pool: Pool) -> None: ...
+
+    async with opened() as resources:
+        assert await values(resources) == {"pool": "pool"}
 
 
 async def test_an_object_that_can_be_called_may_give_a_resource() -> None:

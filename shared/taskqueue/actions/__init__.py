@@ -1,7 +1,7 @@
 """Actions: what a file of handlers imports, and where the worker looks a task's action up."""
 
 from taskqueue.actions.context import Cancelled, Reject, Retry, Snooze, TaskContext
-from taskqueue.actions.middleware import CallNext, around, middleware
+from taskqueue.actions.middlewares import CallNext, around, middleware
 from taskqueue.actions.registry import action, describe_actions, find_action, known_actions, load_handlers
 from taskqueue.actions.resources import Depends, Resource
 from taskqueue.actions.signatures import Action, HandlersError

@@ -97,6 +97,8 @@ def read_signature(name: str, function: Handler, options: Options) -> Action:
         else:
             if annotation is parameter.empty or options.validate_ is False:
                 annotation = Any
+            if isinstance(parameter.default, Depends):
+                raise HandlersError(f"action {name!r}: {parameter.name}: write Annotated[..., Depends(...)]")
             required = parameter.default is parameter.empty
             members[parameter.name] = annotation if required else typing_extensions.NotRequired[annotation]
     arguments: Any = _typed_dict(name, members)
@@ -108,7 +110,9 @@ def read_signature(name: str, function: Handler, options: Options) -> Action:
 
 
 def _depends(annotation: Any) -> Depends | None:
-    """What `Annotated[..., Depends(...)]` says."""
+    """What `Annotated[..., Depends(...)]` says, or an alias of it."""
+    if isinstance(annotation, typing_extensions.TypeAliasType):
+        annotation = annotation.__value__
     if typing.get_origin(annotation) is not typing.Annotated:
         return None
     return next((marker for marker in annotation.__metadata__ if isinstance(marker, Depends)), None)
