@@ -10,7 +10,9 @@ The members of a task's `data` are the function's keyword arguments, checked aga
 """
 
 import importlib
+import importlib.metadata
 import pkgutil
+import sys
 from collections.abc import Callable
 from typing import Any, overload
 
@@ -48,8 +50,34 @@ def find_action(name: str) -> Action | None:
 
 
 def describe_actions() -> list[dict[str, Any]]:
-    """The registered actions, each with its `name` and the JSON Schema of its `arguments`."""
-    return [{"name": name, "arguments": ACTIONS[name].schema()} for name in sorted(ACTIONS)]
+    """The registered actions as the catalogue has them: `name`, whether it is a user's `own`, the JSON Schemas of
+    its `arguments` and of what it `accepts`, the `defaults` of its options, and its package's `version`."""
+    return [
+        {
+            "name": name,
+            "own": not action.ships,
+            "arguments": action.schema(),
+            "accepts": action.accepts(),
+            "defaults": {},
+            "version": version_of(action.package),
+        }
+        for name, action in sorted(ACTIONS.items())
+    ]
+
+
+def package_versions() -> dict[str, str]:
+    """The versions of the packages that the registered actions are from, as far as these have one."""
+    packages = sorted({action.package for action in ACTIONS.values()})
+    return {name: version for name in packages if (version := version_of(name))}
+
+
+def version_of(package: str) -> str | None:
+    """The version of an installed package; one that is not installed may tell it as `__version__`."""
+    try:
+        return importlib.metadata.version(package)
+    except (importlib.metadata.PackageNotFoundError, ValueError):
+        version = getattr(sys.modules.get(package), "__version__", None)
+        return version if isinstance(version, str) else None
 
 
 def load_handlers(modules: str) -> list[str]:

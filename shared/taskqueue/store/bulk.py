@@ -7,6 +7,7 @@ from functools import partial
 from typing import Literal
 
 from taskqueue.store import verbs
+from taskqueue.store.catalogue import Repertoire, take_up
 from taskqueue.store.engine.protocol import Engine, Transaction
 from taskqueue.store.ledger import Forgotten
 from taskqueue.store.pages import Cursor, Filter, narrow
@@ -27,7 +28,7 @@ APPLIES_TO: dict[Verb, frozenset[Status]] = {
 }
 
 #: What is pruned by its age, beside tasks.
-Kept = Literal["events", "idempotency_keys", "minute_counts", "minute_times"]
+Kept = Literal["events", "idempotency_keys", "minute_counts", "minute_times", "actions"]
 
 
 class Bulk:
@@ -61,6 +62,13 @@ class Bulk:
                 also_later=also_later,
             )
         )
+
+    async def take_up(self, repertoire: Repertoire) -> int:
+        """Make due what was set aside and a worker of this repertoire takes; returns how many."""
+        actions = list(await self._reads.set_aside_counts())
+        if not actions:
+            return 0
+        return await self._all(partial(take_up, repertoire=repertoire, actions=actions, limit=_SLICE))
 
     async def apply_to_all(
         self, verb: Verb, filter: Filter, cursor: Cursor, *, request_id: str | None = None

@@ -8,6 +8,7 @@ import json
 from collections.abc import Sequence
 from enum import Enum, auto
 
+from taskqueue.store.catalogue import GivenUp, Repertoire, SetAside, set_aside, takes
 from taskqueue.store.engine.protocol import Row, Transaction
 from taskqueue.store.ledger import Changed, Forgotten, Progressed, Took
 from taskqueue.task import FINAL, Claim, Dispatch, NewTask, Outcome, Status
@@ -130,10 +131,17 @@ def mark_queued(tx: Transaction, confirmed: Sequence[tuple[int, str]]) -> set[in
 # One attempt
 
 
-def claim(tx: Transaction, id: str, worker: str) -> Claim | Refusal:
+def claim(
+    tx: Transaction, id: str, worker: str, repertoire: Repertoire, patience: int
+) -> Claim | Refusal | SetAside | GivenUp:
     """`queued`, or `pending` and due → `running`, as this worker's next attempt.
 
     A pending task with a dispatch id was due when it was published, whatever the clock says now.
+
+    Args:
+        repertoire: what the worker can run. A task with another action is set aside at no cost: it is `pending`
+            for as long as it has waited so far.
+        patience: how long a task may wait for a worker that knows its action; then it is `failed`.
     """
     now = tx.now
     found = tx.run("claimable", id=id, worker=worker)
@@ -146,6 +154,8 @@ def claim(tx: Transaction, id: str, worker: str) -> Claim | Refusal:
         return Refusal.NOT_CLAIMABLE
     if not row["worker_known"]:
         return Refusal.WORKER_UNKNOWN
+    if not takes(tx, repertoire, row["action"]):
+        return set_aside(tx, row, id, old, patience)
     seq, attempt = row["seq"], row["attempt"] + 1
     if row["has_attempt"]:
         tx.change("archive_attempt", seq=seq)
