@@ -32,7 +32,7 @@ from taskqueue_worker.retention import PRUNE_INTERVAL, RECOUNT_INTERVAL, Retenti
 from taskqueue_worker.storing import until_stored
 from taskqueue_worker.strays import Strays
 from taskqueue_worker.sweeps import Reconciler, Relay, Rescuer, repeat
-from taskqueue_worker.taking_up import TAKE_UP_INTERVAL, Taker
+from taskqueue_worker.taking_up import Taker
 
 #: Leases (a minute at the default) that a consumer may be missing while the broker is there.
 LEASES_DETACHED = 4
@@ -101,7 +101,7 @@ async def work(
         rescuer = Rescuer(settings, store, heartbeat, telemetry, random)
         reconciler = Reconciler(settings, store, broker, duty.newest, telemetry)
         retention = Retention(settings, store, telemetry)
-        taker = Taker(repertoire, store, telemetry)
+        taker = Taker(settings, repertoire, store, lambda: any(slot.run is None for slot in slots), telemetry)
         sweeping = [
             asyncio.create_task(repeat(interval, sweep, telemetry))
             for interval, sweep in (
@@ -109,7 +109,7 @@ async def work(
                 (beat_interval(settings), rescuer.rescue),
                 (settings.reconcile_after / 4, reconciler.reconcile),
                 (PRUNE_INTERVAL, retention.prune),
-                (TAKE_UP_INTERVAL, taker.take_up),
+                (settings.relay_interval, taker.take_up),
             )
         ]
         # It counts all tasks: not as long as a start is busy, nor in the same moment as the other workers.

@@ -63,12 +63,17 @@ class Bulk:
             )
         )
 
-    async def take_up(self, repertoire: Repertoire) -> int:
-        """Make due what was set aside and a worker of this repertoire takes; returns how many."""
-        actions = list(await self._reads.set_aside_counts())
+    async def take_up(self, repertoire: Repertoire, limit: int | None = None) -> int:
+        """Make due what was set aside and a worker of this repertoire takes, all or a few; returns how many."""
+        waiting = await self._reads.set_aside_counts()
+        # What is not named is looked into only where a catch-all may take it.
+        actions = [name for name in waiting if repertoire.catch_all or name in repertoire.actions]
         if not actions:
             return 0
-        return await self._all(partial(take_up, repertoire=repertoire, actions=actions, limit=_SLICE))
+        slice_of = partial(take_up, repertoire=repertoire, actions=actions)
+        if limit is not None:
+            return len(await self._engine.write(partial(slice_of, limit=limit)))
+        return await self._all(partial(slice_of, limit=_SLICE))
 
     async def apply_to_all(
         self, verb: Verb, filter: Filter, cursor: Cursor, *, request_id: str | None = None
