@@ -58,6 +58,11 @@ class Settings(BaseSettings):
         le=MAX_PAYLOAD_BYTES,
         description="Largest message that a task makes, in bytes; a larger one is answered 413.",
     )
+    check_actions: Literal["off", "known", "strict"] = Field(
+        "known",
+        description="Whether a POST's `data` is checked before it is stored: `off`, where a worker has told what "
+        "its action takes (`known`), or so that unknown actions are refused, too (`strict`).",
+    )
     max_wait: float = Field(
         60, ge=0, le=3600, description="Seconds that a request may wait for a task with `Prefer: wait`."
     )
@@ -126,6 +131,13 @@ class Settings(BaseSettings):
         "handlers",
         description="Modules or packages that register actions, separated by commas. "
         "All modules of a package are imported.",
+    )
+    unknown_action_after: float = Field(
+        86400,
+        ge=0,
+        le=366 * 86400,
+        description="Seconds for which a task waits for a worker that knows its action, before it fails as "
+        "`UnknownAction`; 0 is at once.",
     )
     simulated_work: float = Field(
         0,

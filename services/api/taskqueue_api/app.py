@@ -27,6 +27,7 @@ from taskqueue_api.http.room import ANSWERS, TURN, Room, send_large_answers
 from taskqueue_api.keys import (
     BACKLOG,
     BROKER,
+    CATALOGUE,
     INTAKE,
     RANDOM,
     SETTINGS,
@@ -37,6 +38,7 @@ from taskqueue_api.keys import (
     WATCHER,
 )
 from taskqueue_api.live.backlog import Backlog
+from taskqueue_api.live.catalogue import Catalogue
 from taskqueue_api.live.places import Places
 from taskqueue_api.live.randomness import BufferedRandom
 from taskqueue_api.live.watcher import Watcher
@@ -84,6 +86,7 @@ def build_app(
     app[RANDOM] = random or BufferedRandom()
     app[INTAKE] = Intake(settings, store, broker, telemetry)
     app[BACKLOG] = Backlog(store, settings.max_backlog)
+    app[CATALOGUE] = Catalogue(store, settings.check_actions)
     app[STREAMS] = Places(settings.max_streams, "too many streams are open")
     app[WAITS] = Places(settings.max_waits, "too many requests wait for a task; nothing was done")
     app[WATCHER] = Watcher(store)

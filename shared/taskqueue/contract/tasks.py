@@ -64,6 +64,7 @@ class TaskAnswer(Answer):
         description="How long an attempt may take; null: as long as its action or the worker's setting says."
     )
     cancel_requested: bool
+    waiting_for: str | None = Field(description="A worker that knows its action, where one got it that doesn't.")
     request_id: str | None = Field(
         description="The `X-Request-ID` of the request that submitted it, or retried it last."
     )
@@ -89,6 +90,7 @@ class TaskAnswer(Answer):
             max_attempts=task.max_attempts,
             timeout=task.timeout and task.timeout / 1000,
             cancel_requested=task.cancel_requested,
+            waiting_for=f"a worker with action {task.action!r}" if task.waits_for_worker else None,
             request_id=task.request_id,
             **more,
         )
