@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from taskqueue import telemetry
-from taskqueue.task import Claim, Status
+from taskqueue.task import Claim, Outcome, Status
 
 _API = logging.getLogger("taskqueue.api")
 _DISPATCH = logging.getLogger("taskqueue.dispatch")
@@ -64,6 +64,8 @@ def _ended(told: telemetry.TaskEnded) -> None:
             _WORKER.warning("outcome refused: the task was taken from this worker", extra=fields)
         case Status.COMPLETED:
             _WORKER.info("task completed", extra=fields)
+        case Status.PENDING if told.outcome is Outcome.SNOOZED:
+            _WORKER.info("task snoozed", extra=fields)
         case _:
             _WORKER.info("task %s", told.status, extra=fields | {"error": told.error})
 

@@ -1,6 +1,7 @@
 """What clients send: request bodies and query strings."""
 
 import re
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -106,6 +107,16 @@ class SubmitBody(BaseModel):
         if delay is not None and others.data.get("run_at") is not None:
             raise PydanticCustomError("one_time", "run_at and delay exclude each other")
         return delay
+
+    def with_defaults(self, defaults: Mapping[str, Any]) -> Self:
+        """The same, with what its action says (`taskqueue.actions.describe_actions`) where this body doesn't.
+
+        That is its priority, with which it goes to the broker. The others count from the claim on: they are the
+        worker's to apply.
+        """
+        if "priority" in self.model_fields_set or "priority" not in defaults:
+            return self
+        return self.model_copy(update={"priority": defaults["priority"]})
 
 
 class BatchBody(BaseModel):

@@ -42,7 +42,9 @@ class TaskAnswer(Answer):
     action: str
     payload: MayBeKept[Payload]
     status: Status
-    result: MayBeKept[dict[str, Any] | None] = Field(description="What the handler returned.")
+    result: MayBeKept[Any] = Field(
+        description="What the handler returned, any JSON; null, too, where the status is not `completed`."
+    )
     error: MayBeKept[TaskError | None] = Field(
         description="Of the last attempt that failed, until one succeeds or the task is retried."
     )
@@ -54,9 +56,12 @@ class TaskAnswer(Answer):
     priority: Priority
     attempt: Count = Field(description="The number of the present or last attempt; 0 before the first.")
     failures: Count = Field(description="The attempts that count against `max_attempts`.")
-    max_attempts: Count
+    max_attempts: Count | None = Field(
+        description="Attempts until the task has failed; null before its first one, where its POST doesn't say: "
+        "as many as its action says, or the worker's setting."
+    )
     timeout: float | None = Field(
-        description="How long an attempt may take; null: as long as the worker's setting."
+        description="How long an attempt may take; null: as long as its action or the worker's setting says."
     )
     cancel_requested: bool
     request_id: str | None = Field(

@@ -121,6 +121,7 @@ ACTIONS = {
                 "properties": {"text": {"anyOf": [{"type": "string"}, {"type": "null"}]}},
                 "additionalProperties": False,
             },
+            "defaults": {"timeout": 30, "max_attempts": 5},
             "workers": 1,
         }
     ],
