@@ -3,7 +3,18 @@
 What a file of handlers imports; everything else has its own module.
 """
 
-from taskqueue.actions import CallNext, Cancelled, Depends, Reject, Retry, Snooze, TaskContext, action, middleware
+from taskqueue.actions import (
+    CallNext,
+    Cancelled,
+    Depends,
+    Reject,
+    Retry,
+    Snooze,
+    TaskContext,
+    action,
+    injected,
+    middleware,
+)
 from taskqueue.retry import Backoff
 
 __all__ = [
@@ -16,5 +27,6 @@ __all__ = [
     "Snooze",
     "TaskContext",
     "action",
+    "injected",
     "middleware",
 ]

@@ -14,6 +14,7 @@ from taskqueue.actions.registry import (
 )
 from taskqueue.actions.resources import Depends, Resource
 from taskqueue.actions.signatures import Action, HandlersError
+from taskqueue.actions.submitting import injected
 
 __all__ = [
     "FALLBACK",
@@ -31,6 +32,7 @@ __all__ = [
     "around",
     "describe_actions",
     "find_action",
+    "injected",
     "known_actions",
     "load_handlers",
     "middleware",

@@ -20,6 +20,7 @@ from pydantic import (
 from pydantic.config import JsonDict
 from pydantic_core import PydanticCustomError, PydanticKnownError
 
+from taskqueue.contract.answers import Priority
 from taskqueue.contract.limits import LATEST, MAX_BATCH, MAX_TIMEOUT
 from taskqueue.task import Status
 
@@ -124,7 +125,7 @@ class SubmitBody(BaseModel):
     data: dict[str, Any] = Field(default_factory=dict, description="The action's arguments.")
     run_at: Time | None = Field(None, description="Not to be started before this time.")
     delay: Span | None = Field(None, description="Not to be started within this span from now.")
-    priority: Literal["high", "normal", "low"] = Field("normal", description="Which of the waiting go first.")
+    priority: Priority = Field("normal", description="Which of the waiting go first.")
     max_attempts: Attempts | None = Field(None, description="Attempts until the task has failed.")
     timeout: float | None = Field(None, ge=0.001, le=MAX_TIMEOUT, description="How long an attempt may take.")
     tags: Annotated[list[Tag], AfterValidator(_distinct), _SCHEMA_OF_DISTINCT] = Field(
@@ -188,10 +189,7 @@ class ListQuery(TaskFilter):
 
 
 def _tell_one_is_named(schema: JsonDict) -> None:
-    schema["anyOf"] = [
-        {"required": [name], "properties": {name: {"not": {"enum": [None, []]}}}}
-        for name in TaskFilter.model_fields
-    ]
+    schema["not"] = {"properties": {name: {"enum": [None, []]} for name in TaskFilter.model_fields}}
 
 
 class BulkBody(TaskFilter):

@@ -1,14 +1,14 @@
 """A task as clients see it, made from the store's rows."""
 
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 from pydantic import Field
 
-from taskqueue.contract.answers import Answer, Count, Id, Kept, MayBeKept, Time
-from taskqueue.message import Priority
+from taskqueue.contract.answers import Answer, Count, Id, Kept, MayBeKept, Priority, Time
+from taskqueue.message import Priority as MessagePriority
 from taskqueue.task import Attempt, Outcome, Status, Task
 
-_PRIORITIES = {priority.value: priority.name.lower() for priority in Priority}
+_PRIORITIES = {priority.value: priority.name.lower() for priority in MessagePriority}
 
 
 class Payload(Answer):
@@ -53,7 +53,7 @@ class TaskAnswer(Answer):
     created_at: Time = Field(description="When it was accepted.")
     run_at: Time = Field(description="Not to be started before.")
     processed_at: Time | None = Field(description="When it became final.")
-    priority: Literal["high", "normal", "low"]
+    priority: Priority
     attempt: Count = Field(description="The number of the present or last attempt; 0 before the first.")
     failures: Count = Field(description="The attempts that count against `max_attempts`.")
     max_attempts: Count | None = Field(

@@ -19,7 +19,6 @@ WITH_OPTIONS = {
 }
 AT_A_TIME = {"action": "mail", "data": {"order": 7}, "run_at": "2030-01-31T08:00:00+01:00"}
 BATCH = {"tasks": [UPPERCASE, {"action": "sum", "data": {"numbers": [1, 2, 3]}, "priority": "low"}]}
-LINES = '{"action": "uppercase", "data": {"text": "hello"}}\n{"action": "sum", "data": {"numbers": [1, 2]}}\n'
 
 ACCEPTED = {"id": ID, "status": "queued"}
 ACCEPTED_BATCH = {"tasks": [ACCEPTED, {"id": OTHER_ID, "status": "queued"}], "count": 2}
