@@ -4,8 +4,8 @@ from typing import Any, Literal, Self
 
 from pydantic import Field
 
-from taskqueue.contract.answers import Answer, Count, Id, Kept, MayBeKept, Time
-from taskqueue.message import Priority
+from taskqueue.contract.answers import Answer, Count, Id, Kept, MayBeKept, Time, to_ascii
+from taskqueue.message import Priority, data_of
 from taskqueue.task import Attempt, Outcome, Status, Task
 
 _PRIORITIES = {priority.value: priority.name.lower() for priority in Priority}
@@ -40,7 +40,8 @@ class TaskAnswer(Answer):
 
     id: Id
     action: str
-    payload: MayBeKept[Payload]
+    data: MayBeKept[dict[str, Any]] = Field(description="The action's arguments.")
+    payload: MayBeKept[Payload] = Field(description="What travels through the queue; it has `data`, too.")
     status: Status
     result: MayBeKept[dict[str, Any] | None] = Field(description="What the handler returned.")
     error: MayBeKept[TaskError | None] = Field(
@@ -66,10 +67,12 @@ class TaskAnswer(Answer):
     @classmethod
     def of(cls, task: Task, **more: Any) -> Self:
         """The task that the store tells; a subclass has more members."""
+        payload = to_ascii(task.payload)  # once, though `data` comes twice
         return cls(
             id=task.id,
             action=task.action,
-            payload=Kept(task.payload),
+            data=Kept(data_of(payload)),
+            payload=Kept(payload),
             status=task.status,
             result=Kept.of(task.result),
             error=Kept.of(task.error),
