@@ -198,7 +198,7 @@ async def test_an_unknown_id_is_answered_404(system: System, id: str, verb: str)
     assert len(answer.body["error"]) < 1000
 
 
-@pytest.mark.parametrize("path", ["/", "/task", "/tasks/", "/tasks/x/y", "/tasks/%ff", "/livez/", "/{id}"])
+@pytest.mark.parametrize("path", ["/x", "/task", "/tasks/", "/tasks/x/y", "/tasks/%ff", "/livez/", "/{id}"])
 async def test_an_unknown_path_is_answered_404(system: System, path: str) -> None:
     answer = await system.get(URL(path, encoded=True))
     assert answer.status == 404
