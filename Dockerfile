@@ -16,7 +16,8 @@ COPY pyproject.toml README.md LICENSE ./
 COPY shared shared
 COPY services services
 RUN /opt/tools/bin/hatchling build -t wheel -d /dist \
-    && /opt/tools/bin/pip --python /opt/venv/bin/python install --no-deps /dist/*.whl
+    && /opt/tools/bin/pip --python /opt/venv/bin/python install --no-deps /dist/*.whl \
+    && cp -r services/worker/handlers "$(/opt/venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"
 
 FROM ${PYTHON_IMAGE}
 # A fixed uid, so that backups and bind mounts can be given to it. A new named volume takes over the owner of /data.

@@ -128,9 +128,9 @@ class Settings(BaseSettings):
         5, ge=1, le=1000, description="Messages that the broker hands to a consumer ahead of time."
     )
     handlers: str = Field(
-        "handlers",
-        description="Modules or packages that register actions, separated by commas. "
-        "All modules of a package are imported.",
+        "",
+        description="Modules or packages that register actions, separated by commas. All modules of a package are "
+        "imported. If not set: the package `handlers`, or where there is none the examples that ship.",
     )
     unknown_action_after: float = Field(
         86400,

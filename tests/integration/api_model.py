@@ -70,6 +70,7 @@ class Task(lifecycle.Task):
         return {
             "id": self.id,
             "action": self.action,
+            "data": self.data,
             "payload": payload,
             "status": self.status,
             "result": self.result,

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import importlib.util
 import json
 import os
 import socket
@@ -61,7 +62,7 @@ async def work(
         StoreError: the store can't be written at the start.
     """
     try:
-        actions = load_handlers(settings.handlers)
+        actions = load_handlers(settings.handlers or _default_handlers())
     except HandlersError as error:
         raise FatalError(str(error)) from error
     described = describe_actions()
@@ -142,6 +143,11 @@ async def work(
                 await until_stored(lambda: store.write(retire, me.id), "the worker's goodbye", telemetry, random)
     for task in ended - {stopping}:
         task.result()  # raises what ended this worker
+
+
+def _default_handlers() -> str:
+    """The package that this repository, its image or a user has; else, in a bare installation, the examples."""
+    return "handlers" if importlib.util.find_spec("handlers") else "taskqueue_worker.examples"
 
 
 def _repertoire(actions: list[dict[str, Any]]) -> Repertoire:

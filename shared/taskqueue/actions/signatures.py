@@ -19,7 +19,7 @@ from taskqueue.actions.resources import Depends, Resource, Scope
 Handler = Callable[..., Any]
 
 #: The actions that ship, by their module and name.
-SHIPPED = {("handlers.examples", name) for name in ("uppercase", "sum", "*")}
+SHIPPED = {("taskqueue_worker.examples", name) for name in ("uppercase", "sum", "*")}
 
 #: Makes a class at run time, for pydantic alone: nothing that a type checker could follow.
 _typed_dict: Any = typing_extensions.TypedDict

@@ -72,10 +72,10 @@ class Answer(BaseModel):
         if not kept:
             return text
         first, *others = text.split(encode_basestring_ascii(_HERE))
-        return "".join([first, *chain.from_iterable(zip(map(_ascii, kept), others, strict=True))])
+        return "".join([first, *chain.from_iterable(zip(map(to_ascii, kept), others, strict=True))])
 
 
-def _ascii(json: str) -> str:
+def to_ascii(json: str) -> str:
     """The same JSON in ASCII."""
     if json.isascii():
         return json

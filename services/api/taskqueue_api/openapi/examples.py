@@ -26,6 +26,7 @@ ACCEPTED_BATCH = {"tasks": [ACCEPTED, {"id": OTHER_ID, "status": "queued"}], "co
 TASK: dict[str, Any] = {
     "id": ID,
     "action": "uppercase",
+    "data": {"text": "hello world"},
     "payload": {
         "id": ID,
         "action": "uppercase",

@@ -20,8 +20,9 @@ from taskqueue_api.resources.cursors import decode, encode
 from taskqueue_api.resources.filters import to_store
 from taskqueue_api.resources.wait import once_final, place_to_wait, preferred_wait
 
-#: Bytes of payloads and results in one page: what comes beyond is the next page's.
-PAGE_BYTES = 4 * 1024 * 1024
+#: Bytes of payloads and results in one page, as the store has them: what comes beyond is the next page's. In the
+#: answer a task's data comes twice.
+PAGE_BYTES = 2 * 1024 * 1024
 
 
 async def newest(request: web.Request) -> web.Response:
