@@ -1,4 +1,4 @@
-"""`taskqueue-embedded`: API, worker and a queue in memory in one process, to try taskqueue without Docker.
+"""`taskqueue embedded`: API, worker and a queue in memory in one process, to try taskqueue without Docker.
 
 It loses no task either: what was queued or running when it ended is taken up again at the next start.
 """
@@ -75,6 +75,8 @@ taskqueue is serving on {url} (no Docker, one process; Ctrl-C stops it). Send it
   curl -X POST {url}/tasks -H 'Content-Type: application/json' \\
        -d '{{"action": "uppercase", "data": {{"text": "hello world"}}}}'
   curl {url}/tasks
+
+{url}/docs shows the API, and sends requests from the browser.
 """,
         flush=True,
     )
