@@ -11,7 +11,7 @@ from taskqueue.retry import backoff
 T = TypeVar("T")
 
 #: Seconds between two tries: the longest first pause, and the longest.
-_FIRST, _LONGEST = 0.5, 10
+_FIRST, _LONGEST = 0.1, 10
 
 
 class Tries:
@@ -33,7 +33,7 @@ class Tries:
         pause = backoff(self._failures, base=_FIRST, cap=_LONGEST)
         if isinstance(failure, RefusedError) and failure.retry_after is not None:
             pause += failure.retry_after  # not all clients at the same moment
-        if time.monotonic() + pause > self._until:
+        if time.monotonic() + pause >= self._until:
             return False
         await self._wire.sleep(pause)
         return True
