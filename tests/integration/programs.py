@@ -86,7 +86,7 @@ class Programs:
     def data(self) -> Path:
         return self.folder / "data"
 
-    async def start(self, name: str, **settings: Any) -> Program:
+    async def start(self, name: str, *arguments: str, **settings: Any) -> Program:
         """Start a console script; settings by their lower-case names."""
         values: dict[str, Any] = {
             "data_dir": self.data,
@@ -102,6 +102,7 @@ class Programs:
         with (folder / "stdout").open("wb") as output, (folder / "stderr").open("wb") as errors:
             handle = await asyncio.create_subprocess_exec(
                 Path(sys.executable).with_name(name),
+                *arguments,
                 env=os.environ | env | {"PYTHONPATH": os.pathsep.join(paths)},
                 cwd=self.folder,
                 stdout=output,
@@ -111,9 +112,9 @@ class Programs:
         self.started.append(program)
         return program
 
-    async def refused(self, name: str, **settings: Any) -> str:
+    async def refused(self, name: str, *arguments: str, **settings: Any) -> str:
         """The one line with which a program says why it doesn't start; it exits 1."""
-        program = await self.start(name, **settings)
+        program = await self.start(name, *arguments, **settings)
         assert await program.ended() == 1, program.errors
         assert "Traceback" not in program.errors
         [line] = [line for line in program.log if line["level"] not in {"INFO", "DEBUG"}]

@@ -6,6 +6,7 @@ text=hello  width=200  'numbers=[1, 2]'     JSON where it is JSON, else text
 @file.json  @-                              all members of the object in a file, or on standard input
 """
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ def read_arguments(words: list[str]) -> dict[str, Any]:
         if not equals or name in {"", ":"}:
             raise typer.BadParameter(f"{word!r} is neither key=value, key:=json nor @file")
         if name.endswith(":"):
-            arguments[name[:-1]] = _json(text, name[:-1])
+            arguments[name[:-1]] = _json(os.fsencode(text), name[:-1])
         else:
             arguments[name] = _json_or_text(text, name)
     return arguments
@@ -45,7 +46,7 @@ def _of_file(name: str) -> dict[str, Any]:
     return found
 
 
-def _json(text: str | bytes, where: str) -> Any:
+def _json(text: bytes, where: str) -> Any:
     try:
         return from_json(text, allow_inf_nan=False)
     except ValueError as error:
@@ -54,11 +55,10 @@ def _json(text: str | bytes, where: str) -> Any:
 
 def _json_or_text(text: str, name: str) -> Any:
     try:
-        return from_json(text, allow_inf_nan=False)
-    except ValueError:
-        pass
-    try:
-        text.encode()
+        raw = text.encode()
     except UnicodeEncodeError:
         raise typer.BadParameter(f"{name}: not UTF-8") from None
-    return text
+    try:
+        return from_json(raw, allow_inf_nan=False)
+    except ValueError:
+        return text

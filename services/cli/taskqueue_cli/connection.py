@@ -29,9 +29,9 @@ UNAVAILABLE = 69  # nobody is there who can do it now
 NOT_YET = 75  # there was not time enough
 
 #: Seconds in which a request is sent again where nobody answers: a person waits.
-_SHORT = 3
+SHORT = 3
 #: ... and where what was begun is to come to its end, whatever is restarted meanwhile.
-_LONG = 120
+LONG = 120
 
 
 def connect(url: str, *, patient: bool = False) -> Client:
@@ -41,7 +41,7 @@ def connect(url: str, *, patient: bool = False) -> Client:
         typer.BadParameter: the URL is none.
     """
     try:
-        return Client(url, retry_for=_LONG if patient else _SHORT)
+        return Client(url, retry_for=LONG if patient else SHORT)
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--url") from error
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from taskqueue_cli.output import AsJson, console, table
+from taskqueue_cli.output import AsJson, table, write
 
 if TYPE_CHECKING:
     from taskqueue.settings import Settings
@@ -48,7 +48,7 @@ def _show(settings: "Settings", limit: int, as_json: bool) -> None:
             typer.echo(json.dumps({"id": letter.id, "reason": letter.reason, "message": message}))
         return
     rows = [(letter.id, letter.reason, excerpt(letter)) for letter in letters]
-    console().print(table(("id", "reason", "message"), rows))
+    write(table(("id", "reason", "message"), rows))
     typer.echo(f"{count} dead letters" + (f", the oldest {len(letters)} shown" if count > len(letters) else ""))
 
 

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.highlighter import JSONHighlighter
 from rich.table import Table
 from rich.text import Text
@@ -34,6 +34,17 @@ def console(*, stderr: bool = False) -> Console:
     if not console.is_terminal:
         console.width = _WIDE
     return console
+
+
+def write(shown: RenderableType) -> None:
+    """Write to standard output; where it is no terminal, nothing is cut, wrapped or padded."""
+    screen = console()
+    if screen.is_terminal:
+        screen.print(shown)
+        return
+    with screen.capture() as captured:
+        screen.print(shown)
+    typer.echo("\n".join(line.rstrip() for line in captured.get().split("\n")), nl=False)
 
 
 def complain(text: str) -> None:

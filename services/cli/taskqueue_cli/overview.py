@@ -1,5 +1,6 @@
 """The commands that tell what goes on: stats, workers, actions."""
 
+import json
 from typing import Annotated, Any
 
 import typer
@@ -8,7 +9,7 @@ from rich.table import Table
 from taskqueue.contract.overview import ActionAnswer, ActionStats, Minute, WorkerAnswer
 from taskqueue.task import Status
 from taskqueue_cli.connection import HERE, Url, connect
-from taskqueue_cli.output import AsJson, ago, console, span, status_text, table
+from taskqueue_cli.output import AsJson, ago, span, status_text, table, write
 
 _BARS = "▁▂▃▄▅▆▇█"
 
@@ -24,15 +25,14 @@ def stats(
     if as_json:
         typer.echo(answer.to_json())
         return
-    screen = console()
-    screen.print(by_status(answer.tasks))
+    write(by_status(answer.tasks))
     if answer.oldest_waiting is not None:
-        screen.print(f"the oldest that waits is due for {span(answer.oldest_waiting)}")
-    screen.print(f"\nin the last {minutes} minutes, and the present one:")
-    screen.print(by_minute(answer.minutes))
+        write(f"the oldest that waits is due for {span(answer.oldest_waiting)}")
+    write(f"\nin the last {minutes} minutes, and the present one:")
+    write(by_minute(answer.minutes))
     if answer.actions:
-        screen.print()
-        screen.print(by_action(answer.actions))
+        write("")
+        write(by_action(answer.actions))
 
 
 def workers(url: Url = HERE, as_json: AsJson = False) -> None:
@@ -43,7 +43,7 @@ def workers(url: Url = HERE, as_json: AsJson = False) -> None:
         for worker in found:
             typer.echo(worker.to_json())
         return
-    console().print(by_worker(found))
+    write(by_worker(found))
 
 
 def actions(url: Url = HERE, as_json: AsJson = False) -> None:
@@ -55,7 +55,7 @@ def actions(url: Url = HERE, as_json: AsJson = False) -> None:
             typer.echo(action.to_json())
         return
     rows = [(action.name, _arguments(action), f"{action.workers}") for action in found]
-    console().print(table(("action", "arguments", "workers"), rows))
+    write(table(("action", "arguments", "workers"), rows))
 
 
 def by_status(tasks: dict[Status, int]) -> Table:
@@ -119,14 +119,17 @@ def sparkline(counts: list[int]) -> str:
 
 
 def _arguments(action: ActionAnswer) -> str:
-    """As in Python: `path: string, width: integer = 200`."""
-    schema = action.arguments
-    required = schema.get("required", [])
+    """As in Python: `path: string, width: integer = 200`; `= ...` where the default is not told."""
+    required = action.arguments.get("required", [])
     told = [
-        f"{name}: {_type(of)}" + ("" if name in required else f" = {of.get('default')!r}")
-        for name, of in schema.get("properties", {}).items()
+        f"{name}: {_type(of)}" + ("" if name in required else f" = {_default(of)}")
+        for name, of in action.arguments.get("properties", {}).items()
     ]
-    return ", ".join(told if schema.get("additionalProperties") is False else [*told, "..."])
+    return ", ".join(told if action.arguments.get("additionalProperties") is False else [*told, "..."])
+
+
+def _default(schema: dict[str, Any]) -> str:
+    return json.dumps(schema["default"], ensure_ascii=False) if "default" in schema else "..."
 
 
 def _type(schema: dict[str, Any]) -> str:

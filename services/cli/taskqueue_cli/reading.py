@@ -15,7 +15,7 @@ from taskqueue.contract.tasks import Progress, TaskAnswer, TaskError, WholeTaskA
 from taskqueue.task import Status
 from taskqueue_cli.connection import FAILED, HERE, Url, connect
 from taskqueue_cli.options import Action, CreatedAfter, CreatedBefore, Statuses, Tag, narrowed
-from taskqueue_cli.output import AsJson, ago, console, plain, span, status_text, table, value, when
+from taskqueue_cli.output import AsJson, ago, console, plain, span, status_text, table, value, when, write
 
 Id = Annotated[str, typer.Argument(help="The task's id.")]
 
@@ -38,7 +38,7 @@ def find(
             for task in found:
                 typer.echo(task.to_json())
         else:
-            console().print(listing(found))
+            write(listing(found))
 
 
 def show(id: Id, url: Url = HERE, as_json: AsJson = False) -> None:
@@ -48,7 +48,7 @@ def show(id: Id, url: Url = HERE, as_json: AsJson = False) -> None:
     if as_json:
         typer.echo(task.to_json())
     else:
-        console().print(_whole(task))
+        write(_whole(task))
 
 
 def wait(
@@ -92,7 +92,7 @@ def watch(
     with connect(url, patient=True) as client:
         events = client.watch_all(status=status, action=action, tag=tag) if id is None else client.watch(id)
         for last in events:
-            typer.echo(_as_json(last)) if as_json else console().print(_line(last, of_many=id is None))
+            typer.echo(_as_json(last)) if as_json else write(_line(last, of_many=id is None))
     if last is not None and last.data is not None and last.data.status is not Status.COMPLETED:
         raise typer.Exit(FAILED)
 

@@ -14,7 +14,7 @@ from taskqueue_cli.arguments import read_arguments
 from taskqueue_cli.batches import TaskFile
 from taskqueue_cli.connection import FAILED, HERE, USAGE, Url, connect, exit_code, explain
 from taskqueue_cli.options import moment
-from taskqueue_cli.output import AsJson, complain, console, plain, value
+from taskqueue_cli.output import AsJson, complain, console, plain, value, write
 
 #: Wrong lines of a file that are told, at most.
 _TOLD = 20
@@ -89,7 +89,7 @@ def _submit_one(
     if as_json:
         typer.echo(task.to_json())
     elif task.status is Status.COMPLETED:
-        console().print(value(task.result))
+        write(value(task.result))
     else:
         error = f": {task.error.type}: {task.error.message}" if task.error else ""
         complain(f"task {task.id} is {task.status}{error}")
