@@ -1,4 +1,4 @@
-"""`taskqueue migrate`, `backup` and `shrink`: each says what was done and exits 0; on failure says why and exits 1.
+"""`taskqueue migrate`, `backup` and `shrink`: they say what was done and exit 0, or why it was not and exit 1.
 
 `taskqueue-migrate [backup PATH | shrink]` does the same, as it did before there was one command for all.
 """

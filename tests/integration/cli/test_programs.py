@@ -1,5 +1,6 @@
 """What `taskqueue` starts: the programs, and their upkeep."""
 
+import contextlib
 import signal
 import sys
 from pathlib import Path
@@ -77,9 +78,8 @@ async def test_migrate_makes_the_database_api_serves_it_and_backup_copies_it(
     copy = programs.folder / "copy.db"
     assert await (await programs.start("taskqueue", "backup", str(copy))).ended() == 0
     assert await api.stop() == 0
-    connection = connect(copy, busy_timeout=1)
-    assert connection.execute("SELECT id FROM task").fetchall() == [(id,)]
-    connection.close()
+    with contextlib.closing(connect(copy, busy_timeout=5)) as connection:
+        assert [row["id"] for row in connection.execute("SELECT id FROM task")] == [id]
 
 
 async def test_what_keeps_a_program_from_starting_is_told_in_one_line(programs: Programs) -> None:
