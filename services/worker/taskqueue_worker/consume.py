@@ -7,6 +7,7 @@ import asyncio
 from dataclasses import dataclass, field
 from random import Random
 
+from taskqueue.actions import find_action
 from taskqueue.broker import Consumer, Delivery
 from taskqueue.contract.bounds import check_bounds
 from taskqueue.contract.limits import MAX_PAYLOAD_BYTES
@@ -21,6 +22,7 @@ from taskqueue_worker.execute import Run, Runs
 from taskqueue_worker.heartbeat import beat_interval
 from taskqueue_worker.outcome import Outcomes
 from taskqueue_worker.progress import Progress
+from taskqueue_worker.resources import Resources
 from taskqueue_worker.storing import until_stored
 
 
@@ -34,6 +36,7 @@ class Duty:
     telemetry: Telemetry
     random: Random
     beside: Beside
+    resources: Resources
     runs: Runs = field(default_factory=dict)
     #: By priority: when the message was made that brought a task last, from its first delivery. Not when that task
     #: was queued: it may have been published again since.
@@ -103,7 +106,11 @@ class Slot:
         return self._claiming
 
     def _write_claim(self, id: str) -> asyncio.Future[Claim | Refusal]:
-        return self._duty.store.write(verbs.claim, id, self._duty.worker)
+        return self._duty.store.write(verbs.claim, id, self._duty.worker, self._attempts_of)
+
+    def _attempts_of(self, action: str) -> int:
+        known = find_action(action)
+        return (known and known.options.max_attempts) or self._duty.settings.max_attempts
 
     async def _claimed(self, delivery: Delivery, claiming: _Claiming | None) -> Claim | None:
         """The claim, and its message acknowledged; None where nothing is to be run."""
@@ -159,7 +166,8 @@ class Slot:
         duty = self._duty
         duty.telemetry.tell(TaskClaimed(claim))
         progress = Progress(claim, duty.store)
-        run = self.run = duty.runs[claim.id, claim.attempt] = Run(claim, duty.settings, progress.tell, duty.beside)
+        run = Run(claim, duty.settings, progress.tell, duty.beside, duty.resources)
+        self.run = duty.runs[claim.id, claim.attempt] = run
         giving_back = asyncio.get_running_loop().call_later(duty.settings.give_back_after, self._give_back)
         try:
             try:

@@ -3,22 +3,26 @@
 import asyncio
 import contextlib
 import contextvars
+import functools
 import inspect
 import json
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from pydantic import ValidationError
-from pydantic_core import from_json, to_json
+from pydantic_core import from_json, to_json, to_jsonable_python
 
-from taskqueue.actions import Action, Reject, Retry, TaskContext, find_action
+from taskqueue.actions import Action, Reject, Retry, Snooze, TaskContext, around, find_action
 from taskqueue.contract.bounds import TooDeepError, TooManyValuesError, check_bounds
+from taskqueue.log_lines import claim_fields
+from taskqueue.logs import TASK_FIELDS
 from taskqueue.settings import Settings
 from taskqueue.task import Claim, Outcome
 from taskqueue_worker.beside import Beside, Steps
+from taskqueue_worker.resources import Resources
 
 #: Seconds that a cancelled handler has to clean up before its attempt is abandoned.
 GRACE = 5
@@ -37,7 +41,7 @@ class Ending:
     error: str | None = None
     #: Trying again would not help.
     final: bool = False
-    #: Seconds until the next attempt, where the handler said so.
+    #: Seconds until the next attempt, where the handler said so; it did where it asked to be snoozed.
     after: float | None = None
 
 
@@ -56,14 +60,29 @@ class Run:
         settings: Settings,
         tell_progress: Callable[[str], None] = lambda progress: None,
         beside: Beside | None = None,
+        resources: Resources | None = None,
     ) -> None:
         self.claim = claim
-        self.timeout = settings.task_timeout if claim.timeout is None else claim.timeout / 1000
+        self._action = find_action(claim.action)
+        said = self._action and self._action.options.timeout
+        self.timeout = (said or settings.task_timeout) if claim.timeout is None else claim.timeout / 1000
         #: In the loop's time.
         self.deadline = asyncio.get_running_loop().time() + self.timeout
         self._settings = settings
         self._beside = beside or Beside()
-        self._context = TaskContext(claim.id, claim.action, claim.attempt, _tell_progress=tell_progress)
+        self._resources = resources or Resources()
+        self._context = TaskContext(
+            claim.id,
+            claim.action,
+            claim.attempt,
+            max_attempts=claim.max_attempts,
+            failures=claim.failures,
+            tags=claim.tags,
+            deadline=claim.started_at / 1000 + self.timeout,
+            request_id=claim.request_id,
+            queued_for=max(0, claim.waited) / 1000,
+            _tell_progress=tell_progress,
+        )
         self._interrupted: Outcome | None = None
         #: Done when the handler has ended, or is abandoned.
         self._over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -72,7 +91,7 @@ class Run:
 
     async def ending(self) -> Ending:
         """Run the handler to its end, and tell it."""
-        action = find_action(self.claim.action)
+        action = self._action
         if action is None:
             return _failed("UnknownAction", f"no handler is registered for {self.claim.action!r}", final=True)
         # Of pydantic's parser: it is quick, and the store holds what it has checked before.
@@ -89,7 +108,7 @@ class Run:
             asyncio.get_running_loop().time() + self.timeout, self.interrupt, Outcome.TIMEOUT
         )
         try:
-            self._handler = self._start(action, call)
+            self._handler = asyncio.ensure_future(self._work(action, call))
             self._handler.add_done_callback(self._handler_ended)
             await self._over
         finally:
@@ -118,20 +137,41 @@ class Run:
         """The handler, if it still runs after its attempt was abandoned; done when it ends."""
         return self._handler if self._handler and not self._handler.done() else None
 
-    def _start(self, action: Action, call: Callable[[], Any]) -> asyncio.Future[Any]:
-        pause = self._settings.simulated_work
-        if action.is_async:
-            return asyncio.ensure_future(_run_async(call, pause))
-        self._threaded = True
-        return asyncio.ensure_future(self._run_threaded(call, pause))
+    async def _work(self, action: Action, call: Callable[..., Any]) -> Any:
+        """The handler's result, with all that runs around it. What is logged meanwhile names the task."""
+        TASK_FIELDS.set(claim_fields(self.claim))
+        try:
+            within = self._call_with_resources if action.resources else self._call
+            return await around(self._context, functools.partial(within, action, call))()
+        except (SystemExit, KeyboardInterrupt) as error:
+            # Either would end the worker.
+            raise _wrapped(error) from error
 
-    async def _run_threaded(self, call: Callable[[], Any], pause: float) -> Any:
-        result = await _run_in_thread(call, pause, f"task-{self.claim.id}", self._beside)
-        self._threaded = False
+    async def _call_with_resources(self, action: Action, call: Callable[..., Any]) -> Any:
+        async with self._resources.for_task(action, self._context) as given:
+            return await self._call(action, functools.partial(call, **given))
+
+    async def _call(self, action: Action, call: Callable[[], Any]) -> Any:
+        pause = self._settings.simulated_work
+        if not action.is_async:
+            return await self._call_in_thread(call, pause)
+        if pause:
+            await asyncio.sleep(pause)
+        return await call()
+
+    async def _call_in_thread(self, call: Callable[[], Any], pause: float) -> Any:
+        self._threaded = True
+        try:
+            result = await _run_in_thread(call, pause, f"task-{self.claim.id}", self._beside)
+        finally:
+            self._threaded = False
+            if self._interrupted is not None:
+                # What closes after it has no longer than what closes after a coroutine that is cancelled.
+                asyncio.get_running_loop().call_later(GRACE, self._end)
         if not inspect.isawaitable(result):
             return result
         if self._interrupted is None:
-            return await _run_async(lambda: result, 0)
+            return await result
         if inspect.iscoroutine(result):
             result.close()
         raise asyncio.CancelledError
@@ -168,16 +208,6 @@ class Run:
 
 #: A worker's handlers at work, by task id and attempt: where it was taken for lost, it may get its own task again.
 Runs = dict[tuple[str, int], Run]
-
-
-async def _run_async(call: Callable[[], Any], pause: float) -> Any:
-    if pause:
-        await asyncio.sleep(pause)
-    try:
-        return await call()
-    except (SystemExit, KeyboardInterrupt) as error:
-        # Either would end the worker.
-        raise _wrapped(error) from error
 
 
 #: Never set: who waits for it waits as long as it may.
@@ -225,11 +255,24 @@ def _wrapped(error: BaseException) -> RuntimeError:
     return wrapped
 
 
+def _as_json(value: object) -> Any:
+    """What pydantic makes of a value that JSON has not: a model, a dataclass, a time, a Decimal, a UUID, ..."""
+    if isinstance(value, _NO_JSON):
+        raise TypeError(f"{type(value).__name__} has no JSON form of its own: return a list or a str")
+    return to_jsonable_python(value)
+
+
+#: Pydantic would take these. But a set has no order, bytes are no text, and an iterator is that of a handler which
+#: yields where it should return.
+_NO_JSON = (set, frozenset, bytes, bytearray, Iterator)
+
+#: `json.dumps` would make one for each result. Unlike pydantic's serializer it refuses NaN.
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_as_json)
+
+
 async def _check_result(result: Any, limit: int) -> Ending:
-    if not isinstance(result, dict):
-        return _failed("InvalidResult", f"a handler returns a dict, not {type(result).__name__}", final=True)
     try:
-        text = json.dumps(result, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        text = _ENCODER.encode(result)
         encoded = text.encode()
     except Exception as error:  # whatever the result's own classes raise
         return _failed("InvalidResult", f"the result is not JSON: {error}", final=True)
@@ -249,6 +292,8 @@ async def _check_result(result: Any, limit: int) -> Ending:
 
 
 def _raised(error: BaseException) -> Ending:
+    if isinstance(error, Snooze):
+        return Ending(Outcome.SNOOZED, after=error.seconds)
     trace = "".join(traceback.format_exception(error))
     try:
         message = str(error)
