@@ -1,4 +1,4 @@
-# One image, three commands: taskqueue-api, taskqueue-worker, taskqueue-migrate.
+# One image, one command: taskqueue api, taskqueue worker, taskqueue migrate (or, for one release, taskqueue-api, ...).
 # No "syntax" line and no heredocs: it builds with the classic builder too, and without an image registry
 # (see deploy/base-images).
 ARG PYTHON_IMAGE=python:3.14-slim

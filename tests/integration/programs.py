@@ -87,7 +87,7 @@ class Programs:
     def data(self) -> Path:
         return self.folder / "data"
 
-    async def start(self, name: str, *, installed: Sequence[Path] = (), **settings: Any) -> Program:
+    async def start(self, name: str, *arguments: str, installed: Sequence[Path] = (), **settings: Any) -> Program:
         """Start a console script; settings by their lower-case names.
 
         Args:
@@ -110,6 +110,7 @@ class Programs:
         with (folder / "stdout").open("wb") as output, (folder / "stderr").open("wb") as errors:
             handle = await asyncio.create_subprocess_exec(
                 *command,
+                *arguments,
                 env=os.environ | env | {"PYTHONPATH": os.pathsep.join(paths)},
                 cwd=self.folder,
                 stdout=output,
@@ -119,9 +120,9 @@ class Programs:
         self.started.append(program)
         return program
 
-    async def refused(self, name: str, **settings: Any) -> str:
+    async def refused(self, name: str, *arguments: str, **settings: Any) -> str:
         """The one line with which a program says why it doesn't start; it exits 1."""
-        program = await self.start(name, **settings)
+        program = await self.start(name, *arguments, **settings)
         assert await program.ended() == 1, program.errors
         assert "Traceback" not in program.errors
         [line] = [line for line in program.log if line["level"] not in {"INFO", "DEBUG"}]

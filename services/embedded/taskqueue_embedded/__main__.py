@@ -1,4 +1,4 @@
-"""`taskqueue-embedded`: API, worker and a queue in memory in one process, to try taskqueue without Docker.
+"""`taskqueue embedded`: API, worker and a queue in memory in one process, to try taskqueue without Docker.
 
 It loses no task either: what was queued or running when it ended is taken up again at the next start.
 """

@@ -37,6 +37,8 @@ def greeting(url: str, actions: Sequence[dict[str, Any]]) -> str:
   curl -X POST {url}/tasks -H 'Content-Type: application/json' \\
        -d {shlex.quote(task)}
   curl {url}/tasks
+
+{url}/docs shows the API, and sends requests from the browser.
 """
 
 
