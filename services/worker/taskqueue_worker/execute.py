@@ -8,7 +8,7 @@ import json
 import threading
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import ValidationError
@@ -39,6 +39,8 @@ class Ending:
     final: bool = False
     #: Seconds until the next attempt, where the handler said so.
     after: float | None = None
+    #: What the handler raised; `error` tells the same.
+    raised: BaseException | None = field(default=None, compare=False)
 
 
 class Run:
@@ -259,6 +261,7 @@ def _raised(error: BaseException) -> Ending:
         error=error_json(type(error).__name__, message, trace),
         final=isinstance(error, Reject),
         after=error.after if isinstance(error, Retry) else None,
+        raised=error,
     )
 
 
