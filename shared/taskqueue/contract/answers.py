@@ -81,6 +81,10 @@ def _ascii(json: str) -> str:
     return encode_basestring_ascii(json)[1:-1].replace('\\"', '"').replace("\\\\", "\\")
 
 
+#: The `error` of a 422 that is none of what was sent alone: a client has to tell it from others.
+KEY_REUSED = "this Idempotency-Key was used for another request"
+
+
 class ErrorDetail(Answer):
     """One of several errors in what was sent."""
 

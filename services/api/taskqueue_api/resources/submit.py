@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from aiohttp import web
 
-from taskqueue.contract.answers import AcceptedAnswer, BatchAnswer
+from taskqueue.contract.answers import KEY_REUSED, AcceptedAnswer, BatchAnswer
 from taskqueue.contract.limits import LONGEST_KEY, MAX_BATCH
 from taskqueue.contract.requests import BatchBody, SubmitBody
 from taskqueue.contract.tasks import WholeTaskAnswer
@@ -124,7 +124,7 @@ async def _accept(
         raise unavailable("failed to queue task") from error
     if isinstance(accepted, Replay):
         if not accepted.same_request:
-            raise unprocessable("this Idempotency-Key was used for another request")
+            raise unprocessable(KEY_REUSED)
         return kind.model_validate_json(accepted.answer), None
     app[BACKLOG].add(len(tasks))
     return answer_of([(task.id, task.status) for task in accepted]), [task.seq for task in accepted]
