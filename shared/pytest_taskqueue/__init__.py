@@ -1,0 +1,47 @@
+"""The pytest plugin: the fixture `taskqueue`. It is loaded wherever taskqueue is installed, so it imports late."""
+
+import sys
+from collections.abc import AsyncIterator, Generator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from taskqueue.testing.queue import Queue
+
+try:
+    from pytest_asyncio import fixture as async_fixture
+except ImportError:  # anyio's plugin runs it as it is
+    async_fixture = pytest.fixture  # type: ignore[assignment]
+
+
+@pytest.fixture
+def taskqueue_settings() -> dict[str, Any]:
+    """Settings of the fixture `taskqueue`, by name: to be overridden."""
+    return {}
+
+
+@async_fixture
+async def taskqueue(
+    taskqueue_settings: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
+) -> "AsyncIterator[Queue]":
+    """A taskqueue of the test's own, see `taskqueue.testing.queue`; TASKQUEUE_URL names it meanwhile."""
+    from taskqueue.testing.queue import Queue  # noqa: PLC0415  # only for those who ask for it
+
+    folder = tmp_path_factory.mktemp("taskqueue")
+    with pytest.MonkeyPatch.context() as patch:
+        async with Queue.open(folder, **taskqueue_settings) as queue:
+            patch.setenv("TASKQUEUE_URL", queue.url)
+            yield queue
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown() -> Generator[None, None, None]:
+    """Forget the actions that a test has defined within itself: the next one may define them again."""
+    try:
+        return (yield)
+    finally:
+        if registry := sys.modules.get("taskqueue.actions.registry"):
+            for name, registered in list(registry.ACTIONS.items()):
+                if "<locals>" in getattr(registered.function, "__qualname__", ""):
+                    del registry.ACTIONS[name]
