@@ -43,7 +43,8 @@ class Task:
     created_at: int
     run_at: int
     priority: int
-    max_attempts: int
+    #: None: it has not been claimed yet, and doesn't say.
+    max_attempts: int | None
     tags: tuple[str, ...] = ()
     #: The request that submitted it, or retried it last.
     request_id: str | None = None
@@ -154,7 +155,9 @@ class Lifecycle:
 
     # One attempt
 
-    def claim(self, task: Task, worker: str) -> None:
+    def claim(self, task: Task, worker: str, attempts: int = 1) -> None:
+        """With so many attempts, if it doesn't say."""
+        task.max_attempts = task.max_attempts or attempts
         self._took(task, "wait", self.now - task.run_at)
         task.attempts.append(Attempt(worker, self.now, task.request_id))
         self._move(task, "running")
@@ -184,6 +187,11 @@ class Lifecycle:
             task.run_at = self.now
             self._end(task, "shutdown", None, "pending")
 
+    def snooze(self, task: Task, run_at: int) -> None:
+        if not self._cancelled(task, None):
+            task.run_at = run_at
+            self._end(task, "snoozed", None, "pending")
+
     def _cancelled(self, task: Task, error: Any) -> bool:
         """A cancel that was asked wins over all but a result."""
         if task.cancel_requested:
@@ -204,6 +212,7 @@ class Lifecycle:
     def rescue(self, worker: str, error: Any, pause: int) -> None:
         """The pause is for each failure so far."""
         for task in self.run_by(worker):
+            assert task.max_attempts is not None
             if task.failures + 1 < task.max_attempts:
                 self.back_off(task, "worker_lost", error, self.now + pause * (task.failures + 1))
             else:

@@ -8,6 +8,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from yarl import URL
 
 from taskqueue.contract.limits import MAX_PAYLOAD_BYTES, MAX_TIMEOUT
+from taskqueue.retry import Backoff
 
 #: What the name of each setting's environment variable begins with.
 PREFIX = "TASKQUEUE_"
@@ -132,7 +133,9 @@ class Settings(BaseSettings):
         ge=1,
         description="Largest result of a task as JSON, in bytes; a larger one fails the task.",
     )
-    max_attempts: int = Field(3, ge=1, le=100, description="Attempts that a task has, if its POST doesn't say.")
+    max_attempts: int = Field(
+        3, ge=1, le=100, description="Attempts that a task has, if neither its POST nor its action says."
+    )
     retry_base: float = Field(
         1, ge=0, le=3600, description="Longest wait before the second attempt, in seconds; doubles each time."
     )
@@ -141,7 +144,7 @@ class Settings(BaseSettings):
         3600,
         gt=0,
         le=MAX_TIMEOUT,
-        description="Seconds that an attempt may take, if the task's POST doesn't say.",
+        description="Seconds that an attempt may take, if neither the task's POST nor its action says.",
     )
     lease: float = Field(
         15,
@@ -214,6 +217,11 @@ class Settings(BaseSettings):
         user = self.broker_user or parsed.user
         password = self.broker_password.get_secret_value() if self.broker_password else parsed.password
         return str(parsed.with_user(user).with_password(password))
+
+    @property
+    def backoff(self) -> Backoff:
+        """How long a task waits after a failed attempt, if its action doesn't say."""
+        return Backoff(first=self.retry_base, most=self.retry_cap)
 
     @property
     def database(self) -> Path:

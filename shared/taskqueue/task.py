@@ -51,6 +51,8 @@ class Outcome(StrEnum):
     WORKER_LOST = "worker_lost"
     #: Its worker was stopped cleanly before it could finish; doesn't count as a failure.
     SHUTDOWN = "shutdown"
+    #: The handler asked to be called again later; doesn't count as a failure.
+    SNOOZED = "snoozed"
     #: A client asked to cancel the task while it ran.
     CANCELLED = "cancelled"
 
@@ -76,6 +78,7 @@ TRANSITIONS = (
     Edge(Status.RUNNING, Status.PENDING, "back_off"),
     Edge(Status.RUNNING, Status.FAILED, "fail"),
     Edge(Status.RUNNING, Status.PENDING, "release"),
+    Edge(Status.RUNNING, Status.PENDING, "snooze"),
     Edge(Status.RUNNING, Status.PENDING, "rescue"),
     Edge(Status.RUNNING, Status.FAILED, "rescue"),
     Edge(Status.PENDING, Status.CANCELLED, "cancel"),
@@ -83,6 +86,7 @@ TRANSITIONS = (
     Edge(Status.RUNNING, Status.CANCELLED, "back_off"),
     Edge(Status.RUNNING, Status.CANCELLED, "fail"),
     Edge(Status.RUNNING, Status.CANCELLED, "release"),
+    Edge(Status.RUNNING, Status.CANCELLED, "snooze"),
     Edge(Status.RUNNING, Status.CANCELLED, "rescue"),
     Edge(Status.FAILED, Status.PENDING, "retry"),
     Edge(Status.CANCELLED, Status.PENDING, "retry"),
@@ -106,7 +110,9 @@ class NewTask:
     created_at: int
     run_at: int
     priority: int
-    max_attempts: int
+    #: None: as many as its action says, at the first claim.
+    max_attempts: int | None
+    #: None: as long as its action says, or its worker's settings.
     timeout: int | None
     tags: tuple[str, ...] = ()
     #: Which request submitted it.
@@ -145,7 +151,8 @@ class Task:
     priority: int
     attempt: int
     failures: int
-    max_attempts: int
+    #: None: it has not been claimed yet, and its action says.
+    max_attempts: int | None
     timeout: int | None
     cancel_requested: bool
     tags: tuple[str, ...]
@@ -198,6 +205,10 @@ class Claim:
     started_at: int
     request_id: str | None = None
     priority: int = 0
+    #: Beats don't tell these of what they find running.
+    tags: tuple[str, ...] = ()
+    #: Milliseconds from when it was due to the claim.
+    waited: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -132,6 +132,14 @@ class WorkerStopping:
 
 
 @dataclass(frozen=True, slots=True)
+class ResourceNotClosed:
+    """At a worker's end, a resource of its handlers could not be closed."""
+
+    name: str
+    error: Exception
+
+
+@dataclass(frozen=True, slots=True)
 class WorkerLost:
     """Another worker's beats have stood still: what it ran was rescued."""
 

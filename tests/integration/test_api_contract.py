@@ -80,12 +80,17 @@ async def test_data_is_an_empty_object_by_default(system: System) -> None:
     assert (await system.task(answer.body["id"]))["payload"]["data"] == {}
 
 
-async def test_what_a_submission_leaves_out_comes_from_the_settings(system: System) -> None:
-    task = await system.task(await system.submit("anything"))
-    assert task["max_attempts"] == system.settings.max_attempts
+async def test_what_a_submission_leaves_out_comes_from_the_settings_where_its_action_says_nothing(
+    system: System,
+) -> None:
+    id = await system.submit("anything")
+    task = await system.task(id)
+    assert task["max_attempts"] is None, "its action may say: who claims it knows"
     assert task["priority"] == "normal"
     assert task["timeout"] is None
     assert task["run_at"] == task["created_at"]
+    async with system.worker(max_attempts=4):
+        assert (await system.until(id))["max_attempts"] == 4
 
 
 async def test_what_a_submission_says_is_kept(system: System) -> None:

@@ -50,7 +50,7 @@ from taskqueue_migrate.runner import migrate
 
 T = TypeVar("T")
 
-ENDINGS = ("complete", "back off", "back off for long", "fail", "release")
+ENDINGS = ("complete", "back off", "back off for long", "fail", "release", "snooze")
 REFUSED = {
     "cancel": "the task is already {}",
     "retry": "the task is {}: only a failed or cancelled one is retried",
@@ -547,9 +547,10 @@ class Api(RuleBasedStateMachine):
 
     async def worker_claims(self, back: int, worker: str) -> None:
         task = latest(self.claimable(), back)
-        claim = await self.system.store.write(verbs.claim, task.id, worker)
+        claim = await self.system.store.write(verbs.claim, task.id, worker, lambda action: MAX_ATTEMPTS)
         assert isinstance(claim, Claim)
-        self.model.life.claim(task, worker)
+        waited = self.model.life.now - task.run_at
+        self.model.life.claim(task, worker, MAX_ATTEMPTS)
         self.claims.append(claim)
         assert json.loads(claim.payload) == task.told()["payload"]
         assert claim == Claim(
@@ -560,11 +561,13 @@ class Api(RuleBasedStateMachine):
             action=task.action,
             payload=claim.payload,
             failures=task.failures,
-            max_attempts=task.max_attempts,
+            max_attempts=task.max_attempts or 0,
             timeout=task.timeout and round(task.timeout * 1000),
             started_at=self.model.life.now,
             request_id=task.request_id,
             priority=task.priority,
+            tags=task.tags,
+            waited=waited,
         )
 
     async def worker_runs(self, worker: str, ending: str, cancel: bool) -> None:
@@ -605,6 +608,8 @@ class Api(RuleBasedStateMachine):
                 return await write(verbs.back_off, claim, Outcome.ERROR, error, LONG)
             case "fail":
                 return await write(verbs.fail, claim, Outcome.TIMEOUT, error)
+            case "snooze":
+                return await write(verbs.snooze, claim, LONG)
             case _:
                 return await write(verbs.release, claim)
 

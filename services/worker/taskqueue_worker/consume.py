@@ -7,6 +7,7 @@ import asyncio
 from dataclasses import dataclass, field
 from random import Random
 
+from taskqueue.actions import find_action
 from taskqueue.broker import Consumer, Delivery
 from taskqueue.contract.bounds import check_bounds
 from taskqueue.contract.limits import MAX_PAYLOAD_BYTES
@@ -103,7 +104,11 @@ class Slot:
         return self._claiming
 
     def _write_claim(self, id: str) -> asyncio.Future[Claim | Refusal]:
-        return self._duty.store.write(verbs.claim, id, self._duty.worker)
+        return self._duty.store.write(verbs.claim, id, self._duty.worker, self._attempts_of)
+
+    def _attempts_of(self, action: str) -> int:
+        known = find_action(action)
+        return (known and known.options.max_attempts) or self._duty.settings.max_attempts
 
     async def _claimed(self, delivery: Delivery, claiming: _Claiming | None) -> Claim | None:
         """The claim, and its message acknowledged; None where nothing is to be run."""

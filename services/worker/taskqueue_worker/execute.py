@@ -7,14 +7,14 @@ import inspect
 import json
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import ValidationError
-from pydantic_core import from_json, to_json
+from pydantic_core import from_json, to_json, to_jsonable_python
 
-from taskqueue.actions import Action, Reject, Retry, TaskContext, find_action
+from taskqueue.actions import Action, Reject, Retry, Snooze, TaskContext, find_action
 from taskqueue.contract.bounds import TooDeepError, TooManyValuesError, check_bounds
 from taskqueue.settings import Settings
 from taskqueue.task import Claim, Outcome
@@ -37,7 +37,7 @@ class Ending:
     error: str | None = None
     #: Trying again would not help.
     final: bool = False
-    #: Seconds until the next attempt, where the handler said so.
+    #: Seconds until the next attempt, where the handler said so; it did where it asked to be snoozed.
     after: float | None = None
     #: What the handler raised; `error` tells the same.
     raised: BaseException | None = field(default=None, compare=False)
@@ -60,12 +60,25 @@ class Run:
         beside: Beside | None = None,
     ) -> None:
         self.claim = claim
-        self.timeout = settings.task_timeout if claim.timeout is None else claim.timeout / 1000
+        self._action = find_action(claim.action)
+        said = self._action and self._action.options.timeout
+        self.timeout = (said or settings.task_timeout) if claim.timeout is None else claim.timeout / 1000
         #: In the loop's time.
         self.deadline = asyncio.get_running_loop().time() + self.timeout
         self._settings = settings
         self._beside = beside or Beside()
-        self._context = TaskContext(claim.id, claim.action, claim.attempt, _tell_progress=tell_progress)
+        self._context = TaskContext(
+            claim.id,
+            claim.action,
+            claim.attempt,
+            max_attempts=claim.max_attempts,
+            failures=claim.failures,
+            tags=claim.tags,
+            deadline=claim.started_at / 1000 + self.timeout,
+            request_id=claim.request_id,
+            queued_for=max(0, claim.waited) / 1000,
+            _tell_progress=tell_progress,
+        )
         self._interrupted: Outcome | None = None
         #: Done when the handler has ended, or is abandoned.
         self._over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -74,7 +87,7 @@ class Run:
 
     async def ending(self) -> Ending:
         """Run the handler to its end, and tell it."""
-        action = find_action(self.claim.action)
+        action = self._action
         if action is None:
             return _failed("UnknownAction", f"no handler is registered for {self.claim.action!r}", final=True)
         # Of pydantic's parser: it is quick, and the store holds what it has checked before.
@@ -227,11 +240,24 @@ def _wrapped(error: BaseException) -> RuntimeError:
     return wrapped
 
 
+def _as_json(value: object) -> Any:
+    """What pydantic makes of a value that JSON has not: a model, a dataclass, a time, a Decimal, a UUID, ..."""
+    if isinstance(value, _NO_JSON):
+        raise TypeError(f"{type(value).__name__} has no JSON form of its own: return a list or a str")
+    return to_jsonable_python(value)
+
+
+#: Pydantic would take these. But a set has no order, bytes are no text, and an iterator is that of a handler which
+#: yields where it should return.
+_NO_JSON = (set, frozenset, bytes, bytearray, Iterator)
+
+#: `json.dumps` would make one for each result. Unlike pydantic's serializer it refuses NaN.
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_as_json)
+
+
 async def _check_result(result: Any, limit: int) -> Ending:
-    if not isinstance(result, dict):
-        return _failed("InvalidResult", f"a handler returns a dict, not {type(result).__name__}", final=True)
     try:
-        text = json.dumps(result, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        text = _ENCODER.encode(result)
         encoded = text.encode()
     except Exception as error:  # whatever the result's own classes raise
         return _failed("InvalidResult", f"the result is not JSON: {error}", final=True)
@@ -251,6 +277,8 @@ async def _check_result(result: Any, limit: int) -> Ending:
 
 
 def _raised(error: BaseException) -> Ending:
+    if isinstance(error, Snooze):
+        return Ending(Outcome.SNOOZED, after=error.seconds, raised=error)
     trace = "".join(traceback.format_exception(error))
     try:
         message = str(error)

@@ -3,8 +3,8 @@
     from taskqueue import action
 
     @action
-    async def greet(name: str) -> dict:
-        return {"output": f"hello {name}"}
+    async def greet(name: str) -> str:
+        return f"hello {name}"
 
 The members of a task's `data` are the function's keyword arguments, checked against its annotations.
 """
@@ -12,9 +12,16 @@ The members of a task's `data` are the function's keyword arguments, checked aga
 import importlib
 import pkgutil
 from collections.abc import Callable
-from typing import Any, overload
+from typing import Any, TypeVar, overload
 
+from pydantic import ValidationError
+
+from taskqueue.actions.options import Options, PriorityName, Validate
 from taskqueue.actions.signatures import Action, Handler, HandlersError, read_signature
+from taskqueue.retry import Backoff
+
+#: A handler's own type: registered, it stays what it was to its callers and to type checkers.
+F = TypeVar("F", bound=Handler)
 
 #: The name under which the handler of all other actions registers.
 FALLBACK = "*"
@@ -24,22 +31,37 @@ ACTIONS: dict[str, Action] = {}
 
 
 @overload
-def action(name: str) -> Callable[[Handler], Handler]: ...
+def action(name: F) -> F: ...
 @overload
-def action(name: Handler) -> Handler: ...
-def action(name: str | Handler) -> Callable[[Handler], Handler] | Handler:
+def action(
+    name: str | None = None,
+    *,
+    timeout: float | None = None,
+    max_attempts: int | None = None,
+    priority: PriorityName | None = None,
+    retry: Backoff | None = None,
+    validate: Validate = "strict",
+) -> Callable[[F], F]: ...
+def action(name: str | F | None = None, **options: Any) -> Callable[[F], F] | F:
     """Register a function as the handler of the action of its name, or of the name given.
 
     `@action("*")` registers the handler of every action that has no other.
 
+    Args:
+        timeout: seconds that an attempt may take, if the task's POST doesn't say.
+        max_attempts: attempts that a task has, if its POST doesn't say.
+        priority: which of the waiting go first, if the POST doesn't say.
+        retry: how long a task waits after a failed attempt.
+        validate: how a task's `data` is held against the annotations: `"strict"`, `"lax"` (with pydantic's
+            conversions: "5" for an int), or False (by name only).
+
     Raises:
-        HandlersError: the name is taken, there is none, or the parameters can't be filled from a JSON object.
+        HandlersError: the name is taken, there is none, an option is out of its range, or the parameters can't be
+            filled from a JSON object.
     """
-    if not isinstance(name, str):
-        if not hasattr(name, "__name__"):  # an object that can be called, or a partial
-            raise HandlersError(f"{name!r} has no name: register it with action('its name')")
-        return _register(name.__name__, name)
-    return lambda function: _register(name, function)
+    if name is None or isinstance(name, str):
+        return lambda function: _register(name or _name_of(function), function, options)
+    return _register(_name_of(name), name, options)
 
 
 def find_action(name: str) -> Action | None:
@@ -48,8 +70,12 @@ def find_action(name: str) -> Action | None:
 
 
 def describe_actions() -> list[dict[str, Any]]:
-    """The registered actions, each with its `name` and the JSON Schema of its `arguments`."""
-    return [{"name": name, "arguments": ACTIONS[name].schema()} for name in sorted(ACTIONS)]
+    """The registered actions, each with its `name`, the JSON Schema of its `arguments` and the `defaults` of its
+    tasks."""
+    return [
+        {"name": name, "arguments": action.schema(), "defaults": action.options.told()}
+        for name, action in sorted(ACTIONS.items())
+    ]
 
 
 def load_handlers(modules: str) -> list[str]:
@@ -80,9 +106,19 @@ def _import(name: str) -> None:
         _import(f"{name}.{child.name}")
 
 
-def _register(name: str, function: Handler) -> Handler:
+def _name_of(function: Handler) -> str:
+    if not hasattr(function, "__name__"):  # an object that can be called, or a partial
+        raise HandlersError(f"{function!r} has no name: register it with action('its name')")
+    return function.__name__
+
+
+def _register(name: str, function: F, options: dict[str, Any]) -> F:
     if name in ACTIONS:
         other = ACTIONS[name].function
         raise HandlersError(f"action {name!r} is registered twice, by {other!r} and {function!r}")
-    ACTIONS[name] = read_signature(name, function)
+    try:
+        ACTIONS[name] = read_signature(name, function, Options(**options))
+    except ValidationError as error:
+        [first, *_] = error.errors()
+        raise HandlersError(f"action {name!r}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
     return function

@@ -2,7 +2,7 @@
 
 import functools
 import inspect
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,9 +10,10 @@ import typing_extensions
 from pydantic import ConfigDict, PydanticUserError, TypeAdapter
 
 from taskqueue.actions.context import TaskContext
+from taskqueue.actions.options import Options
 
-#: What a handler may return: a JSON object, now or when awaited.
-Handler = Callable[..., "dict[str, Any] | Awaitable[dict[str, Any]]"]
+#: It returns the result, now or when awaited.
+Handler = Callable[..., Any]
 
 #: Makes a class at run time, for pydantic alone: nothing that a type checker could follow.
 _typed_dict: Any = typing_extensions.TypedDict
@@ -31,6 +32,7 @@ class Action:
     #: Validates a task's `data`; its JSON Schema describes the action.
     arguments: TypeAdapter[dict[str, Any]]
     context_parameter: str | None
+    options: Options
 
     @property
     def is_async(self) -> bool:
@@ -45,7 +47,7 @@ class Action:
         """The handler's call for one task.
 
         Args:
-            data: a JSON object, as text; it is validated strictly, as JSON.
+            data: a JSON object, as text; it is validated as JSON, and as the action's options say.
 
         Raises:
             pydantic.ValidationError: `data` doesn't fit the handler's parameters.
@@ -63,7 +65,7 @@ class Action:
             return {}
 
 
-def read_signature(name: str, function: Handler) -> Action:
+def read_signature(name: str, function: Handler, options: Options) -> Action:
     """The action of this name that a function handles.
 
     Raises:
@@ -71,9 +73,9 @@ def read_signature(name: str, function: Handler) -> Action:
     """
     members: dict[str, Any] = {}
     context_parameter = None
-    config = ConfigDict(strict=True, extra="forbid")
+    config = ConfigDict(strict=options.validate_ == "strict", extra="forbid")
     for parameter in inspect.signature(function, eval_str=True).parameters.values():
-        annotation = Any if parameter.annotation is parameter.empty else parameter.annotation
+        annotation = parameter.annotation
         if annotation is TaskContext:
             context_parameter = parameter.name
         elif parameter.kind is parameter.VAR_KEYWORD:
@@ -81,11 +83,13 @@ def read_signature(name: str, function: Handler) -> Action:
         elif parameter.kind in (parameter.POSITIONAL_ONLY, parameter.VAR_POSITIONAL):
             raise HandlersError(f"action {name!r}: parameter {parameter.name!r} can't be passed by name")
         else:
+            if annotation is parameter.empty or options.validate_ is False:
+                annotation = Any
             required = parameter.default is parameter.empty
             members[parameter.name] = annotation if required else typing_extensions.NotRequired[annotation]
     arguments: Any = _typed_dict(name, members)
     arguments.__pydantic_config__ = config
     try:
-        return Action(name, function, TypeAdapter(arguments), context_parameter)
+        return Action(name, function, TypeAdapter(arguments), context_parameter, options)
     except PydanticUserError as error:
         raise HandlersError(f"action {name!r}: {error}") from error

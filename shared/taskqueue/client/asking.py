@@ -6,12 +6,12 @@ from typing import TypeVar
 from taskqueue.client.calls import Call
 from taskqueue.client.errors import AnswerLostError, RefusedError, TaskqueueError
 from taskqueue.client.wires import Wire
-from taskqueue.retry import backoff
+from taskqueue.retry import Backoff
 
 T = TypeVar("T")
 
-#: Seconds between two tries: the longest first pause, and the longest.
-_FIRST, _LONGEST = 0.5, 10
+#: Between two tries.
+_BACKOFF = Backoff(first=0.1, most=10)
 
 
 class Tries:
@@ -30,10 +30,10 @@ class Tries:
     async def one_more(self, failure: TaskqueueError) -> bool:
         """Whether there is time for another try after this failure; it is due when this returns."""
         self._failures += 1
-        pause = backoff(self._failures, base=_FIRST, cap=_LONGEST)
+        pause = _BACKOFF.pause(self._failures)
         if isinstance(failure, RefusedError) and failure.retry_after is not None:
             pause += failure.retry_after  # not all clients at the same moment
-        if time.monotonic() + pause > self._until:
+        if time.monotonic() + pause >= self._until:
             return False
         await self._wire.sleep(pause)
         return True

@@ -82,7 +82,7 @@ class Call(Generic[T]):
         """What to raise for an answer that is none of success."""
         status = response.status_code
         if status in _LOST and self.method != "GET":
-            return self.no_answer(f"{response.url} answered {status} {response.reason_phrase}")
+            return self.no_answer(f"{shown(response.url)} answered {status} {response.reason_phrase}")
         try:
             answer = ErrorAnswer.model_validate_json(response.content)
         except ValidationError:
@@ -119,7 +119,7 @@ def nothing(response: httpx.Response) -> None:
 def no_taskqueue(response: httpx.Response, error: ValidationError | None = None) -> NotTaskqueueError:
     """What to raise for an answer that no taskqueue gives, or none of this version."""
     media_type = response.headers.get("Content-Type", "nothing").partition(";")[0]
-    told = f"{response.url} answered {response.status_code} with {media_type}"
+    told = f"{shown(response.url)} answered {response.status_code} with {media_type}"
     if media_type != "application/json" or error is None:
         return NotTaskqueueError(f"{told}: no taskqueue is there")
     first = error.errors(include_url=False)[0]
@@ -128,6 +128,11 @@ def no_taskqueue(response: httpx.Response, error: ValidationError | None = None)
         f"{told} that is not what this version of the client knows ({where}: {first['msg']}): no taskqueue is "
         "there, or one of another version"
     )
+
+
+def shown(url: httpx.URL) -> str:
+    """An address as it may stand in an error: without the password in it, if there is one."""
+    return f"{url.scheme}://{url.netloc.decode()}{url.path}"
 
 
 def _task_status(response: httpx.Response) -> Status | None:

@@ -42,9 +42,10 @@ class AsyncClient(Verbs):
         retry_for: float = 60,
         http: httpx.AsyncClient | None = None,
     ) -> None:
+        address = _address(url)
         self._own = http is None
-        self._http = http or httpx.AsyncClient()
-        super().__init__(LoopWire(self._http, _address(url), timeout), retry_for)
+        self._http = http or httpx.AsyncClient(verify=_has_certificate(address))
+        super().__init__(LoopWire(self._http, address, timeout), retry_for)
 
     async def __aenter__(self) -> Self:
         return self
@@ -92,9 +93,10 @@ class Client:
         retry_for: float = 60,
         http: httpx.Client | None = None,
     ) -> None:
+        address = _address(url)
         self._own = http is None
-        self._http = http or httpx.Client()
-        self._verbs = Verbs(BlockingWire(self._http, _address(url), timeout), retry_for)
+        self._http = http or httpx.Client(verify=_has_certificate(address))
+        self._verbs = Verbs(BlockingWire(self._http, address, timeout), retry_for)
 
     def __enter__(self) -> Self:
         return self
@@ -139,6 +141,11 @@ def _address(url: str | None) -> str:
         parsed = httpx.URL(url)
     except httpx.InvalidURL as error:
         raise ValueError(f"{url!r} is no URL: {error}") from error
-    if parsed.scheme not in {"http", "https"} or not parsed.host:
+    if parsed.scheme not in {"http", "https"} or not parsed.host or parsed.query or parsed.fragment:
         raise ValueError(f"{url!r} is no URL of an API: http://host:port")
-    return url.rstrip("/")
+    return str(parsed).rstrip("/")
+
+
+def _has_certificate(address: str) -> bool:
+    """Whether one has to be checked: to load those of the authorities takes longer than a request."""
+    return address.startswith("https:")

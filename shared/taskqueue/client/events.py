@@ -54,6 +54,7 @@ async def follow(wire: Wire, call: Call[None], seconds: float, after: str | None
                 if not response.headers.get("Content-Type", "").startswith("text/event-stream"):
                     raise no_taskqueue(response)
                 tries.begin()
+                after = after or response.headers.get("Last-Event-ID")
                 async for event in events:
                     after = event.id or after
                     if event.data:

@@ -14,7 +14,7 @@ from typing import Any, Protocol, TypeVar
 import httpx
 from httpx_sse import EventSource, ServerSentEvent
 
-from taskqueue.client.calls import Call
+from taskqueue.client.calls import Call, shown
 from taskqueue.client.errors import ConnectionFailedError
 
 T = TypeVar("T")
@@ -145,6 +145,5 @@ def _told(call: Call[Any]) -> Iterator[None]:
     try:
         yield
     except httpx.RequestError as error:
-        url = error.request.url
-        why = f"{url.scheme}://{url.netloc.decode()} doesn't answer: {error or type(error).__name__}"
+        why = f"{shown(error.request.url)} doesn't answer: {str(error) or type(error).__name__}"
         raise (ConnectionFailedError(why) if isinstance(error, _NOT_SENT) else call.no_answer(why)) from error

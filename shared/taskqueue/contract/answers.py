@@ -13,6 +13,7 @@ from pydantic import (
     ValidatorFunctionWrapHandler,
     WrapValidator,
 )
+from typing_extensions import TypeAliasType
 
 from taskqueue.task import Status
 
@@ -20,7 +21,9 @@ Id = Annotated[str, Field(description="The task's id.", json_schema_extra={"form
 Time = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=0)]
 T = TypeVar("T")
-Broker = Literal["connected", "blocked", "disconnected"]
+# Named, so that a client that is made of the schemas has one type for each.
+Priority = TypeAliasType("Priority", Literal["high", "normal", "low"])
+BrokerState = TypeAliasType("BrokerState", Literal["connected", "blocked", "disconnected"])
 
 
 #: Stands for a kept part until the answer is text: no other string in an answer is this one alone.
@@ -140,6 +143,12 @@ class BulkAnswer(Answer):
     dry_run: bool
 
 
+class OpenApiDocument(Answer):
+    """All that can be asked, and what is answered."""
+
+    model_config = ConfigDict(extra="allow")
+
+
 class LiveAnswer(Answer):
     """The process answers."""
 
@@ -153,7 +162,7 @@ class ReadyAnswer(Answer):
 
     status: Literal["ready"]
     schema_version: int = Field(alias="schema")
-    broker: Broker
+    broker: BrokerState
 
 
 class NotReadyAnswer(Answer):
@@ -161,4 +170,4 @@ class NotReadyAnswer(Answer):
 
     status: Literal["not ready"]
     error: str
-    broker: Broker
+    broker: BrokerState

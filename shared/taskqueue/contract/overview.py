@@ -83,6 +83,10 @@ class ActionAnswer(Answer):
 
     name: str
     arguments: dict[str, Any] = Field(description="The JSON Schema of a task's `data`.")
+    defaults: dict[str, Any] = Field(
+        description="What the action says of its tasks where their POSTs don't: `timeout`, `max_attempts`, "
+        "`priority`, `retry`, `validate`."
+    )
     workers: int = Field(ge=1, description="How many workers know it.")
 
 

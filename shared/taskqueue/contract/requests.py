@@ -1,6 +1,7 @@
 """What clients send: request bodies and query strings."""
 
 import re
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -17,6 +18,7 @@ from pydantic import (
 from pydantic.config import JsonDict
 from pydantic_core import PydanticCustomError, PydanticKnownError
 
+from taskqueue.contract.answers import Priority
 from taskqueue.contract.limits import LATEST, MAX_BATCH, MAX_TIMEOUT
 from taskqueue.task import Status
 
@@ -91,7 +93,7 @@ class SubmitBody(BaseModel):
     data: dict[str, Any] = Field(default_factory=dict, description="The action's arguments.")
     run_at: Time | None = Field(None, description="Not to be started before this time.")
     delay: Time | None = Field(None, description="Not to be started within this span from now.")
-    priority: Literal["high", "normal", "low"] = Field("normal", description="Which of the waiting go first.")
+    priority: Priority = Field("normal", description="Which of the waiting go first.")
     max_attempts: Attempts | None = Field(None, description="Attempts until the task has failed.")
     timeout: float | None = Field(None, ge=0.001, le=MAX_TIMEOUT, description="How long an attempt may take.")
     tags: Annotated[list[Tag], AfterValidator(_distinct), _SCHEMA_OF_DISTINCT] = Field(
@@ -105,6 +107,16 @@ class SubmitBody(BaseModel):
         if delay is not None and others.data.get("run_at") is not None:
             raise PydanticCustomError("one_time", "run_at and delay exclude each other")
         return delay
+
+    def with_defaults(self, defaults: Mapping[str, Any]) -> Self:
+        """The same, with what its action says (`taskqueue.actions.describe_actions`) where this body doesn't.
+
+        That is its priority, with which it goes to the broker. The others count from the claim on: they are the
+        worker's to apply.
+        """
+        if "priority" in self.model_fields_set or "priority" not in defaults:
+            return self
+        return self.model_copy(update={"priority": defaults["priority"]})
 
 
 class BatchBody(BaseModel):
@@ -145,10 +157,7 @@ class ListQuery(TaskFilter):
 
 
 def _tell_one_is_named(schema: JsonDict) -> None:
-    schema["anyOf"] = [
-        {"required": [name], "properties": {name: {"not": {"enum": [None, []]}}}}
-        for name in TaskFilter.model_fields
-    ]
+    schema["not"] = {"properties": {name: {"enum": [None, []]} for name in TaskFilter.model_fields}}
 
 
 class BulkBody(TaskFilter):

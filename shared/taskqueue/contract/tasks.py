@@ -1,14 +1,14 @@
 """A task as clients see it, made from the store's rows."""
 
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 from pydantic import Field
 
-from taskqueue.contract.answers import Answer, Count, Id, Kept, MayBeKept, Time
-from taskqueue.message import Priority
+from taskqueue.contract.answers import Answer, Count, Id, Kept, MayBeKept, Priority, Time
+from taskqueue.message import Priority as MessagePriority
 from taskqueue.task import Attempt, Outcome, Status, Task
 
-_PRIORITIES = {priority.value: priority.name.lower() for priority in Priority}
+_PRIORITIES = {priority.value: priority.name.lower() for priority in MessagePriority}
 
 
 class Payload(Answer):
@@ -42,7 +42,9 @@ class TaskAnswer(Answer):
     action: str
     payload: MayBeKept[Payload]
     status: Status
-    result: MayBeKept[dict[str, Any] | None] = Field(description="What the handler returned.")
+    result: MayBeKept[Any] = Field(
+        description="What the handler returned, any JSON; null, too, where the status is not `completed`."
+    )
     error: MayBeKept[TaskError | None] = Field(
         description="Of the last attempt that failed, until one succeeds or the task is retried."
     )
@@ -51,12 +53,15 @@ class TaskAnswer(Answer):
     created_at: Time = Field(description="When it was accepted.")
     run_at: Time = Field(description="Not to be started before.")
     processed_at: Time | None = Field(description="When it became final.")
-    priority: Literal["high", "normal", "low"]
+    priority: Priority
     attempt: Count = Field(description="The number of the present or last attempt; 0 before the first.")
     failures: Count = Field(description="The attempts that count against `max_attempts`.")
-    max_attempts: Count
+    max_attempts: Count | None = Field(
+        description="Attempts until the task has failed; null before its first one, where its POST doesn't say: "
+        "as many as its action says, or the worker's setting."
+    )
     timeout: float | None = Field(
-        description="How long an attempt may take; null: as long as the worker's setting."
+        description="How long an attempt may take; null: as long as its action or the worker's setting says."
     )
     cancel_requested: bool
     request_id: str | None = Field(

@@ -90,7 +90,7 @@ WHERE task.seq = publish.value ->> 0 AND task.dispatch_id = publish.value ->> 1 
 RETURNING seq, action, attempt;
 
 -- name: claimable
-SELECT seq, status, action, payload, run_at, priority, attempt, failures, max_attempts, timeout, request_id,
+SELECT seq, status, action, payload, run_at, priority, attempt, failures, max_attempts, timeout, tags, request_id,
        dispatch_id, attempt_started IS NOT NULL AS has_attempt,
        EXISTS (SELECT 1 FROM workers WHERE workers.id = :worker) AS worker_known
 FROM task WHERE id = :id;
@@ -104,6 +104,7 @@ FROM task WHERE seq = :seq;
 -- name: claim
 UPDATE task
 SET status = 'running', attempt = :attempt, worker_id = :worker,
+    max_attempts = coalesce(max_attempts, :max_attempts),
     attempt_worker = :worker, attempt_started = :now, attempt_ended = NULL, attempt_outcome = NULL,
     attempt_error = NULL, attempt_request_id = request_id,
     queued_at = NULL, dispatch_id = NULL, dispatch_until = NULL, progress = NULL
@@ -136,6 +137,11 @@ WHERE seq = :seq AND status = 'running' AND attempt = :attempt AND worker_id = :
 -- name: release
 UPDATE task
 SET status = 'pending', run_at = :now, worker_id = NULL, attempt_ended = :now, attempt_outcome = 'shutdown'
+WHERE seq = :seq AND status = 'running' AND attempt = :attempt AND worker_id = :worker;
+
+-- name: snooze
+UPDATE task
+SET status = 'pending', run_at = :run_at, worker_id = NULL, attempt_ended = :now, attempt_outcome = 'snoozed'
 WHERE seq = :seq AND status = 'running' AND attempt = :attempt AND worker_id = :worker;
 
 -- name: tell_progress

@@ -5,7 +5,7 @@ owes to the ledger. Spans of time are in milliseconds, times in Unix millisecond
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import Enum, auto
 
 from taskqueue.store.engine.protocol import Row, Transaction
@@ -130,10 +130,15 @@ def mark_queued(tx: Transaction, confirmed: Sequence[tuple[int, str]]) -> set[in
 # One attempt
 
 
-def claim(tx: Transaction, id: str, worker: str) -> Claim | Refusal:
+def claim(
+    tx: Transaction, id: str, worker: str, attempts_of: Callable[[str], int] = lambda action: 1
+) -> Claim | Refusal:
     """`queued`, or `pending` and due → `running`, as this worker's next attempt.
 
     A pending task with a dispatch id was due when it was published, whatever the clock says now.
+
+    Args:
+        attempts_of: how many attempts a task of an action has that doesn't say: from its first claim on, it does.
     """
     now = tx.now
     found = tx.run("claimable", id=id, worker=worker)
@@ -149,10 +154,13 @@ def claim(tx: Transaction, id: str, worker: str) -> Claim | Refusal:
     seq, attempt = row["seq"], row["attempt"] + 1
     if row["has_attempt"]:
         tx.change("archive_attempt", seq=seq)
-    if not tx.change("claim", seq=seq, old=old, attempt=attempt, worker=worker, now=now):
+    max_attempts = row["max_attempts"] or attempts_of(row["action"])
+    values = {"attempt": attempt, "worker": worker, "max_attempts": max_attempts, "now": now}
+    if not tx.change("claim", seq=seq, old=old, **values):
         return Refusal.NOT_CLAIMABLE
     tx.owed.append(Changed(seq, row["action"], old, Status.RUNNING, attempt, now))
-    tx.owed.append(Took(row["action"], "wait", now - row["run_at"], now))
+    waited = now - row["run_at"]
+    tx.owed.append(Took(row["action"], "wait", waited, now))
     return Claim(
         seq=seq,
         id=id,
@@ -161,11 +169,13 @@ def claim(tx: Transaction, id: str, worker: str) -> Claim | Refusal:
         action=row["action"],
         payload=row["payload"],
         failures=row["failures"],
-        max_attempts=row["max_attempts"],
+        max_attempts=max_attempts,
         timeout=row["timeout"],
         started_at=now,
         request_id=row["request_id"],
         priority=row["priority"],
+        tags=() if row["tags"] == "[]" else tuple(json.loads(row["tags"])),
+        waited=waited,
     )
 
 
@@ -204,6 +214,17 @@ def release(tx: Transaction, claim: Claim) -> Status | None:
     """
     now = tx.now
     return _cancelled_if_asked(tx, claim, None, now) or _ended(tx, "release", claim, Status.PENDING, now)
+
+
+def snooze(tx: Transaction, claim: Claim, delay: int) -> Status | None:
+    """`running` → `pending` at no cost, due after a delay; or `cancelled`, if asked.
+
+    None: the claim is no longer its worker's.
+    """
+    now = tx.now
+    return _cancelled_if_asked(tx, claim, None, now) or _ended(
+        tx, "snooze", claim, Status.PENDING, now, run_at=now + delay
+    )
 
 
 def tell_progress(tx: Transaction, claim: Claim, progress: str) -> bool:

@@ -12,11 +12,11 @@ T = TypeVar("T")
 #: How far back something is chosen from what there has been: the latest are met most.
 BACK = st.integers(0, 4)
 DELAY = st.integers(0, 2 * LEASE)
-ENDINGS = st.sampled_from(["complete", "back_off", "fail", "release"])
+ENDINGS = st.sampled_from(["complete", "back_off", "fail", "release", "snooze"])
 WORKERS = st.sampled_from(["a", "b"])
 PRIORITIES = (8, 4, 0)
 PRIORITY = st.sampled_from(PRIORITIES)
-MAX_ATTEMPTS = st.integers(1, 3)
+MAX_ATTEMPTS = st.none() | st.integers(1, 3)
 LIMIT = st.integers(1, 10)
 
 #: What can happen, and how.

@@ -36,6 +36,12 @@ MEMORY = Path("memory")
 
 NOT_LONG, PAUSE = 5_000, 1_000
 
+
+def attempts_of(action: str) -> int:
+    """How many a task has that doesn't say."""
+    return {"act": 2}[action]
+
+
 RECORD = """
 CREATE TABLE recordings (task TEXT, status TEXT, run INTEGER);
 CREATE TABLE runs (task TEXT PRIMARY KEY, run INTEGER);
@@ -218,12 +224,12 @@ class StoreHistory(RuleBasedStateMachine):
 
     # Into the queue
 
-    def submits(self, priority: int, delay: int, max_attempts: int, tags: tuple[str, ...]) -> None:
+    def submits(self, priority: int, delay: int, max_attempts: int | None, tags: tuple[str, ...]) -> None:
         now, id = self.model.now, self.fresh("task")
         task = Task(id, "act", now, now + delay, priority, max_attempts, tags, f"by {id}")
         self.submit(task, token=None)
 
-    def submits_to_publish(self, priorities: list[int], max_attempts: int) -> None:
+    def submits_to_publish(self, priorities: list[int], max_attempts: int | None) -> None:
         """One, or a batch in one transaction."""
         now, tasks = self.model.now, []
         for priority in priorities:
@@ -329,11 +335,11 @@ class StoreHistory(RuleBasedStateMachine):
 
     def is_claimed(self, back: int, worker: str) -> None:
         id = latest(self.model.tasks, back)
-        self.claimed(id, worker, self.run(verbs.claim, id, worker))
+        self.claimed(id, worker, self.run(verbs.claim, id, worker, attempts_of))
 
     def is_claimed_as_it_should(self, back: int, worker: int) -> None:
         id, name = latest(self.claimable(), back), latest(self.model.workers, worker)
-        self.claimed(id, name, self.run(verbs.claim, id, name))
+        self.claimed(id, name, self.run(verbs.claim, id, name, attempts_of))
 
     def claimed(self, id: str, worker: str, answer: Claim | Refusal) -> None:
         """What a claim should have been answered."""
@@ -344,7 +350,8 @@ class StoreHistory(RuleBasedStateMachine):
         if worker not in self.model.workers:
             assert answer is Refusal.WORKER_UNKNOWN
             return
-        self.model.claim(task, worker)
+        waited = self.model.now - task.run_at
+        self.model.claim(task, worker, attempts_of("act"))
         assert answer == Claim(
             seq=task.seq,
             id=id,
@@ -353,11 +360,13 @@ class StoreHistory(RuleBasedStateMachine):
             action="act",
             payload=new_task(id).payload,
             failures=task.failures,
-            max_attempts=task.max_attempts,
+            max_attempts=task.max_attempts or 0,
             timeout=None,
             started_at=self.model.now,
             request_id=task.request_id,
             priority=task.priority,
+            tags=task.tags,
+            waited=waited,
         )
         self.claims.append(answer)
 
@@ -384,7 +393,7 @@ class StoreHistory(RuleBasedStateMachine):
         def raises(tx: object) -> None:
             raise LookupError
 
-        writes = [self.ending(claim, verb, 0), self.call(verbs.claim, id, claim.worker)]
+        writes = [self.ending(claim, verb, 0), self.call(verbs.claim, id, claim.worker, attempts_of)]
         ended, answer, *_ = self.commit(*writes, *([raises] if beside else []))
         self.ended(claim, verb, 0, ended)
         self.claimed(id, claim.worker, answer)
@@ -399,6 +408,7 @@ class StoreHistory(RuleBasedStateMachine):
             "back_off": (Outcome.ERROR, ERROR, delay),
             "fail": (Outcome.TIMEOUT, ERROR),
             "release": (),
+            "snooze": (delay,),
         }
         return self.call(getattr(verbs, verb), claim, *arguments[verb])
 
@@ -417,6 +427,8 @@ class StoreHistory(RuleBasedStateMachine):
                 self.model.fail(task, "timeout", ERROR)
             case "release":
                 self.model.release(task)
+            case "snooze":
+                self.model.snooze(task, self.model.now + delay)
         assert answer == task.status
 
     def tells_its_progress(self, back: int, fraction: int) -> None:
@@ -484,8 +496,10 @@ class StoreHistory(RuleBasedStateMachine):
         assert sorted((it.claim.id, it.claim.attempt, it.cancel_requested) for it in held) == sorted(
             (task.id, task.attempt, task.cancel_requested) for task in self.model.run_by(worker)
         )
-        claims = [replace(claim, payload="") for claim in self.claims]
-        assert all(it.claim in claims for it in held), "a beat tells the very claims, but not what may be large"
+        claims = [replace(claim, payload="", tags=(), waited=0) for claim in self.claims]
+        assert all(it.claim in claims for it in held), (
+            "a beat tells the very claims, but not what nobody needs then"
+        )
 
     def is_rescued_as_it_should(self, back: int, cancel: bool) -> None:
         claim = latest(self.held(), back)

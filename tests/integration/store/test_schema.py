@@ -65,6 +65,11 @@ def test_a_task_that_waits_can_be_leased(connection: Connection, status: str) ->
     insert(connection, "task", TASK | {"status": status, "dispatch_id": "d", "dispatch_until": 1} | STATUS[status])
 
 
+@pytest.mark.parametrize("status", ["pending", "queued", "cancelled"])
+def test_a_task_may_leave_its_attempts_to_its_first_claim(connection: Connection, status: str) -> None:
+    insert(connection, "task", TASK | {"status": status, "max_attempts": None} | STATUS[status])
+
+
 def test_a_new_task_is_without_an_attempt(connection: Connection) -> None:
     insert(connection, "task", TASK)
     row = connection.execute("SELECT * FROM task").fetchone()
@@ -88,6 +93,7 @@ IMPOSSIBLE: list[dict[str, Any]] = [
     {"status": "completed"} | STATUS["completed"] | {"result": None},
     {"status": "failed"} | STATUS["failed"] | {"error": None},
     {"status": "running", "worker_id": "nobody"},
+    {"status": "running"} | STATUS["running"] | {"max_attempts": None},
     {"attempt_worker": "w"},
     {"attempt_started": NOON},
     {"attempt_ended": NOON} | STARTED,

@@ -34,7 +34,7 @@ Unchanged = Callable[[], object]
 
 
 async def test_a_queued_task_is_claimed(store: Store, database: Path, clock: Clock) -> None:
-    await queued(store, timeout=1500, request_id="r")
+    await queued(store, timeout=1500, request_id="r", tags=("red", "green"))
     clock.move(5)
     assert await store.write(verbs.claim, "t", "w") == Claim(
         seq=1,
@@ -49,6 +49,8 @@ async def test_a_queued_task_is_claimed(store: Store, database: Path, clock: Clo
         started_at=NOON + 5,
         request_id="r",
         priority=4,
+        tags=("red", "green"),
+        waited=5,
     )
     [row] = stored(database)
     assert (row["status"], row["attempt"], row["worker_id"], row["queued_at"]) == ("running", 1, "w", None)
@@ -134,7 +136,7 @@ async def test_a_worker_that_was_taken_for_lost_claims_nothing_until_it_beats(st
     await claimed(store)
 
 
-# complete, back_off, fail, release
+# complete, back_off, fail, release, snooze
 
 
 async def test_a_result_completes_a_task(store: Store, clock: Clock) -> None:
@@ -196,11 +198,26 @@ async def test_a_released_task_costs_nothing_and_is_due_at_once(store: Store, cl
     await claimed(store, worker="v")
 
 
+async def test_a_snoozed_task_costs_nothing_and_is_due_later(store: Store, clock: Clock) -> None:
+    await store.write(verbs.back_off, await running(store), Outcome.ERROR, ERROR, 0)
+    claim = await claimed(store)
+    clock.move(7)
+    assert await store.write(verbs.snooze, claim, 2_500) is Status.PENDING
+    task = await task_of(store)
+    assert (task.status, task.failures, task.attempt, task.run_at) == (Status.PENDING, 1, 2, NOON + 2507)
+    assert task.error == ERROR, "of the last attempt that failed"
+    assert (await attempts_of(store))[1] == Attempt(2, "w", NOON, NOON + 7, Outcome.SNOOZED, None)
+    assert await store.write(verbs.claim, "t", "v") is Refusal.NOT_CLAIMABLE
+    clock.move(2_500)
+    await claimed(store, worker="v")
+
+
 ENDINGS: dict[str, Callable[[Store, Claim], Awaitable[Any]]] = {
     "complete": lambda store, claim: store.write(verbs.complete, claim, "{}"),
     "back_off": lambda store, claim: store.write(verbs.back_off, claim, Outcome.ERROR, ERROR, 1_000),
     "fail": lambda store, claim: store.write(verbs.fail, claim, Outcome.TIMEOUT, ERROR),
     "release": lambda store, claim: store.write(verbs.release, claim),
+    "snooze": lambda store, claim: store.write(verbs.snooze, claim, 1_000),
 }
 ending = pytest.mark.parametrize("ending", ENDINGS.values(), ids=ENDINGS)
 
@@ -217,7 +234,7 @@ async def finished(store: Store, end: str) -> None:
             await store.write(verbs.release, claim)
 
 
-@pytest.mark.parametrize("verb", ["back_off", "fail", "release"])
+@pytest.mark.parametrize("verb", ["back_off", "fail", "release", "snooze"])
 async def test_a_cancel_that_was_asked_ends_what_did_not_complete(store: Store, clock: Clock, verb: str) -> None:
     claim = await running(store)
     await store.write(verbs.cancel, "t")
@@ -225,7 +242,7 @@ async def test_a_cancel_that_was_asked_ends_what_did_not_complete(store: Store, 
     assert await ENDINGS[verb](store, claim) is Status.CANCELLED
     task = await task_of(store)
     assert (task.status, task.processed_at, task.failures) == (Status.CANCELLED, NOON + 7, 0)
-    assert task.error == (None if verb == "release" else ERROR)
+    assert task.error == (None if verb in {"release", "snooze"} else ERROR)
     assert await attempts_of(store) == [Attempt(1, "w", NOON, NOON + 7, Outcome.CANCELLED, task.error)]
 
 

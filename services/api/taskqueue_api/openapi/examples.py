@@ -18,7 +18,6 @@ WITH_OPTIONS = {
     "tags": ["images", "customer-7"],
 }
 BATCH = {"tasks": [UPPERCASE, {"action": "sum", "data": {"numbers": [1, 2, 3]}, "priority": "low"}]}
-LINES = '{"action": "uppercase", "data": {"text": "hello"}}\n{"action": "sum", "data": {"numbers": [1, 2]}}\n'
 
 ACCEPTED = {"id": ID, "status": "queued"}
 ACCEPTED_BATCH = {"tasks": [ACCEPTED, {"id": OTHER_ID, "status": "queued"}], "count": 2}
@@ -122,6 +121,7 @@ ACTIONS = {
                 "properties": {"text": {"anyOf": [{"type": "string"}, {"type": "null"}]}},
                 "additionalProperties": False,
             },
+            "defaults": {"timeout": 30, "max_attempts": 5},
             "workers": 1,
         }
     ],

@@ -84,7 +84,7 @@ async def actions(request: web.Request) -> web.Response:
             if action["name"] in known:
                 known[action["name"]].workers += 1
             else:
-                known[action["name"]] = ActionAnswer(**action, workers=1)
+                known[action["name"]] = ActionAnswer(**{"defaults": {}} | action, workers=1)
     answer = ActionsAnswer(actions=[known[name] for name in sorted(known)], count=len(known))
     return web.json_response(text=answer.to_json())
 

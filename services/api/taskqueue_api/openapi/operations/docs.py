@@ -1,6 +1,6 @@
 """The document itself, and its page."""
 
-from taskqueue.contract.answers import ErrorAnswer
+from taskqueue.contract.answers import ErrorAnswer, OpenApiDocument
 from taskqueue_api.openapi import answers, headers
 from taskqueue_api.openapi.terms import Answer, Content, Operation, answer
 
@@ -9,7 +9,7 @@ GET_OPENAPI = Operation(
     group="Documentation",
     summary="This document",
     headers=(headers.IF_NONE_MATCH,),
-    answers={200: Answer("OpenAPI 3.1.", (Content(None),), (headers.ETAG,)), 304: answers.NOT_MODIFIED},
+    answers={200: Answer("OpenAPI 3.1.", (Content(OpenApiDocument),), (headers.ETAG,)), 304: answers.NOT_MODIFIED},
 )
 
 BROWSE = Operation(

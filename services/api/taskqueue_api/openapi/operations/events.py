@@ -14,7 +14,11 @@ WATCH_TASKS = Operation(
     query=EventFilter,
     headers=(headers.LAST_EVENT_ID,),
     answers={
-        200: Answer("The stream.", (Content(EventData, {"example": examples.STREAM}, SSE),)),
+        200: Answer(
+            "The stream.",
+            (Content(EventData, {"example": examples.STREAM}, SSE),),
+            (headers.STARTED_AFTER,),
+        ),
         400: answers.bad("unknown status 'done'; known: pending, queued, running, completed, failed or cancelled"),
         503: answers.NO_STREAM,
     },
