@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from taskqueue import Reject, Retry, TaskContext, action
-from taskqueue.actions import HandlersError
+from taskqueue.actions import HandlersError, registry
 from taskqueue.client import AsyncClient, Client, InvalidRequestError
 from taskqueue.process import FatalError
 from taskqueue.task import Status
@@ -31,6 +31,12 @@ def later_in_test(after: float, times: int, task: TaskContext) -> dict[str, Any]
     if task.attempt <= times:
         raise Retry("not yet", after=after)
     return {"attempt": task.attempt}
+
+
+@pytest.fixture(autouse=True)
+def actions_of_these_tests_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = {"greet_in_test", "later_in_test"}
+    monkeypatch.setattr(registry, "ACTIONS", {name: registry.ACTIONS[name] for name in names})
 
 
 @pytest.fixture
@@ -236,11 +242,19 @@ async def test_the_environment_changes_nothing(tmp_path: Path, monkeypatch: pyte
         folder = tmp_path / str(attempts)
         folder.mkdir()
         async with Queue.open(folder, **given) as queue:
-            task = await queue.submit(greet_in_test)
-            assert (await task.get()).max_attempts == attempts
+            await queue.submit(later_in_test, {"after": 0, "times": 9})
+            await queue.drain()
+            assert len(queue.failures) == attempts
 
 
 # What goes wrong
+
+
+async def test_an_action_that_nobody_has_imported_fails(taskqueue: Queue) -> None:
+    task = await taskqueue.submit("of another package")
+    await taskqueue.drain()
+    assert (await task.get()).status is Status.FAILED
+    assert [failure.type for failure in taskqueue.failures] == ["UnknownAction"]
 
 
 async def test_handlers_that_can_not_be_loaded_are_told_at_once(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from taskqueue import Reject, Retry, TaskContext, action
+from taskqueue import Reject, Retry, Snooze, TaskContext, action
 from taskqueue.actions import registry
 from taskqueue.task import Outcome
 from taskqueue.testing import AttemptFailedError, arun, run
@@ -51,26 +51,21 @@ async def test_within_a_loop_it_is_awaited() -> None:
 
 
 def test_the_handler_gets_its_task() -> None:
-    @action
-    async def tell(task: TaskContext, attempt: str) -> dict[str, Any]:
+    @action(max_attempts=7)
+    async def tell(task: TaskContext, attempt: str) -> list[Any]:
         task.progress(0.5)
-        return {"action": task.action, "id": len(task.id), "attempt": task.attempt, "argument": attempt}
+        return [task.action, len(task.id), attempt, task.attempt, task.failures, task.max_attempts]
 
-    assert run(tell, {"attempt": "its own"}, attempt=5) == {
-        "action": "tell",
-        "id": 36,
-        "attempt": 5,
-        "argument": "its own",
-    }
+    assert run(tell, {"attempt": "its own"}, attempt=5) == ["tell", 36, "its own", 5, 4, 7]
+    assert run(tell, {"attempt": "its own"}, attempt=9) == ["tell", 36, "its own", 9, 8, 9]
 
 
 def test_arguments_and_result_go_through_json() -> None:
     @action
-    async def later(day: datetime.date, path: Path) -> dict[str, Any]:
-        return {"output": [(day + datetime.timedelta(1)).isoformat(), path.name], "pair": (1, 2)}
+    async def later(day: datetime.date, path: Path) -> tuple[datetime.date, str, None]:
+        return day + datetime.timedelta(1), path.name, None
 
-    told = run(later, day=datetime.date(2030, 1, 31), path=Path("a/b.png"))
-    assert told == {"output": ["2030-02-01", "b.png"], "pair": [1, 2]}
+    assert run(later, day=datetime.date(2030, 1, 31), path=Path("a/b.png")) == ["2030-02-01", "b.png", None]
 
 
 @pytest.mark.parametrize("data", [{"number": "4"}, {"number": 4.5}, {"number": 4, "more": 1}, {}])
@@ -93,7 +88,7 @@ def test_a_result_that_a_worker_refuses_is_refused() -> None:
         run(odd)
 
 
-@pytest.mark.parametrize("error", [ValueError("no"), Retry("later", after=9), Reject("never")])
+@pytest.mark.parametrize("error", [ValueError("no"), Retry("later", after=9), Reject("never"), Snooze(60)])
 def test_what_a_handler_raises_comes_out_as_it_is(error: Exception) -> None:
     @action
     async def fail() -> dict[str, Any]:
@@ -135,6 +130,17 @@ def test_a_cancelled_plain_handler_finds_the_flag_set() -> None:
 
     assert run(look) == {"cancelled": False}
     assert run(look, cancelled=True) == {"cancelled": True}
+
+
+def test_a_cancelled_plain_handler_may_leave() -> None:
+    @action
+    def leave(task: TaskContext) -> str:
+        task.raise_if_cancelled()
+        return "stayed"
+
+    assert run(leave) == "stayed"
+    with pytest.raises(AttemptFailedError, match="Cancelled: "):
+        run(leave, cancelled=True)
 
 
 @pytest.mark.parametrize("unknown", [dict, print])

@@ -53,6 +53,8 @@ async def arun(
     """
     name = name_of(action)
     settings, now = IsolatedSettings(), now_ms()
+    known = registry.find_action(name)
+    most = (known and known.options.max_attempts) or settings.max_attempts
     id = new_id(now, SystemRandom())
     payload = encode(Message(id, name, to_jsonable_python({**(data or {}), **arguments}), now / 1000))
     claim = Claim(
@@ -63,7 +65,7 @@ async def arun(
         action=name,
         payload=payload,
         failures=attempt - 1,
-        max_attempts=max(attempt, settings.max_attempts),
+        max_attempts=max(attempt, most),
         timeout=None,
         started_at=now,
     )
