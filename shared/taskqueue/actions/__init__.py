@@ -3,6 +3,7 @@
 from taskqueue.actions.context import Cancelled, Reject, Retry, Snooze, TaskContext
 from taskqueue.actions.registry import action, describe_actions, find_action, load_handlers
 from taskqueue.actions.signatures import Action, HandlersError
+from taskqueue.actions.submitting import injected
 
 __all__ = [
     "Action",
@@ -15,5 +16,6 @@ __all__ = [
     "action",
     "describe_actions",
     "find_action",
+    "injected",
     "load_handlers",
 ]

@@ -11,17 +11,18 @@ The members of a task's `data` are the function's keyword arguments, checked aga
 
 import importlib
 import pkgutil
-from collections.abc import Callable
-from typing import Any, TypeVar, overload
+from collections.abc import Callable, Coroutine
+from typing import Any, ParamSpec, Protocol, TypeVar, overload
 
 from pydantic import ValidationError
 
 from taskqueue.actions.options import Options, PriorityName, Validate
 from taskqueue.actions.signatures import Action, Handler, HandlersError, read_signature
+from taskqueue.actions.submitting import ActionFunction, make_submittable
 from taskqueue.retry import Backoff
 
-#: A handler's own type: registered, it stays what it was to its callers and to type checkers.
-F = TypeVar("F", bound=Handler)
+P = ParamSpec("P")
+T = TypeVar("T")
 
 #: The name under which the handler of all other actions registers.
 FALLBACK = "*"
@@ -30,8 +31,21 @@ FALLBACK = "*"
 ACTIONS: dict[str, Action] = {}
 
 
+class Registrar(Protocol):
+    """Registers a function."""
+
+    @overload
+    def __call__(
+        self, function: Callable[P, Coroutine[Any, Any, T]], /
+    ) -> ActionFunction[P, Coroutine[Any, Any, T], T]: ...
+    @overload
+    def __call__(self, function: Callable[P, T], /) -> ActionFunction[P, T, T]: ...
+
+
 @overload
-def action(name: F) -> F: ...
+def action(name: Callable[P, Coroutine[Any, Any, T]]) -> ActionFunction[P, Coroutine[Any, Any, T], T]: ...
+@overload
+def action(name: Callable[P, T]) -> ActionFunction[P, T, T]: ...
 @overload
 def action(
     name: str | None = None,
@@ -41,9 +55,12 @@ def action(
     priority: PriorityName | None = None,
     retry: Backoff | None = None,
     validate: Validate = "strict",
-) -> Callable[[F], F]: ...
-def action(name: str | F | None = None, **options: Any) -> Callable[[F], F] | F:
+) -> Registrar: ...
+def action(name: str | Handler | None = None, **options: Any) -> Any:
     """Register a function as the handler of the action of its name, or of the name given.
+
+    It stays the function that it was, and has two more attributes, `submit` and `options`: see
+    `taskqueue.actions.submitting`.
 
     `@action("*")` registers the handler of every action that has no other.
 
@@ -112,7 +129,7 @@ def _name_of(function: Handler) -> str:
     return function.__name__
 
 
-def _register(name: str, function: F, options: dict[str, Any]) -> F:
+def _register(name: str, function: Handler, options: dict[str, Any]) -> Handler:
     if name in ACTIONS:
         other = ACTIONS[name].function
         raise HandlersError(f"action {name!r} is registered twice, by {other!r} and {function!r}")
@@ -121,4 +138,5 @@ def _register(name: str, function: F, options: dict[str, Any]) -> F:
     except ValidationError as error:
         [first, *_] = error.errors()
         raise HandlersError(f"action {name!r}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+    make_submittable(ACTIONS[name])
     return function

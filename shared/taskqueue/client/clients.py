@@ -1,12 +1,15 @@
 """The two clients: of programs with an event loop, and of those without."""
 
+import asyncio
 import functools
 import os
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Iterator, Mapping
-from typing import Any, Concatenate, ParamSpec, Self, TypeVar, Unpack
+from typing import Any, ClassVar, Concatenate, ParamSpec, Self, TypeVar, Unpack, overload
+from weakref import WeakKeyDictionary
 
 import httpx
 
+from taskqueue.actions.submitting import Submittable
 from taskqueue.client.batches import Task
 from taskqueue.client.bodies import SubmitOptions
 from taskqueue.client.handles import Handle
@@ -34,6 +37,8 @@ class AsyncClient(Verbs):
         ValueError: the URL is none.
     """
 
+    _bound: "ClassVar[AsyncClient | None]" = None
+
     def __init__(
         self,
         url: str | None = None,
@@ -55,8 +60,38 @@ class AsyncClient(Verbs):
 
     async def close(self) -> None:
         """Close the connections."""
+        if AsyncClient._bound is self:
+            AsyncClient._bound = None
         if self._own:
             await self._http.aclose()
+
+    def bind(self) -> Self:
+        """Have the actions' own `submit` go through this client, in the whole process, until it is closed."""
+        AsyncClient._bound = self
+        return self
+
+    @classmethod
+    async def current(cls) -> "AsyncClient":
+        """The client that was bound, or else one of this event loop, for `TASKQUEUE_URL`."""
+        if cls._bound is not None:
+            return cls._bound
+        loop = asyncio.get_running_loop()
+        if loop not in _of_loops:
+            # An event loop that ends (`asyncio.run`) closes the generators that are left, and this one its client.
+            opened = _opened()
+            _of_loops[loop] = (await anext(opened), opened)
+        return _of_loops[loop][0]
+
+
+#: The client of each event loop in which nothing was bound, with what closes it.
+_of_loops: WeakKeyDictionary[asyncio.AbstractEventLoop, tuple[AsyncClient, AsyncGenerator[AsyncClient, None]]] = (
+    WeakKeyDictionary()
+)
+
+
+async def _opened() -> AsyncGenerator[AsyncClient, None]:
+    async with AsyncClient() as client:
+        yield client
 
 
 def _blocking(
@@ -109,11 +144,15 @@ class Client:
         if self._own:
             self._http.close()
 
+    @overload
     def submit(
-        self, action: str, data: Mapping[str, Any] | None = None, **options: Unpack[SubmitOptions]
-    ) -> Handle[Any]:
+        self, action: str, /, data: Mapping[str, Any] | None = None, **options: Unpack[SubmitOptions]
+    ) -> Handle[Any]: ...
+    @overload
+    def submit(self, action: Submittable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Handle[T]: ...
+    def submit(self, action: Any, /, *args: Any, **kwargs: Any) -> Handle[Any]:
         """As AsyncClient.submit."""
-        return Handle(run(self._verbs.submit(action, data, **options)))
+        return Handle(run(self._verbs.submit(action, *args, **kwargs)))
 
     def submit_many(self, tasks: Iterable[Task]) -> Iterator[Handle[Any]]:
         """As AsyncClient.submit_many."""

@@ -117,5 +117,9 @@ class TaskFailedError(TaskqueueError):
         self.error: TaskError | None = error
 
 
+class InvalidResultError(TaskqueueError):
+    """The task's result is not what its action is annotated to return."""
+
+
 class TaskCancelledError(TaskFailedError):
     """The task has no result: it was cancelled."""

@@ -2,17 +2,18 @@
 
 import contextlib
 import time
-from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Mapping
-from typing import Any, TypeVar, Unpack
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Mapping
+from typing import Any, ParamSpec, TypeVar, Unpack, overload
 from urllib.parse import quote as percent_encoded
 from uuid import uuid4
 
 import httpx
 from pydantic import BaseModel
 
+from taskqueue.actions.submitting import Submittable
 from taskqueue.client.asking import ask
 from taskqueue.client.batches import Batch, Task, cut
-from taskqueue.client.bodies import EventFilter, Filter, SubmitOptions, query, task, to_json
+from taskqueue.client.bodies import EventFilter, Filter, SubmitOptions, TaskOptions, query, task, to_json
 from taskqueue.client.calls import KEY, Again, Call, answer, nothing
 from taskqueue.client.errors import (
     BatchError,
@@ -25,12 +26,15 @@ from taskqueue.client.errors import (
 )
 from taskqueue.client.events import Event, follow, until_last
 from taskqueue.client.handles import AsyncHandle
+from taskqueue.client.typed import check_arguments, reads_result_of
 from taskqueue.client.wires import Wire
 from taskqueue.contract.answers import AcceptedAnswer, BatchAnswer, BulkAnswer, CancelAnswer
 from taskqueue.contract.overview import ActionAnswer, ActionsAnswer, StatsAnswer, WorkerAnswer, WorkersAnswer
 from taskqueue.contract.tasks import PageAnswer, TaskAnswer, WholeTaskAnswer
 from taskqueue.task import FINAL, Status
 
+P = ParamSpec("P")
+R = TypeVar("R")
 T = TypeVar("T")
 M = TypeVar("M", bound=BaseModel)
 
@@ -55,37 +59,58 @@ class Verbs:
 
     # Submit
 
+    @overload
     async def submit(
-        self, action: str, data: Mapping[str, Any] | None = None, **options: Unpack[SubmitOptions]
-    ) -> AsyncHandle[Any]:
+        self, action: str, /, data: Mapping[str, Any] | None = None, **options: Unpack[SubmitOptions]
+    ) -> AsyncHandle[Any]: ...
+    @overload
+    async def submit(self, action: Submittable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> AsyncHandle[R]: ...
+    async def submit(self, action: Any, /, *args: Any, **kwargs: Any) -> AsyncHandle[Any]:
         """Submit a task. It is sent again where that is needed, and accepted once.
 
-        Args:
-            action: its name.
-            data: its arguments; JSON, and what pydantic makes JSON of.
-            options: see SubmitOptions.
+        By name, with its data (JSON, and what pydantic makes JSON of) and options (SubmitOptions):
+
+            await client.submit("resize", {"path": "a.png", "width": 200}, delay=60)
+
+        Or with types, by its function and the arguments of this, which are checked before it is sent:
+
+            await client.submit(resize.options(delay=60), path="a.png", width=200)
 
         Raises:
-            InvalidRequestError: the API refuses it as it is.
+            InvalidRequestError: it is refused as it is.
             ConflictError: the key was used for another task.
             AnswerLostError: it may have been accepted; the error has the key to try again with.
         """
-        key, wait = options.pop("key", None), options.pop("wait", None)
-        body = to_json(task(action, data, options))
-        return await self._submit(body, key or str(uuid4()), wait or 0)
+        if isinstance(action, str):
+            return await self._submit_named(action, *args, **kwargs)
+        submission = action.options()
+        data = submission.data(args, kwargs)
+        check_arguments(submission.action, data)
+        read = reads_result_of(submission.action.function)
+        return await self._submit_named(submission.action.name, data, read, **submission.told)
 
-    async def _submit(self, body: bytes, key: str, wait: float) -> AsyncHandle[Any]:
+    async def _submit_named(
+        self,
+        action: str,
+        data: Mapping[str, Any] | None = None,
+        read: Callable[[Any], Any] = lambda result: result,
+        *,
+        key: str | None = None,
+        wait: float | None = None,
+        **options: Unpack[TaskOptions],
+    ) -> AsyncHandle[Any]:
+        wait = wait or 0
         until = time.monotonic() + wait
         seconds = min(int(wait), _LONGEST_POLL)
         submit = Call(
             method="POST",
             path="/tasks",
-            content=body,
-            headers={**_JSON, KEY: key, **_prefer(seconds)},
+            content=to_json(task(action, data, options)),
+            headers={**_JSON, KEY: key or str(uuid4()), **_prefer(seconds)},
             read=_accepted_or_final,
             wait=seconds,
         )
-        handle = AsyncHandle[Any](self, await self._ask(submit))
+        handle = AsyncHandle[Any](self, await self._ask(submit), read)
         with contextlib.suppress(WaitTimeoutError):
             if handle.status not in FINAL and time.monotonic() < until:
                 await handle.wait(until - time.monotonic())

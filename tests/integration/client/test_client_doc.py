@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from tests.integration.system import System
 
+from taskqueue.actions import registry
+
 DOCUMENT = Path(__file__).parents[3] / "docs" / "client.md"
 ADDRESS = "http://127.0.0.1:8080"
 
@@ -16,6 +18,8 @@ async def test_the_documents_examples_run_in_their_order(
     system: System, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TASKQUEUE_URL", url)
+    # What the document registers is there for this test alone.
+    monkeypatch.setattr(registry, "ACTIONS", dict(registry.ACTIONS))
     examples = re.findall(
         r"^```python\n(.*?)^```$", DOCUMENT.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE
     )
