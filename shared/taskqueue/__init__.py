@@ -3,7 +3,30 @@
 What a file of handlers imports; everything else has its own module.
 """
 
-from taskqueue.actions import Cancelled, Reject, Retry, Snooze, TaskContext, action, injected
+from taskqueue.actions import (
+    CallNext,
+    Cancelled,
+    Depends,
+    Reject,
+    Retry,
+    Snooze,
+    TaskContext,
+    action,
+    injected,
+    middleware,
+)
 from taskqueue.retry import Backoff
 
-__all__ = ["Backoff", "Cancelled", "Reject", "Retry", "Snooze", "TaskContext", "action", "injected"]
+__all__ = [
+    "Backoff",
+    "CallNext",
+    "Cancelled",
+    "Depends",
+    "Reject",
+    "Retry",
+    "Snooze",
+    "TaskContext",
+    "action",
+    "injected",
+    "middleware",
+]

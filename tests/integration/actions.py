@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import threading
 import time
 from collections import defaultdict
@@ -145,6 +146,16 @@ def thread_name() -> dict[str, Any]:
 async def give(value: Any) -> Any:
     """Returns whatever it was given."""
     return value
+
+
+@action
+async def log_something() -> None:
+    logging.getLogger().warning("something")
+
+
+@action
+def log_something_in_a_thread() -> None:
+    logging.getLogger().warning("something")
 
 
 @action

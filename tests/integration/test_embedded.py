@@ -164,6 +164,36 @@ async def test_handlers_that_cannot_be_loaded_are_named(programs: Programs, code
     assert cause in line
 
 
+FAILING_RESOURCE = """
+def pool():
+    raise ConnectionError("refused")
+
+@action
+async def act(pool: Annotated[object, Depends(pool)]): ...
+"""
+
+
+@pytest.mark.parametrize(
+    ("code", "line"),
+    [
+        (FAILING_RESOURCE, "resource 'pool' can't be opened: ConnectionError: refused"),
+        ("@action('sum')\ndef other(): ...", "action 'sum' is registered twice"),
+        ("@action\ndef act(pool: Annotated[str, Depends(len)]): ...", "len: nothing fills its parameter 'obj'"),
+        ("@action(timeout=0)\ndef act(): ...", "action 'act': timeout: "),
+        ("@middleware\ndef around(task, call_next): ...", "must be `async def"),
+    ],
+    ids=["resource", "twice", "signature", "option", "middleware"],
+)
+async def test_actions_that_cannot_be_run_end_it_before_it_serves(
+    programs: Programs, code: str, line: str
+) -> None:
+    imports = "from typing import Annotated\nfrom taskqueue import Depends, action, middleware\n"
+    (programs.folder / "broken.py").write_text(imports + code)
+    assert line in await programs.refused(PROGRAM, handlers="handlers,broken")
+    [program] = programs.started
+    assert "serving on" not in program.errors
+
+
 @pytest.mark.parametrize(("setting", "value"), [("port", "http"), ("prot", "8080")])
 async def test_a_wrong_setting_is_named_in_one_line(
     programs: Programs, setting: str, value: str, tmp_path: Path

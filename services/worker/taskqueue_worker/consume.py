@@ -22,6 +22,7 @@ from taskqueue_worker.execute import Run, Runs
 from taskqueue_worker.heartbeat import beat_interval
 from taskqueue_worker.outcome import Outcomes
 from taskqueue_worker.progress import Progress
+from taskqueue_worker.resources import Resources
 from taskqueue_worker.storing import until_stored
 
 
@@ -35,6 +36,7 @@ class Duty:
     telemetry: Telemetry
     random: Random
     beside: Beside
+    resources: Resources
     runs: Runs = field(default_factory=dict)
     #: By priority: when the message was made that brought a task last, from its first delivery. Not when that task
     #: was queued: it may have been published again since.
@@ -164,7 +166,8 @@ class Slot:
         duty = self._duty
         duty.telemetry.tell(TaskClaimed(claim))
         progress = Progress(claim, duty.store)
-        run = self.run = duty.runs[claim.id, claim.attempt] = Run(claim, duty.settings, progress.tell, duty.beside)
+        run = Run(claim, duty.settings, progress.tell, duty.beside, duty.resources)
+        self.run = duty.runs[claim.id, claim.attempt] = run
         giving_back = asyncio.get_running_loop().call_later(duty.settings.give_back_after, self._give_back)
         try:
             try:

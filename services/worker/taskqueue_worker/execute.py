@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import contextvars
+import functools
 import inspect
 import json
 import threading
@@ -14,11 +15,14 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import from_json, to_json, to_jsonable_python
 
-from taskqueue.actions import Action, Reject, Retry, Snooze, TaskContext, find_action
+from taskqueue.actions import Action, Reject, Retry, Snooze, TaskContext, around, find_action
 from taskqueue.contract.bounds import TooDeepError, TooManyValuesError, check_bounds
+from taskqueue.log_lines import claim_fields
+from taskqueue.logs import TASK_FIELDS
 from taskqueue.settings import Settings
 from taskqueue.task import Claim, Outcome
 from taskqueue_worker.beside import Beside, Steps
+from taskqueue_worker.resources import Resources
 
 #: Seconds that a cancelled handler has to clean up before its attempt is abandoned.
 GRACE = 5
@@ -58,6 +62,7 @@ class Run:
         settings: Settings,
         tell_progress: Callable[[str], None] = lambda progress: None,
         beside: Beside | None = None,
+        resources: Resources | None = None,
     ) -> None:
         self.claim = claim
         self._action = find_action(claim.action)
@@ -67,6 +72,7 @@ class Run:
         self.deadline = asyncio.get_running_loop().time() + self.timeout
         self._settings = settings
         self._beside = beside or Beside()
+        self._resources = resources or Resources()
         self._context = TaskContext(
             claim.id,
             claim.action,
@@ -104,7 +110,7 @@ class Run:
             asyncio.get_running_loop().time() + self.timeout, self.interrupt, Outcome.TIMEOUT
         )
         try:
-            self._handler = self._start(action, call)
+            self._handler = asyncio.ensure_future(self._work(action, call))
             self._handler.add_done_callback(self._handler_ended)
             await self._over
         finally:
@@ -133,20 +139,41 @@ class Run:
         """The handler, if it still runs after its attempt was abandoned; done when it ends."""
         return self._handler if self._handler and not self._handler.done() else None
 
-    def _start(self, action: Action, call: Callable[[], Any]) -> asyncio.Future[Any]:
-        pause = self._settings.simulated_work
-        if action.is_async:
-            return asyncio.ensure_future(_run_async(call, pause))
-        self._threaded = True
-        return asyncio.ensure_future(self._run_threaded(call, pause))
+    async def _work(self, action: Action, call: Callable[..., Any]) -> Any:
+        """The handler's result, with all that runs around it. What is logged meanwhile names the task."""
+        TASK_FIELDS.set(claim_fields(self.claim))
+        try:
+            within = self._call_with_resources if action.resources else self._call
+            return await around(self._context, functools.partial(within, action, call))()
+        except (SystemExit, KeyboardInterrupt) as error:
+            # Either would end the worker.
+            raise _wrapped(error) from error
 
-    async def _run_threaded(self, call: Callable[[], Any], pause: float) -> Any:
-        result = await _run_in_thread(call, pause, f"task-{self.claim.id}", self._beside)
-        self._threaded = False
+    async def _call_with_resources(self, action: Action, call: Callable[..., Any]) -> Any:
+        async with self._resources.for_task(action, self._context) as given:
+            return await self._call(action, functools.partial(call, **given))
+
+    async def _call(self, action: Action, call: Callable[[], Any]) -> Any:
+        pause = self._settings.simulated_work
+        if not action.is_async:
+            return await self._call_in_thread(call, pause)
+        if pause:
+            await asyncio.sleep(pause)
+        return await call()
+
+    async def _call_in_thread(self, call: Callable[[], Any], pause: float) -> Any:
+        self._threaded = True
+        try:
+            result = await _run_in_thread(call, pause, f"task-{self.claim.id}", self._beside)
+        finally:
+            self._threaded = False
+            if self._interrupted is not None:
+                # What closes after it has no longer than what closes after a coroutine that is cancelled.
+                asyncio.get_running_loop().call_later(GRACE, self._end)
         if not inspect.isawaitable(result):
             return result
         if self._interrupted is None:
-            return await _run_async(lambda: result, 0)
+            return await result
         if inspect.iscoroutine(result):
             result.close()
         raise asyncio.CancelledError
@@ -183,16 +210,6 @@ class Run:
 
 #: A worker's handlers at work, by task id and attempt: where it was taken for lost, it may get its own task again.
 Runs = dict[tuple[str, int], Run]
-
-
-async def _run_async(call: Callable[[], Any], pause: float) -> Any:
-    if pause:
-        await asyncio.sleep(pause)
-    try:
-        return await call()
-    except (SystemExit, KeyboardInterrupt) as error:
-        # Either would end the worker.
-        raise _wrapped(error) from error
 
 
 #: Never set: who waits for it waits as long as it may.

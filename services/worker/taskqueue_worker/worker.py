@@ -7,7 +7,7 @@ import os
 import socket
 from random import Random
 
-from taskqueue.actions import HandlersError, describe_actions, load_handlers
+from taskqueue.actions import HandlersError, describe_actions, known_actions, load_handlers
 from taskqueue.broker import Broker, BrokerState
 from taskqueue.dispatch import demote_when_the_queue_was_lost
 from taskqueue.process import FatalError
@@ -20,6 +20,7 @@ from taskqueue_worker.beside import Beside
 from taskqueue_worker.consume import Duty, Slot
 from taskqueue_worker.execute import GRACE, Runs
 from taskqueue_worker.heartbeat import BEATS_PER_LEASE, Heartbeat, beat_interval
+from taskqueue_worker.resources import Resources
 from taskqueue_worker.retention import PRUNE_INTERVAL, RECOUNT_INTERVAL, Retention
 from taskqueue_worker.storing import until_stored
 from taskqueue_worker.strays import Strays
@@ -45,7 +46,8 @@ async def work(
         beside: what runs beside the loop; None takes threads.
 
     Raises:
-        FatalError: the handlers can't be loaded, or every slot is held by a handler that ignores its timeout.
+        FatalError: the handlers can't be loaded, a resource of theirs can't be opened, or every slot is held by a
+            handler that ignores its timeout.
         StoreError: the store can't be written at the start.
     """
     try:
@@ -62,13 +64,13 @@ async def work(
         started_at=store.clock(),
         actions=json.dumps(describe_actions()),
     )
-    duty = Duty(me.id, settings, store, telemetry, random, beside)
+    runs: Runs = {}
     slots: list[Slot] = []
     strays = Strays(store, lambda id: any(slot.holds(id) for slot in slots), telemetry)
 
     def beaten(held: list[Held]) -> None:
         for task in held:
-            run = duty.runs.get((task.claim.id, task.claim.attempt))
+            run = runs.get((task.claim.id, task.claim.attempt))
             if run and task.cancel_requested:
                 run.interrupt(Outcome.CANCELLED)
         strays.look(held)
@@ -76,8 +78,11 @@ async def work(
             settings.health_file.touch()
 
     async with contextlib.AsyncExitStack() as stack:
+        # Before anything is taken, and until all that was is over.
+        resources = await stack.enter_async_context(Resources.opened(known_actions(), telemetry))
+        duty = Duty(me.id, settings, store, telemetry, random, beside, resources, runs)
         heartbeat = await stack.enter_async_context(
-            Heartbeat.beating(settings, me, store, duty.runs, beaten, telemetry, beside)
+            Heartbeat.beating(settings, me, store, runs, beaten, telemetry, beside)
         )
         consumers = [
             await stack.enter_async_context(broker.consume(settings.prefetch)) for _ in range(settings.consumers)
@@ -110,8 +115,8 @@ async def work(
         ended, _ = await asyncio.wait(
             {stopping, watching, attending, *working, *sweeping}, return_when=asyncio.FIRST_COMPLETED
         )
-        telemetry.tell(WorkerStopping(len(duty.runs)))
-        await _drain(settings, slots, working, duty.runs)
+        telemetry.tell(WorkerStopping(len(runs)))
+        await _drain(settings, slots, working, runs)
         for task in (stopping, watching, attending, *sweeping):
             task.cancel()
         await asyncio.wait({stopping, watching, attending, *sweeping})

@@ -86,12 +86,17 @@ def find_action(name: str) -> Action | None:
     return ACTIONS.get(name) or ACTIONS.get(FALLBACK)
 
 
+def known_actions() -> list[Action]:
+    """The registered actions, by name."""
+    return [ACTIONS[name] for name in sorted(ACTIONS)]
+
+
 def describe_actions() -> list[dict[str, Any]]:
     """The registered actions, each with its `name`, the JSON Schema of its `arguments` and the `defaults` of its
     tasks."""
     return [
-        {"name": name, "arguments": action.schema(), "defaults": action.options.told()}
-        for name, action in sorted(ACTIONS.items())
+        {"name": action.name, "arguments": action.schema(), "defaults": action.options.told()}
+        for action in known_actions()
     ]
 
 

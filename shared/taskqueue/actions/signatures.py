@@ -2,7 +2,8 @@
 
 import functools
 import inspect
-from collections.abc import Callable
+import typing
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,7 @@ from pydantic import ConfigDict, PydanticUserError, TypeAdapter
 
 from taskqueue.actions.context import TaskContext
 from taskqueue.actions.options import Options
+from taskqueue.actions.resources import Depends, Resource, Scope
 
 #: It returns the result, now or when awaited.
 Handler = Callable[..., Any]
@@ -32,6 +34,8 @@ class Action:
     #: Validates a task's `data`; its JSON Schema describes the action.
     arguments: TypeAdapter[dict[str, Any]]
     context_parameter: str | None
+    #: Those that it takes, by parameter.
+    resources: Mapping[str, Resource]
     options: Options
 
     @property
@@ -43,8 +47,8 @@ class Action:
         # Of an object, its class says how it is called.
         return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)
 
-    def bind(self, data: str, context: TaskContext) -> Callable[[], Any]:
-        """The handler's call for one task.
+    def bind(self, data: str, context: TaskContext) -> Callable[..., Any]:
+        """The handler's call for one task; it takes the values of the resources.
 
         Args:
             data: a JSON object, as text; it is validated as JSON, and as the action's options say.
@@ -55,6 +59,8 @@ class Action:
         arguments = self.arguments.validate_json(data)
         if self.context_parameter:
             arguments[self.context_parameter] = context
+        if self.resources:
+            return lambda **given: self.function(**arguments | given)
         return lambda: self.function(**arguments)
 
     def schema(self) -> dict[str, Any]:
@@ -69,27 +75,80 @@ def read_signature(name: str, function: Handler, options: Options) -> Action:
     """The action of this name that a function handles.
 
     Raises:
-        HandlersError: its parameters can't be filled from a JSON object.
+        HandlersError: its parameters can't be filled from a JSON object and resources.
     """
     members: dict[str, Any] = {}
+    resources: dict[str, Resource] = {}
     context_parameter = None
     config = ConfigDict(strict=options.validate_ == "strict", extra="forbid")
     for parameter in inspect.signature(function, eval_str=True).parameters.values():
         annotation = parameter.annotation
+        if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.VAR_POSITIONAL):
+            raise HandlersError(f"action {name!r}: parameter {parameter.name!r} can't be passed by name")
         if annotation is TaskContext:
             context_parameter = parameter.name
+        elif depends := _depends(annotation):
+            try:
+                resources[parameter.name] = _read_provider(depends)
+            except (HandlersError, NameError) as error:
+                raise HandlersError(f"action {name!r}: {parameter.name}: {error}") from error
         elif parameter.kind is parameter.VAR_KEYWORD:
             config["extra"] = "allow"
-        elif parameter.kind in (parameter.POSITIONAL_ONLY, parameter.VAR_POSITIONAL):
-            raise HandlersError(f"action {name!r}: parameter {parameter.name!r} can't be passed by name")
         else:
             if annotation is parameter.empty or options.validate_ is False:
                 annotation = Any
+            if isinstance(parameter.default, Depends):
+                raise HandlersError(f"action {name!r}: {parameter.name}: write Annotated[..., Depends(...)]")
             required = parameter.default is parameter.empty
             members[parameter.name] = annotation if required else typing_extensions.NotRequired[annotation]
     arguments: Any = _typed_dict(name, members)
     arguments.__pydantic_config__ = config
     try:
-        return Action(name, function, TypeAdapter(arguments), context_parameter, options)
+        return Action(name, function, TypeAdapter(arguments), context_parameter, resources, options)
     except PydanticUserError as error:
         raise HandlersError(f"action {name!r}: {error}") from error
+
+
+def _depends(annotation: Any) -> Depends | None:
+    """What `Annotated[..., Depends(...)]` says, or an alias of it."""
+    if isinstance(annotation, typing_extensions.TypeAliasType):
+        annotation = annotation.__value__
+    if typing.get_origin(annotation) is not typing.Annotated:
+        return None
+    return next((marker for marker in annotation.__metadata__ if isinstance(marker, Depends)), None)
+
+
+def _read_provider(depends: Depends, users: tuple[Depends, ...] = ()) -> Resource:
+    """The resource that a provider gives.
+
+    Args:
+        users: those on the way to it, outermost first.
+
+    Raises:
+        HandlersError: its parameters can't be filled.
+    """
+    provider, scope = depends.provider, depends.scope
+    label = getattr(provider, "__qualname__", None) or repr(provider)
+    if scope not in typing.get_args(Scope):
+        raise HandlersError(f'{label}: scope is "worker" or "task", not {scope!r}')
+    if any(user.provider is provider for user in users):
+        raise HandlersError(f"{label} depends on itself")
+    if users and users[-1].scope == "worker" and scope == "task":
+        raise HandlersError(f"{label} is opened for each task, so nothing can take it that is opened once")
+    needs: dict[str, Resource] = {}
+    context_parameter = None
+    try:
+        parameters = inspect.signature(provider, eval_str=True).parameters.values()
+    except (TypeError, ValueError) as error:
+        raise HandlersError(f"{label} can't be called, or doesn't tell what it takes") from error
+    for parameter in parameters:
+        if parameter.kind is not parameter.POSITIONAL_ONLY and (further := _depends(parameter.annotation)):
+            needs[parameter.name] = _read_provider(further, (*users, depends))
+        elif parameter.annotation is TaskContext and scope == "task":
+            context_parameter = parameter.name
+        elif parameter.default is parameter.empty and parameter.kind not in _VARIADIC:
+            raise HandlersError(f"{label}: nothing fills its parameter {parameter.name!r}")
+    return Resource(provider, scope, needs, context_parameter)
+
+
+_VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)

@@ -52,17 +52,19 @@ class Submission(Generic[P, T]):
         return await client.submit(self, *args, **kwargs)
 
     def data(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
-        """The arguments of a call by their names, without those that the worker fills.
+        """The arguments of a call by their names.
 
         Raises:
-            TypeError: the function has no such parameters.
+            TypeError: the function has no such parameters, or the worker fills one.
         """
         signature = inspect.signature(self.action.function)
         data: dict[str, Any] = {}
         for name, value in signature.bind_partial(*args, **kwargs).arguments.items():
+            if name == self.action.context_parameter or name in self.action.resources:
+                raise TypeError(f"{self.action.name}: the worker fills {name!r}")
             if signature.parameters[name].kind is inspect.Parameter.VAR_KEYWORD:
                 data |= value
-            elif name != self.action.context_parameter:
+            else:
                 data[name] = value
         return data
 

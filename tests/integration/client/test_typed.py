@@ -5,14 +5,14 @@ import inspect
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import date
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
 from pydantic import BaseModel
 from tests.integration.client.hostile import Hostile, says
 from tests.integration.system import System
 
-from taskqueue import TaskContext, action, injected
+from taskqueue import Depends, TaskContext, action, injected
 from taskqueue.client import AsyncClient, Client, InvalidRequestError, InvalidResultError
 from taskqueue.task import Status
 
@@ -33,6 +33,15 @@ class Frame:
 async def typed_resize(path: str, frame: Frame, task: TaskContext = injected) -> Image:
     """Makes it smaller."""
     return Image(path=f"{task.attempt}-{frame.width}-{path}", taken=date(2100, 1, 2))
+
+
+def album() -> str:
+    return "album-3"
+
+
+@action
+async def typed_album(path: str, album: Annotated[str, Depends(album)] = injected) -> str:
+    return f"{album}/{path}"
 
 
 @action("typed-count", max_attempts=1)
@@ -60,6 +69,7 @@ async def test_an_actions_own_submit_gives_its_result_with_its_type(system: Syst
         assert await handle.result(timeout=20) == Image(path="1-50-a.png", taken=date(2100, 1, 2))
         assert await (await typed_count.submit(a=1, b=2)).result(timeout=20) == 3
         assert await (await typed_nothing.submit()).result(timeout=20) is None
+        assert await (await typed_album.submit("a.png")).result(timeout=20) == "album-3/a.png"
 
 
 async def test_what_is_said_by_options_holds_for_the_task(bound: AsyncClient) -> None:
@@ -80,6 +90,10 @@ async def test_arguments_that_do_not_fit_are_told_by_path_and_not_sent(system: S
         await wrong.submit(path="a.png")
     with pytest.raises(TypeError, match="unexpected keyword argument 'widht'"):
         await wrong.submit(path="a.png", widht=1)
+    for function, name in ((typed_resize, "task"), (typed_album, "album")):
+        wrong = function
+        with pytest.raises(TypeError, match=f"the worker fills '{name}'"):
+            await wrong.submit("a.png", **{name: None})
     with pytest.raises(InvalidRequestError, match="priority: "):
         await typed_nothing.options(priority="soon").submit()  # type: ignore[arg-type]
     assert await system.count() == 0
