@@ -18,23 +18,27 @@ PATIENCE = 120
 #: Plugins of this environment that take long to load, and that no user needs.
 UNNEEDED = ["no:hypothesispytest", "no:schemathesis", "no:xdist", "no:cacheprovider"]
 
-#: Two tests that define an action of the same name.
+#: Two tests that define an action of the same name, and a middleware.
 LOCAL = """
 import pytest
-from taskqueue import action
+from taskqueue import action, middleware
 from taskqueue.testing import arun
 
 {mark}
 
 @pytest.mark.parametrize("number", [1, 2])
 async def test_an_action_of_its_own(taskqueue, number):
+    @middleware
+    async def within(task, call_next):
+        return [await call_next()]
+
     @action
     async def own():
-        return {{"number": number}}
+        return number
 
-    task = await taskqueue.submit(own)
+    task = await own.submit()
     await taskqueue.drain()
-    assert await task.result() == await arun(own) == {{"number": number}}
+    assert await task.result() == await arun(own) == [number]
 """
 
 

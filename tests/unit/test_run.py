@@ -3,14 +3,15 @@
 import asyncio
 import datetime
 import threading
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
 
-from taskqueue import Reject, Retry, Snooze, TaskContext, action
-from taskqueue.actions import registry
+from taskqueue import CallNext, Depends, Reject, Retry, Snooze, TaskContext, action, middleware
+from taskqueue.actions import middlewares, registry
+from taskqueue.process import FatalError
 from taskqueue.task import Outcome
 from taskqueue.testing import AttemptFailedError, arun, run
 
@@ -21,6 +22,7 @@ PATIENCE = 20
 @pytest.fixture(autouse=True)
 def empty_registry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "ACTIONS", {})
+    monkeypatch.setattr(middlewares, "MIDDLEWARE", [])
 
 
 def test_an_async_and_a_plain_handler_give_their_results() -> None:
@@ -141,6 +143,43 @@ def test_a_cancelled_plain_handler_may_leave() -> None:
     assert run(leave) == "stayed"
     with pytest.raises(AttemptFailedError, match="Cancelled: "):
         run(leave, cancelled=True)
+
+
+def test_resources_are_open_and_middleware_runs_around_it() -> None:
+    steps: list[str] = []
+
+    async def pool() -> AsyncIterator[str]:
+        steps.append("open")
+        yield "pool"
+        steps.append("close")
+
+    def transaction(pool: Annotated[str, Depends(pool)], task: TaskContext) -> Iterator[str]:
+        yield f"{task.action} in {pool}"
+        steps.append("commit")
+
+    @middleware
+    async def note(task: TaskContext, call_next: CallNext) -> Any:
+        steps.append(f"before {task.action}")
+        return [await call_next()]
+
+    @action
+    def use(transaction: Annotated[str, Depends(transaction, scope="task")]) -> str:
+        steps.append(transaction)
+        return "used"
+
+    assert run(use) == ["used"]
+    assert steps == ["open", "before use", "use in pool", "commit", "close"]
+
+
+def test_a_resource_that_can_not_be_opened_is_told() -> None:
+    async def pool() -> str:
+        raise OSError("nobody listens")
+
+    @action
+    async def use(pool: Annotated[str, Depends(pool)]) -> None: ...
+
+    with pytest.raises(FatalError, match="nobody listens"):
+        run(use)
 
 
 @pytest.mark.parametrize("unknown", [dict, print])

@@ -9,11 +9,14 @@ from typing import Any
 from pydantic_core import from_json, to_jsonable_python
 
 from taskqueue.actions import Action, registry
+from taskqueue.log_lines import log_happening
 from taskqueue.message import Message, encode
 from taskqueue.store.clock import now_ms
 from taskqueue.task import Claim, Outcome, new_id
+from taskqueue.telemetry import Telemetry
 from taskqueue.testing.settings import IsolatedSettings
 from taskqueue_worker.execute import Run
+from taskqueue_worker.resources import Resources
 
 
 class AttemptFailedError(Exception):
@@ -37,7 +40,10 @@ async def arun(
     cancelled: bool = False,
     **arguments: Any,
 ) -> Any:
-    """Run an action once, as a worker does, and return its result as a client would read it.
+    """Run an action once, as a worker does, with its resources and all middleware.
+
+    Returns:
+        its result, as JSON has it.
 
     Args:
         action: a registered function, or the action's name.
@@ -48,6 +54,7 @@ async def arun(
 
     Raises:
         LookupError: the function is not registered.
+        FatalError: a resource of the action can't be opened.
         AttemptFailedError: the worker failed the attempt, not the handler.
         Exception: what the handler raised, as it is.
     """
@@ -69,8 +76,8 @@ async def arun(
         timeout=None,
         started_at=now,
     )
-    run = (_CancelledRun if cancelled else Run)(claim, settings)
-    ending = await run.ending()
+    async with Resources.opened([known] if known else [], Telemetry(log_happening)) as resources:
+        ending = await (_CancelledRun if cancelled else Run)(claim, settings, resources=resources).ending()
     if ending.raised is not None:
         raise ending.raised
     if ending.result is None:
@@ -117,7 +124,7 @@ def name_of(action: Callable[..., Any] | str) -> str:
 class _CancelledRun(Run):
     """Is cancelled as soon as its handler has begun."""
 
-    def _start(self, action: Action, call: Callable[[], Any]) -> asyncio.Future[Any]:
+    async def _call(self, action: Action, call: Callable[[], Any]) -> Any:
         loop = asyncio.get_running_loop()
 
         def cancelled() -> Any:
@@ -125,4 +132,4 @@ class _CancelledRun(Run):
             loop.call_soon_threadsafe(self.interrupt, Outcome.CANCELLED)
             return call()
 
-        return super()._start(action, cancelled)
+        return await super()._call(action, cancelled)

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from ssl import PROTOCOL_TLS_CLIENT, SSLContext
-from typing import Any, Self, Unpack
+from typing import Any, Self
 
 import httpx
 from pydantic_core import to_jsonable_python
@@ -20,7 +20,7 @@ from pydantic_core import to_jsonable_python
 from taskqueue.actions import load_handlers
 from taskqueue.broker import Broker
 from taskqueue.broker.memory import MemoryBroker
-from taskqueue.client import AsyncClient, AsyncHandle, SubmitOptions
+from taskqueue.client import AsyncClient
 from taskqueue.log_lines import log_happening
 from taskqueue.settings import Settings
 from taskqueue.store import Store, now_ms, open_store
@@ -113,6 +113,8 @@ class Queue:
         self.url = url
         #: A client of that.
         self.client = client
+        #: Submits a task, which waits for `drain`: see `AsyncClient.submit`.
+        self.submit = client.submit
         #: The attempts that failed so far, oldest first.
         self.failures: list[Failure] = []
         telemetry.listen(self._hear)
@@ -144,15 +146,6 @@ class Queue:
             AsyncClient(url, http=http) as client,
         ):
             yield cls(chosen, clock, store, broker, telemetry, url, client)
-
-    async def submit(
-        self,
-        action: Callable[..., Any] | str,
-        data: Mapping[str, Any] | None = None,
-        **options: Unpack[SubmitOptions],
-    ) -> AsyncHandle[Any]:
-        """Submit a task, as `AsyncClient.submit` does; it waits for `drain`."""
-        return await self.client.submit(name_of(action), data, **options)
 
     async def drain(self, timeout: float = 60) -> None:
         """Run tasks until all that is due is final; what is to be run or tried again later waits.
@@ -225,8 +218,10 @@ class Queue:
     async def _settled(self) -> bool:
         """Whether all that is due is final."""
         self._committed.clear()
-        reads, now = self._store.reads, self._clock()
+        reads = self._store.reads
         version = await reads.data_version()
+        # Not before: what was written until then may be due since this moment.
+        now = self._clock()
         overview = await reads.overview(since_minute=0, now=now, actions=0)
         busy = overview.oldest_waiting is not None or overview.by_status.get(Status.RUNNING, 0)
         # The two are read one after the other: together they are true where nobody wrote meanwhile.
