@@ -104,6 +104,7 @@ def test_what_a_handler_raises_comes_out_as_it_is(error: Exception) -> None:
         with pytest.raises(type(error)) as raised:
             run(handler)
         assert raised.value is error
+        assert error.__context__ is None
 
 
 def test_a_cancelled_async_handler_is_cancelled_where_it_first_waits() -> None:

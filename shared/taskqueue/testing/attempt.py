@@ -42,15 +42,15 @@ async def arun(
 ) -> Any:
     """Run an action once, as a worker does, with its resources and all middleware.
 
-    Returns:
-        its result, as JSON has it.
-
     Args:
         action: a registered function, or the action's name.
         data: the task's `data`; `arguments` are added to it. Each goes through JSON.
         attempt: which one this is; those before count as failed.
         cancelled: a client asks to cancel while it runs: an `async def` handler is cancelled where it first waits,
             a `def` handler finds `task.cancelled` set.
+
+    Returns:
+        its result, as JSON has it.
 
     Raises:
         LookupError: the function is not registered.
@@ -103,8 +103,10 @@ def run(
     try:
         asyncio.get_running_loop()
     except RuntimeError:
-        return asyncio.run(arun(action, data, attempt=attempt, cancelled=cancelled, **arguments))
-    raise RuntimeError("an event loop runs already: `await arun(...)` in place of `run(...)`")
+        pass
+    else:
+        raise RuntimeError("an event loop runs already: `await arun(...)` in place of `run(...)`")
+    return asyncio.run(arun(action, data, attempt=attempt, cancelled=cancelled, **arguments))
 
 
 def name_of(action: Callable[..., Any] | str) -> str:
