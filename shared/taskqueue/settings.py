@@ -127,8 +127,8 @@ class Settings(BaseSettings):
     prefetch: int = Field(
         5, ge=1, le=1000, description="Messages that the broker hands to a consumer ahead of time."
     )
-    handlers: str = Field(
-        "",
+    handlers: str | None = Field(
+        None,
         description="Modules or packages that register actions, separated by commas. All modules of a package are "
         "imported. If not set: the package `handlers`, or where there is none the examples that ship.",
     )

@@ -62,7 +62,7 @@ async def work(
         StoreError: the store can't be written at the start.
     """
     try:
-        actions = load_handlers(settings.handlers or _default_handlers())
+        actions = load_handlers(_default_handlers() if settings.handlers is None else settings.handlers)
     except HandlersError as error:
         raise FatalError(str(error)) from error
     described = describe_actions()
