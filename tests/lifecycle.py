@@ -43,7 +43,8 @@ class Task:
     created_at: int
     run_at: int
     priority: int
-    max_attempts: int
+    #: None: it has not been claimed yet, and doesn't say.
+    max_attempts: int | None
     tags: tuple[str, ...] = ()
     #: The request that submitted it, or retried it last.
     request_id: str | None = None
@@ -56,6 +57,8 @@ class Task:
     dispatch_until: int | None = None
     worker: str | None = None
     cancel_requested: bool = False
+    #: Since when it waits for a worker that knows its action.
+    unknown_since: int | None = None
     failures: int = 0
     result: Any = None
     error: Any = None
@@ -84,8 +87,10 @@ class Task:
 class Lifecycle:
     """The tasks, and what was told of them."""
 
-    def __init__(self, now: int, lease: int) -> None:
+    def __init__(self, now: int, lease: int, patience: int = 86_400_000) -> None:
         self.now = now
+        #: How long a task waits for a worker that knows its action.
+        self.patience = patience
         #: How long dispatch leases last.
         self.lease = lease
         #: In the order of their acceptance.
@@ -128,6 +133,13 @@ class Lifecycle:
     def _is_over(self, until: int) -> bool:
         return until <= self.now or until > self.now + self.lease
 
+    def waited(self, task: Task) -> int:
+        """For how long a task has waited for a worker that knows its action."""
+        return 0 if task.unknown_since is None else max(0, self.now - task.unknown_since)
+
+    def may_be_taken_up(self, task: Task) -> bool:
+        return task.unknown_since is not None and task.status == "pending" and task.run_at > self.now
+
     # Into the queue
 
     def submit(self, task: Task, dispatch_id: str | None = None) -> None:
@@ -154,11 +166,28 @@ class Lifecycle:
 
     # One attempt
 
-    def claim(self, task: Task, worker: str) -> None:
+    def claim(self, task: Task, worker: str, attempts: int = 1) -> None:
+        """With so many attempts, if it doesn't say."""
+        task.max_attempts = task.max_attempts or attempts
         self._took(task, "wait", self.now - task.run_at)
         task.attempts.append(Attempt(worker, self.now, task.request_id))
         self._move(task, "running")
         task.worker, task.progress = worker, None
+
+    def set_aside(self, task: Task) -> None:
+        """Who got it doesn't know its action: it waits for as long as it has waited so far, within bounds."""
+        waited = self.waited(task)
+        since, pause = self.now - waited, min(max(waited, 1_000), 60_000, self.patience - waited)
+        self._move(task, "pending")
+        task.unknown_since, task.run_at = since, self.now + pause
+
+    def give_up(self, task: Task) -> None:
+        self._move(task, "failed")
+
+    def take_up(self, task: Task) -> None:
+        """Who knows its action has come."""
+        assert task.unknown_since is not None
+        task.run_at = min(task.unknown_since, self.now)
 
     def tell_progress(self, task: Task, progress: Any) -> None:
         task.progress = progress
@@ -184,6 +213,11 @@ class Lifecycle:
             task.run_at = self.now
             self._end(task, "shutdown", None, "pending")
 
+    def snooze(self, task: Task, run_at: int) -> None:
+        if not self._cancelled(task, None):
+            task.run_at = run_at
+            self._end(task, "snoozed", None, "pending")
+
     def _cancelled(self, task: Task, error: Any) -> bool:
         """A cancel that was asked wins over all but a result."""
         if task.cancel_requested:
@@ -204,6 +238,7 @@ class Lifecycle:
     def rescue(self, worker: str, error: Any, pause: int) -> None:
         """The pause is for each failure so far."""
         for task in self.run_by(worker):
+            assert task.max_attempts is not None
             if task.failures + 1 < task.max_attempts:
                 self.back_off(task, "worker_lost", error, self.now + pause * (task.failures + 1))
             else:
@@ -237,6 +272,8 @@ class Lifecycle:
     def _move(self, task: Task, status: str) -> None:
         task.status = status
         task.worker = task.queued_at = task.dispatch_id = task.dispatch_until = None
+        if status in FINAL or status == "running":
+            task.unknown_since = None
         self.events.append(task.event(self.now))
         if status in FINAL:
             task.processed_at = self.now

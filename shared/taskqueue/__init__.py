@@ -3,6 +3,30 @@
 What a file of handlers imports; everything else has its own module.
 """
 
-from taskqueue.actions import Reject, Retry, TaskContext, action
+from taskqueue.actions import (
+    CallNext,
+    Cancelled,
+    Depends,
+    Reject,
+    Retry,
+    Snooze,
+    TaskContext,
+    action,
+    injected,
+    middleware,
+)
+from taskqueue.retry import Backoff
 
-__all__ = ["Reject", "Retry", "TaskContext", "action"]
+__all__ = [
+    "Backoff",
+    "CallNext",
+    "Cancelled",
+    "Depends",
+    "Reject",
+    "Retry",
+    "Snooze",
+    "TaskContext",
+    "action",
+    "injected",
+    "middleware",
+]

@@ -1,11 +1,12 @@
 """The log line of each happening that telemetry tells."""
 
+import json
 import logging
 from collections.abc import Callable
 from typing import Any
 
 from taskqueue import telemetry
-from taskqueue.task import Claim, Status
+from taskqueue.task import Claim, Outcome, Status
 
 _API = logging.getLogger("taskqueue.api")
 _DISPATCH = logging.getLogger("taskqueue.dispatch")
@@ -64,8 +65,41 @@ def _ended(told: telemetry.TaskEnded) -> None:
             _WORKER.warning("outcome refused: the task was taken from this worker", extra=fields)
         case Status.COMPLETED:
             _WORKER.info("task completed", extra=fields)
-        case _:
-            _WORKER.info("task %s", told.status, extra=fields | {"error": told.error})
+        case Status.FAILED:
+            _WORKER.error("task failed", extra=fields | _error_fields(told.error))
+        case Status.PENDING if told.outcome in {Outcome.ERROR, Outcome.TIMEOUT}:
+            _WORKER.warning("attempt failed, to be tried again", extra=fields | _error_fields(told.error))
+        case _:  # cancelled, snoozed or given back
+            _WORKER.info("task %s", told.status, extra=fields | _error_fields(told.error))
+
+
+def _error_fields(error: str | None) -> dict[str, str]:
+    """Its type and message, and the traceback apart: it has many lines."""
+    if error is None:
+        return {}
+    told = json.loads(error)
+    fields = {"error": f"{told['type']}: {told['message']}"}
+    return fields | {"traceback": told["traceback"]} if told.get("traceback") else fields
+
+
+def _set_aside(told: telemetry.TaskSetAside) -> None:
+    fields = task_fields(told.id, told.action)
+    if told.first:  # one line for all of this action that will come
+        _WORKER.warning("tasks wait for a worker with the action %r: this one has none", told.action, extra=fields)
+    else:
+        _WORKER.debug("task set aside: its action is not known here", extra=fields)
+
+
+def _given_up(told: telemetry.TaskGivenUp) -> None:
+    _WORKER.error("task failed: no worker knows its action", extra=task_fields(told.id, told.action))
+
+
+def _taken_up(told: telemetry.TasksTakenUp) -> None:
+    _WORKER.info("%d tasks that waited for a worker with their action are due", told.tasks)
+
+
+def _waiting(told: telemetry.TasksWaiting) -> None:
+    _WORKER.warning("%d tasks wait for workers with other actions", told.tasks)
 
 
 def _duplicate_dropped(told: telemetry.DuplicateDropped) -> None:
@@ -101,10 +135,15 @@ def _stopping(told: telemetry.WorkerStopping) -> None:
     _WORKER.info("stopping: no new tasks, finishing %d", told.running)
 
 
+def _not_closed(told: telemetry.ResourceNotClosed) -> None:
+    _WORKER.error("resource %r could not be closed", told.name, exc_info=told.error)
+
+
 def _worker_lost(told: telemetry.WorkerLost) -> None:
     _WORKER.warning("worker lost", extra={"worker": told.worker, "tasks": len(told.rescued)})
     for claim, status in told.rescued:
-        _WORKER.warning("task rescued", extra=claim_fields(claim, status=status, worker=told.worker))
+        level = logging.ERROR if status is Status.FAILED else logging.WARNING
+        _WORKER.log(level, "task rescued", extra=claim_fields(claim, status=status, worker=told.worker))
 
 
 def _beat_missed(told: telemetry.BeatMissed) -> None:
@@ -141,6 +180,10 @@ _LINES: dict[type, Callable[[Any], None]] = {
     telemetry.Demoted: _demoted,
     telemetry.TaskClaimed: _claimed,
     telemetry.TaskEnded: _ended,
+    telemetry.TaskSetAside: _set_aside,
+    telemetry.TaskGivenUp: _given_up,
+    telemetry.TasksTakenUp: _taken_up,
+    telemetry.TasksWaiting: _waiting,
     telemetry.DuplicateDropped: _duplicate_dropped,
     telemetry.MessageBuried: _buried,
     telemetry.StoreAwaited: _store_awaited,
@@ -148,6 +191,7 @@ _LINES: dict[type, Callable[[Any], None]] = {
     telemetry.StrayReleased: _stray_released,
     telemetry.WorkerStarted: _started,
     telemetry.WorkerStopping: _stopping,
+    telemetry.ResourceNotClosed: _not_closed,
     telemetry.WorkerLost: _worker_lost,
     telemetry.BeatMissed: _beat_missed,
     telemetry.LoopBlocked: _loop_blocked,

@@ -25,6 +25,9 @@ _OF_A_SERVICE = re.compile(
     rf"|{PREFIX}(\w+_)?PORT=(tcp|udp|sctp)://.*"
 )
 
+#: Read by the client and the command line, wherever they run; it is no setting.
+_OF_THE_CLIENT = {PREFIX + "URL"}
+
 #: Exit codes, beside 0: an error that starting again won't mend by itself, and bad settings (as in sysexits.h).
 EXIT_FAILURE = 1
 EXIT_CONFIG = 78
@@ -93,7 +96,7 @@ def _run_loop(main: Any) -> None:
 def _read_settings(foreign: set[str]) -> Settings:
     known = {PREFIX + name.upper(): name for name in Settings.model_fields}
     if unknown := sorted(
-        name for name in os.environ if name.startswith(PREFIX) and name not in {*known, *foreign}
+        name for name in os.environ if name.startswith(PREFIX) and name not in {*known, *foreign, *_OF_THE_CLIENT}
     ):
         _exit_config(f"unknown setting {', '.join(unknown)} (docs/configuration.md lists the known ones)")
     defaults = {known[name]: Settings.model_fields[known[name]].default for name in foreign & known.keys()}

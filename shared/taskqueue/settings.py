@@ -8,6 +8,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from yarl import URL
 
 from taskqueue.contract.limits import MAX_PAYLOAD_BYTES, MAX_TIMEOUT
+from taskqueue.retry import Backoff
 
 #: What the name of each setting's environment variable begins with.
 PREFIX = "TASKQUEUE_"
@@ -57,6 +58,11 @@ class Settings(BaseSettings):
         le=MAX_PAYLOAD_BYTES,
         description="Largest message that a task makes, in bytes; a larger one is answered 413.",
     )
+    check_actions: Literal["off", "known", "strict"] = Field(
+        "known",
+        description="Whether a POST's `data` is checked before it is stored: `off`, where a worker has told what "
+        "its action takes (`known`), or so that unknown actions are refused, too (`strict`).",
+    )
     max_wait: float = Field(
         60, ge=0, le=3600, description="Seconds that a request may wait for a task with `Prefer: wait`."
     )
@@ -83,6 +89,11 @@ class Settings(BaseSettings):
     cors_origins: str = Field(
         "",
         description="Origins whose pages may use the API from a browser, separated by commas; `*` is all of them.",
+    )
+    trust_forwarded_prefix: bool = Field(
+        False,
+        description="Whether the proxy in front sets `X-Forwarded-Prefix`, the path under which it serves the "
+        "API; answers then tell addresses that begin with it.",
     )
     idempotency_keep: float = Field(86400, gt=0, description="Seconds for which an Idempotency-Key is remembered.")
     keep_completed: float = Field(
@@ -116,10 +127,17 @@ class Settings(BaseSettings):
     prefetch: int = Field(
         5, ge=1, le=1000, description="Messages that the broker hands to a consumer ahead of time."
     )
-    handlers: str = Field(
-        "handlers",
-        description="Modules or packages that register actions, separated by commas. "
-        "All modules of a package are imported.",
+    handlers: str | None = Field(
+        None,
+        description="Modules or packages that register actions, separated by commas. All modules of a package are "
+        "imported. If not set: the package `handlers`, or where there is none the examples that ship.",
+    )
+    unknown_action_after: float = Field(
+        86400,
+        ge=0,
+        le=366 * 86400,
+        description="Seconds for which a task waits for a worker that knows its action, before it fails as "
+        "`UnknownAction`; 0 is at once.",
     )
     processes: int = Field(
         0,
@@ -142,7 +160,9 @@ class Settings(BaseSettings):
         ge=1,
         description="Largest result of a task as JSON, in bytes; a larger one fails the task.",
     )
-    max_attempts: int = Field(3, ge=1, le=100, description="Attempts that a task has, if its POST doesn't say.")
+    max_attempts: int = Field(
+        3, ge=1, le=100, description="Attempts that a task has, if neither its POST nor its action says."
+    )
     retry_base: float = Field(
         1, ge=0, le=3600, description="Longest wait before the second attempt, in seconds; doubles each time."
     )
@@ -151,7 +171,7 @@ class Settings(BaseSettings):
         3600,
         gt=0,
         le=MAX_TIMEOUT,
-        description="Seconds that an attempt may take, if the task's POST doesn't say.",
+        description="Seconds that an attempt may take, if neither the task's POST nor its action says.",
     )
     lease: float = Field(
         15,
@@ -224,6 +244,11 @@ class Settings(BaseSettings):
         user = self.broker_user or parsed.user
         password = self.broker_password.get_secret_value() if self.broker_password else parsed.password
         return str(parsed.with_user(user).with_password(password))
+
+    @property
+    def backoff(self) -> Backoff:
+        """How long a task waits after a failed attempt, if its action doesn't say."""
+        return Backoff(first=self.retry_base, most=self.retry_cap)
 
     @property
     def database(self) -> Path:

@@ -36,7 +36,8 @@ def new_id(now: int, random: Random) -> str:
     Args:
         now: Unix milliseconds.
     """
-    return str(UUID(int=now << 80 | 7 << 76 | random.getrandbits(12) << 64 | 2 << 62 | random.getrandbits(62)))
+    bits = random.getrandbits(74)
+    return str(UUID(int=now << 80 | 7 << 76 | bits >> 62 << 64 | 2 << 62 | bits & ((1 << 62) - 1)))
 
 
 class Outcome(StrEnum):
@@ -51,6 +52,8 @@ class Outcome(StrEnum):
     WORKER_LOST = "worker_lost"
     #: Its worker was stopped cleanly before it could finish; doesn't count as a failure.
     SHUTDOWN = "shutdown"
+    #: The handler asked to be called again later; doesn't count as a failure.
+    SNOOZED = "snoozed"
     #: A client asked to cancel the task while it ran.
     CANCELLED = "cancelled"
 
@@ -72,10 +75,15 @@ TRANSITIONS = (
     Edge(Status.QUEUED, Status.PENDING, "demote"),
     Edge(Status.PENDING, Status.RUNNING, "claim"),
     Edge(Status.QUEUED, Status.RUNNING, "claim"),
+    Edge(Status.PENDING, Status.PENDING, "set_aside"),
+    Edge(Status.QUEUED, Status.PENDING, "set_aside"),
+    Edge(Status.PENDING, Status.FAILED, "give_up"),
+    Edge(Status.QUEUED, Status.FAILED, "give_up"),
     Edge(Status.RUNNING, Status.COMPLETED, "complete"),
     Edge(Status.RUNNING, Status.PENDING, "back_off"),
     Edge(Status.RUNNING, Status.FAILED, "fail"),
     Edge(Status.RUNNING, Status.PENDING, "release"),
+    Edge(Status.RUNNING, Status.PENDING, "snooze"),
     Edge(Status.RUNNING, Status.PENDING, "rescue"),
     Edge(Status.RUNNING, Status.FAILED, "rescue"),
     Edge(Status.PENDING, Status.CANCELLED, "cancel"),
@@ -83,6 +91,7 @@ TRANSITIONS = (
     Edge(Status.RUNNING, Status.CANCELLED, "back_off"),
     Edge(Status.RUNNING, Status.CANCELLED, "fail"),
     Edge(Status.RUNNING, Status.CANCELLED, "release"),
+    Edge(Status.RUNNING, Status.CANCELLED, "snooze"),
     Edge(Status.RUNNING, Status.CANCELLED, "rescue"),
     Edge(Status.FAILED, Status.PENDING, "retry"),
     Edge(Status.CANCELLED, Status.PENDING, "retry"),
@@ -106,7 +115,9 @@ class NewTask:
     created_at: int
     run_at: int
     priority: int
-    max_attempts: int
+    #: None: as many as its action says, at the first claim.
+    max_attempts: int | None
+    #: None: as long as its action says, or its worker's settings.
     timeout: int | None
     tags: tuple[str, ...] = ()
     #: Which request submitted it.
@@ -145,7 +156,8 @@ class Task:
     priority: int
     attempt: int
     failures: int
-    max_attempts: int
+    #: None: it has not been claimed yet, and its action says.
+    max_attempts: int | None
     timeout: int | None
     cancel_requested: bool
     tags: tuple[str, ...]
@@ -153,8 +165,15 @@ class Task:
     progress: str | None
     #: Which request submitted it, or retried it last.
     request_id: str | None = None
+    #: Since when it waits for a worker that knows its action, where one got it that doesn't.
+    unknown_since: int | None = None
     #: Oldest first; a page tells none.
     attempts: tuple[Attempt, ...] = ()
+
+    @property
+    def waits_for_worker(self) -> bool:
+        """Whether it waits for a worker that knows its action."""
+        return self.unknown_since is not None and self.status in {Status.PENDING, Status.QUEUED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +217,10 @@ class Claim:
     started_at: int
     request_id: str | None = None
     priority: int = 0
+    #: Beats don't tell these of what they find running.
+    tags: tuple[str, ...] = ()
+    #: Milliseconds from when it was due to the claim.
+    waited: int = 0
 
 
 @dataclass(frozen=True, slots=True)

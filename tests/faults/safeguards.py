@@ -18,7 +18,8 @@ class Mutant:
 
 STORE = "shared/taskqueue/store"
 QUERIES, LEDGER, VERBS = f"{STORE}/queries.sql", f"{STORE}/ledger.py", f"{STORE}/verbs.py"
-TRANSACTION = f"{STORE}/engine/sqlite/transaction.py"
+ENGINE = f"{STORE}/engine/sqlite"
+TRANSACTION, GROUP_COMMIT = f"{ENGINE}/transaction.py", f"{ENGINE}/group_commit.py"
 INTAKE = "shared/taskqueue/intake.py"
 WORKER = "services/worker/taskqueue_worker"
 MIGRATION = "services/migrate/taskqueue_migrate/migrations/0004_the_row_of_a_task.sql"
@@ -353,23 +354,23 @@ MUTANTS = (
     # The files
     Mutant(
         "a write doesn't look whether its file is still there",
-        TRANSACTION,
-        "        self.files.look()\n        # IMMEDIATE",
-        "        # IMMEDIATE",
+        GROUP_COMMIT,
+        "            self._files.look()\n",
+        "            pass\n",
         f"{FILES}::test_a_database_that_is_moved_away_costs_503s_and_no_result_until_it_is_back",
         "its file stays where it is",
     ),
     Mutant(
         "a commit into a file that was moved meanwhile counts",
-        TRANSACTION,
-        "        try:\n            self.files.look()\n        except StoreUnavailableError as error:\n",
-        "        try:\n            pass\n        except StoreUnavailableError as error:\n",
+        GROUP_COMMIT,
+        "            self._files.confirm()\n",
+        "            pass\n",
         f"{FILES}::test_a_post_whose_commit_went_into_a_file_that_was_moved_meanwhile_gets_no_answer",
         "its file stays where it is",
     ),
     Mutant(
         "a log that was deleted is not copied",
-        f"{STORE}/engine/sqlite/files.py",
+        f"{ENGINE}/files.py",
         "                await save()\n",
         "                pass\n",
         f"{FILES}::test_of_a_log_that_is_deleted_nothing_is_lost_whose_processes_are_killed[log]",

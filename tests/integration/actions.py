@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import threading
 import time
 from collections import defaultdict
@@ -9,7 +10,7 @@ from typing import Any
 
 from tests.conformance.waiting import eventually
 
-from taskqueue import Reject, Retry, TaskContext, action
+from taskqueue import Backoff, Reject, Retry, Snooze, TaskContext, action
 
 
 class Gate:
@@ -118,6 +119,18 @@ async def refuse() -> dict[str, Any]:
     raise Reject("no such customer")
 
 
+@action(max_attempts=3, retry=Backoff(first=0.1, jitter=False))
+async def fail_thrice() -> None:
+    raise RuntimeError("on purpose")
+
+
+@action
+async def put_off(times: int, task: TaskContext) -> None:
+    """Not now: so many times."""
+    if task.attempt <= times:
+        raise Snooze(0)
+
+
 @action
 async def note(text: str) -> dict[str, Any]:
     notes.append(text)
@@ -133,6 +146,21 @@ def thread_name() -> dict[str, Any]:
 async def give(value: Any) -> Any:
     """Returns whatever it was given."""
     return value
+
+
+@action
+async def log_something() -> None:
+    logging.getLogger().warning("something")
+
+
+@action
+def log_something_in_a_thread() -> None:
+    logging.getLogger().warning("something")
+
+
+@action
+async def give_set(members: list[int]) -> set[int]:
+    return set(members)
 
 
 @action

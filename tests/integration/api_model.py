@@ -70,6 +70,7 @@ class Task(lifecycle.Task):
         return {
             "id": self.id,
             "action": self.action,
+            "data": self.data,
             "payload": payload,
             "status": self.status,
             "result": self.result,
@@ -180,7 +181,7 @@ class Model:
             created_at=now,
             run_at=now + round((members.get("delay") or 0) * 1000) if run_at is None else round(run_at * 1000),
             priority=PRIORITIES[members.get("priority", "normal")],
-            max_attempts=members.get("max_attempts") or MAX_ATTEMPTS,
+            max_attempts=members.get("max_attempts"),
             tags=tuple(members.get("tags", [])),
             request_id=request_id,
             data=members.get("data", {}),
@@ -213,6 +214,8 @@ class Model:
                 self.life.fail(task, "timeout", ERROR)
             case "release":
                 self.life.release(task)
+            case "snooze":
+                self.life.snooze(task, self.life.now + LONG)
 
     def oldest_waiting(self) -> float | None:
         """For how many seconds the longest waiting task has been due: of what is queued, the first ones count."""

@@ -62,7 +62,9 @@ FILTER = st.one_of(
 )
 VERB = st.sampled_from(sorted(APPLIES_TO))
 WAIT = st.sampled_from([{}, {}, {"Prefer": "wait=0"}])
-ENDINGS = st.sampled_from(["complete", "complete", "fail", "fail", "back off", "back off for long", "release"])
+ENDINGS = st.sampled_from(
+    ["complete", "complete", "fail", "fail", "back off", "back off for long", "release", "snooze"]
+)
 
 #: What there is when a history begins: without it, failed tasks for one would be met rarely.
 BEGINNING = st.lists(st.sampled_from(STATUSES), max_size=4)

@@ -12,16 +12,18 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import Field
 
-from taskqueue import Reject, Retry, TaskContext, action
+from taskqueue import CallNext, Depends, Reject, Retry, Snooze, TaskContext, action, middleware
 
 in_process = functools.partial(action, executor="process")
 
 log = logging.getLogger("tests.process_actions")
+log_of_pool = logging.getLogger("tests.pool")
 
 
 def wait_for(file: Path) -> None:
@@ -43,6 +45,7 @@ def tell(task: TaskContext, value: Annotated[int, Field(ge=0)] = 0) -> dict[str,
         "parent": os.getppid(),
         "session": os.getsid(0),
         "task": [task.id, task.action, task.attempt],
+        "left": (task.deadline or 0) - time.time(),
         "value": value,
     }
 
@@ -68,6 +71,8 @@ def fail(how: str) -> dict[str, Any]:
     match how:
         case "retry":
             raise Retry("not there yet", after=30)
+        case "snooze":
+            raise Snooze(30)
         case "reject":
             raise Reject("no such customer")
         case "exit":
@@ -153,12 +158,47 @@ def report_later(marks: str, task: TaskContext) -> dict[str, Any]:
 def write_logs() -> dict[str, Any]:
     log.info("%d", "no number")  # one that can't be formatted
     log.debug("not at this level")
+    logging.getLogger("a_library").info("chat")
     log.info("about %s", "something", extra={"customer": {"id": 7}, "path": Path("a.png")})
     try:
         int("x")
     except ValueError:
         log.exception("it went wrong")
     return {}
+
+
+@in_process()
+def tell_at_once(marks: str, times: int, task: TaskContext) -> dict[str, Any]:
+    """Tell progress so often, and wait to be let go."""
+    for _ in range(times):
+        task.progress(0.5)
+    mark(Path(marks), "told")
+    wait_for(Path(marks) / "go")
+    return {}
+
+
+def pool() -> Iterator[list[str]]:
+    """The tasks that it was given to, in its process."""
+    log_of_pool.info("opened in %d", os.getpid())
+    yield []
+    log_of_pool.info("closed in %d", os.getpid())
+
+
+async def lent(pool: Annotated[list[str], Depends(pool)], task: TaskContext) -> AsyncIterator[list[str]]:
+    pool.append(task.id)
+    yield pool
+    pool.append("given back")
+
+
+@in_process()
+def borrow(lent: Annotated[list[str], Depends(lent, scope="task")]) -> dict[str, Any]:
+    return {"pid": os.getpid(), "pool": list(lent)}
+
+
+@middleware
+async def around_borrow(task: TaskContext, call_next: CallNext) -> Any:
+    result = await call_next()
+    return result | {"around": os.getpid()} if task.action == "borrow" else result
 
 
 @in_process()

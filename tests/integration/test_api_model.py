@@ -38,7 +38,7 @@ from tests.integration.api_model import (
     told_event,
 )
 from tests.integration.api_steps import ACTIONS, BEGINNING, NO_OBJECT, STEPS, TAGS, WORKERS
-from tests.integration.store.given import NOON, beat
+from tests.integration.store.given import NOON, beat, claiming
 from tests.integration.system import Answer, System, quick_settings
 from tests.integration.test_stream_ends import Sent, listening, told, whole
 from tests.lifecycle import FINAL, STATUSES
@@ -50,7 +50,7 @@ from taskqueue_migrate.runner import migrate
 
 T = TypeVar("T")
 
-ENDINGS = ("complete", "back off", "back off for long", "fail", "release")
+ENDINGS = ("complete", "back off", "back off for long", "fail", "release", "snooze")
 REFUSED = {
     "cancel": "the task is already {}",
     "retry": "the task is {}: only a failed or cancelled one is retried",
@@ -315,7 +315,7 @@ class Api(RuleBasedStateMachine):
     async def submits_no_object(self, body: bytes, batch: bool) -> None:
         request = Submission("/tasks/batch" if batch else "/tasks", "application/json", body, ())
         answer = await self.send(request, **{"Idempotency-Key": self.unused_key()})
-        assert (answer.status, answer.body) == (400, {"error": NO_OBJECT[body]})
+        assert (answer.status, answer.body["error"]) == (400, NO_OBJECT[body])
 
     async def submits_batch_with_a_wrong_one(
         self, tasks: list[JSON], wrong: tuple[str, JSON], place: int, lines: bool
@@ -547,9 +547,10 @@ class Api(RuleBasedStateMachine):
 
     async def worker_claims(self, back: int, worker: str) -> None:
         task = latest(self.claimable(), back)
-        claim = await self.system.store.write(verbs.claim, task.id, worker)
+        claim = await self.system.store.write(claiming, task.id, worker, MAX_ATTEMPTS)
         assert isinstance(claim, Claim)
-        self.model.life.claim(task, worker)
+        waited = self.model.life.now - task.run_at
+        self.model.life.claim(task, worker, MAX_ATTEMPTS)
         self.claims.append(claim)
         assert json.loads(claim.payload) == task.told()["payload"]
         assert claim == Claim(
@@ -560,11 +561,13 @@ class Api(RuleBasedStateMachine):
             action=task.action,
             payload=claim.payload,
             failures=task.failures,
-            max_attempts=task.max_attempts,
+            max_attempts=task.max_attempts or 0,
             timeout=task.timeout and round(task.timeout * 1000),
             started_at=self.model.life.now,
             request_id=task.request_id,
             priority=task.priority,
+            tags=task.tags,
+            waited=waited,
         )
 
     async def worker_runs(self, worker: str, ending: str, cancel: bool) -> None:
@@ -575,7 +578,7 @@ class Api(RuleBasedStateMachine):
     async def worker_claims_in_vain(self, which: tuple[str, int], worker: str) -> None:
         task = self.chosen(which)
         if not self.model.life.is_claimable(task):
-            assert await self.system.store.write(verbs.claim, task.id, worker) is Refusal.NOT_CLAIMABLE
+            assert await self.system.store.write(claiming, task.id, worker) is Refusal.NOT_CLAIMABLE
 
     async def worker_ends(self, back: int, ending: str, cancel: bool) -> None:
         await self.ends(latest(self.held(), back), ending, cancel)
@@ -605,6 +608,8 @@ class Api(RuleBasedStateMachine):
                 return await write(verbs.back_off, claim, Outcome.ERROR, error, LONG)
             case "fail":
                 return await write(verbs.fail, claim, Outcome.TIMEOUT, error)
+            case "snooze":
+                return await write(verbs.snooze, claim, LONG)
             case _:
                 return await write(verbs.release, claim)
 

@@ -1,6 +1,8 @@
 """`taskqueue-embedded`: the whole in one process, started, killed and started again."""
 
 import asyncio
+import json
+import shlex
 import signal
 import socket
 from pathlib import Path
@@ -162,6 +164,51 @@ async def test_handlers_that_cannot_be_loaded_are_named(programs: Programs, code
     line = await programs.refused(PROGRAM, handlers="handlers,broken")
     assert "'broken'" in line
     assert cause in line
+    [program] = programs.started
+    assert "serving" not in program.errors + program.output
+
+
+async def test_its_greeting_is_a_request_that_it_can_answer(programs: Programs, client: Client) -> None:
+    (programs.folder / "shop.py").write_text(
+        "from taskqueue import action\n\n@action\ndef resize(path: str, width: int) -> dict:\n    return {}\n"
+    )
+    program = await programs.start(PROGRAM, handlers="shop")
+    url = await program.url()
+    await eventually(lambda: f"curl {url}/tasks" in program.output)
+    words = shlex.split(program.output[program.output.index("curl") :].replace("\\\n", ""))
+    answer = await client.post(f"{url}/tasks", json.loads(words[words.index("-d") + 1]))
+    [task] = await client.until_final(url, answer["id"])
+    assert (task["action"], task["status"]) == ("resize", "completed")
+
+
+FAILING_RESOURCE = """
+def pool():
+    raise ConnectionError("refused")
+
+@action
+async def act(pool: Annotated[object, Depends(pool)]): ...
+"""
+
+
+@pytest.mark.parametrize(
+    ("code", "line"),
+    [
+        (FAILING_RESOURCE, "resource 'pool' can't be opened: ConnectionError: refused"),
+        ("@action('sum')\ndef other(): ...", "action 'sum' is registered twice"),
+        ("@action\ndef act(pool: Annotated[str, Depends(len)]): ...", "len: nothing fills its parameter 'obj'"),
+        ("@action(timeout=0)\ndef act(): ...", "action 'act': timeout: "),
+        ("@middleware\ndef around(task, call_next): ...", "must be `async def"),
+    ],
+    ids=["resource", "twice", "signature", "option", "middleware"],
+)
+async def test_actions_that_cannot_be_run_end_it_before_it_serves(
+    programs: Programs, code: str, line: str
+) -> None:
+    imports = "from typing import Annotated\nfrom taskqueue import Depends, action, middleware\n"
+    (programs.folder / "broken.py").write_text(imports + code)
+    assert line in await programs.refused(PROGRAM, handlers="handlers,broken")
+    [program] = programs.started
+    assert "serving on" not in program.errors
 
 
 @pytest.mark.parametrize(("setting", "value"), [("port", "http"), ("prot", "8080")])

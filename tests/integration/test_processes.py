@@ -5,19 +5,23 @@ import logging
 import os
 import signal
 import sys
+import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.conformance.waiting import eventually
+from tests.conformance.waiting import PATIENCE, eventually
 from tests.integration.programs import Client, Programs, is_running
 from tests.integration.system import System, quick_settings
 
-from taskqueue.actions import registry
+from taskqueue.actions import middlewares, registry
+from taskqueue.message import Message, encode
 from taskqueue.process import FatalError
-from taskqueue.task import Status
+from taskqueue.task import Claim, Status
+from taskqueue.testing.queue import Queue
 from taskqueue_worker.children import child
+from taskqueue_worker.children.pool import Children
 
 HANDLERS = "tests.integration.process_actions"
 
@@ -26,6 +30,7 @@ HANDLERS = "tests.integration.process_actions"
 def actions_of_their_own(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Other tests' workers in this process need no children."""
     monkeypatch.setattr(registry, "ACTIONS", {})
+    monkeypatch.setattr(middlewares, "MIDDLEWARE", [])
     yield
     sys.modules.pop(HANDLERS, None)
 
@@ -45,6 +50,13 @@ async def marked(folder: Path, id: str, attempt: int = 1) -> list[int]:
 
 async def gone(*pids: int) -> None:
     await eventually(lambda: not any(map(is_running, pids)))
+
+
+def block_until(file: Path) -> None:
+    patience = time.monotonic() + PATIENCE
+    while not file.exists():
+        assert time.monotonic() < patience
+        time.sleep(0.01)
 
 
 def children() -> list[int]:
@@ -92,6 +104,7 @@ async def test_what_is_wrong_with_data_or_result_is_told_as_of_any_handler(syste
 async def test_what_a_handler_raises_arrives_as_what_it_is(system: System) -> None:
     async with system.worker(processes=1):
         again = await system.submit("fail", {"how": "retry"})
+        later = await system.submit("fail", {"how": "snooze"}, max_attempts=1)
         refused = await system.submit("fail", {"how": "reject"})
         ended = await system.submit("fail", {"how": "exit"}, max_attempts=1)
         failed = await system.submit("fail", {"how": "error"}, max_attempts=2)
@@ -99,6 +112,11 @@ async def test_what_a_handler_raises_arrives_as_what_it_is(system: System) -> No
         await eventually(lambda: system.attempts_ended(again, 1))
         task = await system.task(again)
         assert (task["status"], task["error"]["message"]) == ("pending", "not there yet")
+        assert 20 < task["run_at"] - task["attempts"][0]["ended_at"] < 40
+
+        await eventually(lambda: system.attempts_ended(later, 1))
+        task = await system.task(later)
+        assert (task["status"], task["failures"], task["attempts"][0]["outcome"]) == ("pending", 0, "snoozed")
         assert 20 < task["run_at"] - task["attempts"][0]["ended_at"] < 40
 
         task = await system.until(refused)
@@ -129,13 +147,17 @@ async def test_logs_come_through_with_level_fields_and_traceback(
 ) -> None:
     caplog.set_level(logging.DEBUG)
     async with system.worker(processes=1):
-        await system.until(await system.submit("write_logs"))
+        id = await system.submit("write_logs")
+        request = (await system.until(id))["attempts"][0]["request_id"]
     records: list[Any] = [record for record in caplog.records if record.name == "tests.process_actions"]
     assert [(it.levelname, it.getMessage()) for it in records] == [
         ("INFO", "about something"),
         ("ERROR", "it went wrong"),
     ]
+    assert not [record for record in caplog.records if record.name == "a_library"]
     assert (records[0].customer, records[0].path) == ({"id": 7}, "a.png")
+    for it in records:
+        assert (it.task_id, it.action, it.attempt, it.request_id) == (id, "write_logs", 1, request)
     assert "in write_logs" in records[1].exc_text
     assert "ValueError: invalid literal" in records[1].exc_text
 
@@ -151,6 +173,51 @@ async def test_who_logs_and_prints_much_holds_up_nobody(
         (tmp_path / "go").touch()
         lines = (await system.until(flooding))["result"]["lines"]
     assert [line for line in caplog.messages if line.startswith("line ")] == [f"line {n}" for n in range(lines)]
+
+
+async def test_who_tells_much_at_once_takes_turns_with_all_others(tmp_path: Path) -> None:
+    times = 100
+    told: list[int] = []
+    turns = 0
+
+    async def count_turns() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    payload = encode(Message("7", "tell_at_once", {"marks": str(tmp_path), "times": times}, 0))
+    claim = Claim(1, "7", 1, "worker", "tell_at_once", payload, 0, max_attempts=1, timeout=None, started_at=0)
+    async with Children(quick_settings(tmp_path, handlers=HANDLERS, processes=1)) as children:
+        begun = asyncio.Event()
+        counting = asyncio.create_task(count_turns())
+        running = asyncio.create_task(children.run(claim, lambda text: told.append(turns), begun.set))
+        await begun.wait()
+        block_until(tmp_path / "told")  # nothing is heard until then
+        await eventually(lambda: len(told) == times)
+        counting.cancel()
+        (tmp_path / "go").touch()
+        await running
+    assert len(set(told)) > times / 2
+
+
+# Resources and middleware
+
+
+async def test_resources_and_middleware_are_those_of_the_process(
+    system: System, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    async with system.worker(processes=1):
+        ids = [await system.submit("borrow") for _ in range(2)]
+        first, second = sorted([(await system.until(id))["result"] for id in ids], key=lambda it: len(it["pool"]))
+    pid = first["pid"]
+    assert pid != os.getpid()
+    assert first["around"] == second["around"] == second["pid"] == pid
+    assert len(first["pool"]) == 1
+    assert sorted(second["pool"]) == sorted([*ids, "given back"])
+    told = [record.getMessage() for record in caplog.records if record.name == "tests.pool"]
+    assert told == [f"opened in {pid}", f"closed in {pid}"]
 
 
 # Processes that die
@@ -294,16 +361,36 @@ async def test_to_wait_for_a_process_costs_no_time_and_can_be_cancelled(system: 
     async with system.worker(consumers=3, processes=1):
         first = await system.submit("hold", {"marks": str(tmp_path)})
         await marked(tmp_path, first)
-        second, third = [await system.submit("tell", timeout=0.3) for _ in range(2)]
+        second, third = [await system.submit("tell", timeout=1) for _ in range(2)]
         for id in (second, third):
             await system.until(id, Status.RUNNING)
         assert (await system.post(f"/tasks/{third}/cancel")).status == 202
         assert (await system.until(third))["status"] == "cancelled"
-        await system.beats(2)
+        await system.beats(7)  # more than a second
         task = await system.task(second)
         assert (task["status"], task["attempt"]) == ("running", 1)
         (tmp_path / "go").touch()
-        assert (await system.until(second))["status"] == "completed"
+        task = await system.until(second)
+        assert task["status"] == "completed"
+        assert 0 < task["result"]["left"] <= 1
+
+
+# The queue of a user's test
+
+
+@pytest.fixture
+def taskqueue_settings() -> dict[str, Any]:
+    return {"handlers": HANDLERS, "consumers": 1}
+
+
+async def test_a_queue_in_a_test_whose_settings_name_the_module_has_processes(taskqueue: Queue) -> None:
+    task = await taskqueue.submit("tell", timeout=30)
+    taskqueue.advance(3600)
+    await taskqueue.drain()
+    result = await task.result()
+    assert result["pid"] != os.getpid()
+    assert 0 < result["left"] <= 30
+    assert not children()
 
 
 # Workers that end
@@ -312,34 +399,43 @@ async def test_to_wait_for_a_process_costs_no_time_and_can_be_cancelled(system: 
 async def test_a_process_that_does_not_leave_by_itself_is_killed(
     system: System, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(child, "GRACE", 0.1)
+    monkeypatch.setattr(child, "_END", 0.1)
     async with system.worker(processes=1):
         await system.until(await system.submit("linger"))
     assert not children()
 
 
 @pytest.mark.parametrize(
-    ("in_a_child", "told"),
+    ("where", "what", "told"),
     [
         (
+            "module",
             "raise LookupError('no such file')",
             "in a child process: handlers 'own_handlers'.*LookupError: no such file",
         ),
-        ("import time; time.sleep(600)", "a child process did not load the handlers within 0.5 s"),
+        ("module", "import time; time.sleep(600)", "a child process was not ready within 0.5 s"),
+        (
+            "resource",
+            "raise LookupError('no such file')",
+            "in a child process: resource 'pool' can't be opened: LookupError: no such file",
+        ),
     ],
-    ids=["they fail", "they hang"],
+    ids=["they fail", "they hang", "their resource fails"],
 )
 async def test_a_worker_whose_processes_cannot_load_the_handlers_does_not_start(
-    system: System, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_a_child: str, told: str
+    system: System, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str, what: str, told: str
 ) -> None:
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(child, "_START", 0.5 if "sleep" in in_a_child else 60)
+    monkeypatch.setattr(child, "_START", 0.5 if "sleep" in what else 60)
     (tmp_path / "own_handlers.py").write_text(
         "import os\n"
-        "from taskqueue import action\n"
-        f"if os.getpid() != {os.getpid()}: {in_a_child}\n"
+        "from typing import Annotated\n"
+        "from taskqueue import Depends, action\n"
+        f"if os.getpid() != {os.getpid()} and {where == 'module'}: {what}\n"
+        "def pool() -> None:\n"
+        f"    {what}\n"
         "@action(executor='process')\n"
-        "def act() -> dict: return {}\n"
+        "def act(pool: Annotated[None, Depends(pool)]) -> dict: return {}\n"
     )
     async with system.worker(handlers="own_handlers") as worker:
         with pytest.raises(FatalError, match=told):

@@ -102,6 +102,19 @@ async def test_each_attempt_tells_which_request_led_to_it(system: System, log: i
     assert told == {(1, "first"), (2, "second")}
 
 
+@pytest.mark.parametrize("action", ["log_something", "log_something_in_a_thread"])
+async def test_what_a_handler_logs_names_its_attempt_and_request(
+    system: System, log: io.StringIO, action: str
+) -> None:
+    answer = await system.post("/tasks", json={"action": action}, headers={NAME: "order-7"})
+    async with system.worker():
+        await system.until(answer.body["id"])
+    await eventually(lambda: "task completed" in log.getvalue())
+    [line] = [line for line in lines(log) if line["message"] == "something"]
+    expected = {"task_id": answer.body["id"], "action": action, "attempt": 1, "request_id": "order-7"}
+    assert expected.items() <= line.items()
+
+
 async def test_lines_about_a_request_and_about_its_tasks_attempts_have_its_name(
     system: System, log: io.StringIO
 ) -> None:

@@ -85,10 +85,16 @@ async def test_wrong_arguments_fail_the_task_at_once_and_say_which(
 
 
 @pytest.mark.parametrize(
-    "value", [None, "text", 5, [1], [["output", 1]]], ids=["null", "a string", "a number", "a list", "pairs"]
+    "value", [None, "text\0", 5, [1], {"é": 1}], ids=["null", "a string", "a number", "a list", "an object"]
 )
-async def test_a_result_that_is_no_object_fails_the_task(system: System, value: Any) -> None:
+async def test_a_result_is_any_json(system: System, value: Any) -> None:
     task = await run(system, "give", {"value": value})
+    assert (task["status"], task["result"], task["attempt"]) == ("completed", value, 1)
+    assert [listed["result"] for listed in (await system.get("/tasks")).body["tasks"]] == [value]
+
+
+async def test_a_result_that_no_json_can_be_fails_the_task(system: System) -> None:
+    task = await run(system, "give_set", {"members": [1]})
     assert (task["status"], task["result"], task["attempt"]) == ("failed", None, 1)
     assert task["error"]["type"] == "InvalidResult"
 
@@ -187,6 +193,17 @@ async def test_a_handler_says_when_it_wants_to_be_tried_again(system: System) ->
     assert 0.3 <= second["started_at"] - first["ended_at"] < 0.3 + 5
 
 
+async def test_an_actions_own_defaults_hold_where_the_post_says_nothing(system: System) -> None:
+    async with system.worker(retry_base=1000, retry_cap=1000):
+        unsaid = await system.until(await system.submit("fail_thrice"))
+        said = await system.until(await system.submit("fail_thrice", max_attempts=1))
+    assert (unsaid["max_attempts"], unsaid["failures"]) == (3, 3)
+    first, second, third = unsaid["attempts"]
+    assert second["started_at"] - first["ended_at"] >= 0.1, "it waits as its own backoff says"
+    assert third["started_at"] - second["ended_at"] >= 0.2
+    assert (said["max_attempts"], said["failures"]) == (1, 1)
+
+
 async def test_while_it_waits_for_the_next_attempt_a_task_is_pending(system: System) -> None:
     async with system.worker():
         id = await system.submit("ask_again", {"after": 1000})
@@ -194,6 +211,12 @@ async def test_while_it_waits_for_the_next_attempt_a_task_is_pending(system: Sys
         task = await system.task(id)
         assert (task["status"], task["processed_at"]) == ("pending", None)
         assert task["run_at"] - time.time() == pytest.approx(1000, abs=5)
+
+
+async def test_a_handler_may_put_its_task_off_at_no_cost(system: System) -> None:
+    task = await run(system, "put_off", {"times": 2}, max_attempts=1)
+    assert (task["status"], task["result"], task["failures"], task["attempt"]) == ("completed", None, 0, 3)
+    assert outcomes(task) == ["snoozed", "snoozed", "ok"]
 
 
 async def test_a_rejected_task_fails_at_once(system: System) -> None:

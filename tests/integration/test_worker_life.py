@@ -4,13 +4,15 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
 from tests.conformance.waiting import eventually
 from tests.integration import actions
 from tests.integration.system import System, WatchedBroker, quick_settings
 
+from taskqueue import Depends, action
+from taskqueue.actions import registry
 from taskqueue.broker.memory import MemoryBroker
 from taskqueue.process import FatalError
 from taskqueue.store.workers import rescue
@@ -98,6 +100,53 @@ async def test_a_worker_without_its_handlers_does_not_start(system: System) -> N
             with pytest.raises(FatalError, match=f"{handlers}.*can't be imported"):
                 await worker.running
     assert await system.store.reads.worker_beats() == {}
+
+
+@pytest.fixture
+def own_actions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a test registers is forgotten at its end."""
+    monkeypatch.setattr(registry, "ACTIONS", dict(registry.ACTIONS))
+
+
+@pytest.mark.usefixtures("own_actions")
+async def test_a_workers_resources_are_open_until_what_it_runs_is_over(system: System) -> None:
+    async def pool() -> AsyncIterator[str]:
+        actions.notes.append("opens")
+        yield "pool"
+        actions.notes.append("closes")
+
+    @action
+    async def use(name: str, pool: Annotated[str, Depends(pool)]) -> str:
+        await actions.hold(name)
+        actions.notes.append(f"uses {name}")
+        return pool
+
+    async with system.worker(consumers=2) as worker:
+        actions.let_go("x")
+        first = await system.until(await system.submit("use", {"name": "x"}))
+        held = await system.submit("use", {"name": "y"})
+        await actions.started("y")
+        stopping = asyncio.create_task(worker.stop())
+        await system.told(WorkerStopping)
+        actions.let_go("y")
+        await stopping
+    assert [(await system.task(id))["result"] for id in (first["id"], held)] == ["pool", "pool"]
+    assert actions.notes == ["opens", "uses x", "uses y", "closes"]
+
+
+@pytest.mark.usefixtures("own_actions")
+async def test_a_worker_whose_resource_cannot_be_opened_takes_nothing(system: System) -> None:
+    async def pool() -> None:
+        raise ConnectionError("refused")
+
+    @action
+    async def use(pool: Annotated[None, Depends(pool)]) -> None: ...
+
+    id = await system.submit("use")
+    async with system.worker() as worker:
+        with pytest.raises(FatalError, match=r"pool' can't be opened: ConnectionError: refused"):
+            await worker.running
+    assert ((await system.task(id))["attempt"], await system.store.reads.worker_beats()) == (0, {})
 
 
 async def test_a_thread_that_ignores_its_timeout_keeps_its_slot(system: System) -> None:

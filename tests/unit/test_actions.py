@@ -4,15 +4,16 @@ import asyncio
 import functools
 import sys
 from collections.abc import Callable, Iterator
-from datetime import timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
 import pytest
 from pydantic import BaseModel, Field, ValidationError
 
-from taskqueue import Reject, Retry, TaskContext, action
+from taskqueue import Backoff, Reject, Retry, Snooze, TaskContext, action
 from taskqueue.actions import HandlersError, describe_actions, find_action, load_handlers, registry
+from taskqueue.contract.requests import SubmitBody
 
 CONTEXT = TaskContext("1", "act", 2)
 
@@ -333,6 +334,82 @@ def test_the_arguments_have_a_json_schema() -> None:
     assert schema["additionalProperties"] is False
 
 
+# What it says of its tasks
+
+
+def test_an_action_tells_the_defaults_of_its_tasks() -> None:
+    @action(timeout=30, max_attempts=5, priority="high", retry=Backoff(first=5, jitter=False))
+    def resize() -> None: ...
+
+    @action(name="other", validate="lax")
+    def some_name() -> None: ...
+
+    @action()
+    def plain() -> None: ...
+
+    assert {told["name"]: told["defaults"] for told in describe_actions()} == {
+        "resize": {
+            "timeout": 30,
+            "max_attempts": 5,
+            "priority": "high",
+            "retry": {"first": 5, "factor": 2, "most": 600, "jitter": False},
+        },
+        "other": {"validate": "lax"},
+        "plain": {},
+    }
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        ({"timeout": 0}, "timeout: "),
+        ({"timeout": 23 * 3600 + 1}, "timeout: "),
+        ({"timeout": "5"}, "timeout: "),
+        ({"max_attempts": 0}, "max_attempts: "),
+        ({"max_attempts": 101}, "max_attempts: "),
+        ({"priority": "urgent"}, "priority: "),
+        ({"retry": 5}, "retry: "),
+        ({"validate": True}, "validate: "),
+        ({"tiemout": 5}, "tiemout: "),
+    ],
+    ids=str,
+)
+def test_an_option_that_is_no_good_is_refused_at_once_in_a_line(options: Any, why: str) -> None:
+    with pytest.raises(HandlersError, match=rf"^action 'act': {why}[^\n]*$"):
+
+        @action("act", **options)
+        def act() -> None: ...
+
+    assert describe_actions() == []
+
+
+def test_a_submission_without_a_priority_takes_its_actions() -> None:
+    defaults = {"priority": "high", "timeout": 5}
+    unsaid, said = SubmitBody(action="act"), SubmitBody(action="act", priority="normal")
+    assert (unsaid.with_defaults(defaults).priority, unsaid.with_defaults({}).priority) == ("high", "normal")
+    assert said.with_defaults(defaults) is said
+
+
+def test_lax_data_is_converted_as_pydantic_does() -> None:
+    @action(validate="lax")
+    def act(number: int, when: date) -> list[Any]:
+        return [number, when]
+
+    assert call("act", '{"number": "5", "when": "2027-01-02"}') == [5, date(2027, 1, 2)]
+    assert "valid integer" in refused("act", '{"number": "five", "when": "2027-01-02"}')
+    assert "not permitted" in refused("act", '{"number": 5, "when": "2027-01-02", "more": 1}')
+
+
+def test_unchecked_data_is_handed_over_as_it_is_by_name() -> None:
+    @action(validate=False)
+    def act(number: int, size: int = 2) -> list[Any]:
+        return [number, size]
+
+    assert call("act", '{"number": "five"}') == ["five", 2]
+    assert "required" in refused("act", "{}")
+    assert "not permitted" in refused("act", '{"number": 5, "more": 1}')
+
+
 # Where handlers come from
 
 
@@ -400,7 +477,8 @@ def test_arguments_that_no_schema_describes_hinder_nobody() -> None:
     def odd(value: int, then: Callable[[], Any] = list) -> dict[str, Any]:
         return {"output": value, "then": then()}
 
-    assert describe_actions() == [{"name": "odd", "arguments": {}}]
+    [described] = describe_actions()
+    assert described["arguments"] == {}
     assert call("odd", '{"value": 1}') == {"output": 1, "then": []}
 
 
@@ -423,6 +501,13 @@ def test_retry_refuses_what_is_no_time_to_wait(after: float) -> None:
 def test_retry_refuses_what_is_no_number(after: Any) -> None:
     with pytest.raises(TypeError):
         Retry(after=after)
+
+
+@pytest.mark.parametrize("seconds", [-1, float("nan"), float("inf"), 1e30])
+def test_snooze_refuses_what_is_no_time_to_wait(seconds: float) -> None:
+    assert Snooze(2.5).seconds == 2.5
+    with pytest.raises(ValueError, match="seconds"):
+        Snooze(seconds)
 
 
 def test_reject_takes_its_reason() -> None:

@@ -7,22 +7,35 @@ import gc
 import json
 import threading
 from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Annotated, Any
+from uuid import UUID
 
 import pytest
-from pydantic import AfterValidator
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import AfterValidator, BaseModel
 
-from taskqueue import Reject, Retry, TaskContext, action
+from taskqueue import Reject, Retry, Snooze, TaskContext, action
 from taskqueue.actions import registry
 from taskqueue.contract.limits import MAX_DEPTH, MAX_VALUES
 from taskqueue.message import Message, encode
 from taskqueue.settings import Settings
 from taskqueue.task import Claim, Outcome
 from taskqueue_worker import execute
-from taskqueue_worker.execute import Ending, Run
+from taskqueue_worker.execute import Ending, Run, _check_result
 
 #: Seconds after which a test gives up waiting for something that should happen.
 PATIENCE = 20
+
+#: Any JSON that results may be.
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=10,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -178,6 +191,21 @@ async def test_a_handler_is_told_its_task() -> None:
     assert (await ending_of(claimed())).result == '{"id":"7","action":"act","attempt":1,"cancelled":false}'
 
 
+async def test_a_handler_is_told_how_its_task_stands() -> None:
+    told: list[TaskContext] = []
+
+    @action("act")
+    async def handler(task: TaskContext) -> None:
+        told.append(task)
+
+    run = claimed(timeout=1500)
+    run.claim = replace(run.claim, attempt=4, failures=2, tags=("a", "b"), request_id="r", waited=250)
+    await ending_of(Run(run.claim, Settings()))
+    [task] = told
+    assert (task.attempt, task.failures, task.max_attempts) == (4, 2, 3)
+    assert (task.tags, task.request_id, task.queued_for, task.deadline) == (("a", "b"), "r", 0.25, 1.5)
+
+
 async def test_a_result_keeps_its_letters(act: Callable[..., None]) -> None:
     act(lambda: {"output": "žluťoučký 🐎"})
     assert (await ending_of(claimed())).result == '{"output":"žluťoučký 🐎"}'
@@ -287,6 +315,14 @@ async def test_a_handler_may_ask_to_be_tried_again_with_the_usual_backoff(act: C
     assert (ending.outcome, ending.after, ending.final) == (Outcome.ERROR, None, False)
 
 
+async def test_a_handler_may_ask_to_be_called_again_at_no_cost(act: Callable[..., None]) -> None:
+    def handler() -> None:
+        raise Snooze(60)
+
+    act(handler)
+    assert await ending_of(claimed()) == Ending(Outcome.SNOOZED, after=60)
+
+
 async def test_a_handler_may_ask_never_to_be_tried_again(act: Callable[..., None]) -> None:
     def handler() -> dict[str, Any]:
         raise Reject("gone for good")
@@ -342,6 +378,51 @@ async def test_a_validator_that_crashes_fails_the_task_and_nothing_else() -> Non
     assert error_of(ending)["type"] == "LookupError"
 
 
+@dataclass
+class Box:
+    width: float
+
+
+class Point(BaseModel):
+    x: int
+    at: datetime
+
+
+@pytest.mark.parametrize(
+    ("result", "json"),
+    [
+        (None, "null"),
+        (True, "true"),
+        (6.5, "6.5"),
+        ("text", '"text"'),
+        ([1, "a", None], '[1,"a",null]'),
+        ((1, 2), "[1,2]"),
+        (Point(x=1, at=datetime(2027, 1, 2, tzinfo=UTC)), '{"x":1,"at":"2027-01-02T00:00:00Z"}'),
+        ({"boxes": [Box(2.5)]}, '{"boxes":[{"width":2.5}]}'),
+        (datetime(2027, 1, 2, 3, 4, 5, tzinfo=UTC), '"2027-01-02T03:04:05Z"'),
+        (timedelta(minutes=5), '"PT5M"'),
+        (Decimal("1.50"), '"1.50"'),
+        (UUID(int=7), '"00000000-0000-0000-0000-000000000007"'),
+        (Outcome.OK, '"ok"'),
+    ],
+    ids=[
+        "nothing", "a truth", "a number", "a text", "a list", "a tuple", "a model", "dataclasses within",
+        "a time", "a span", "a decimal", "a UUID", "a member of an enum",
+    ],
+)  # fmt: skip
+async def test_a_result_is_whatever_json_holds_or_pydantic_can_dump(
+    act: Callable[..., None], result: Any, json: str
+) -> None:
+    act(lambda: result)
+    assert await ending_of(claimed()) == Ending(Outcome.OK, result=json)
+
+
+@given(value=JSON)
+async def test_json_comes_back_as_it_was(value: Any) -> None:
+    ending = await _check_result(value, 10**9)
+    assert json.loads(ending.result or "") == value
+
+
 class _Shrinking(dict[str, Any]):
     """As if another thread changed it meanwhile."""
 
@@ -365,13 +446,15 @@ def _endless() -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("result", "why"),
     [
-        (None, "not NoneType"),
-        ([1], "not list"),
-        ("text", "not str"),
+        (float("nan"), "not JSON"),
         ({"x": float("nan")}, "not JSON"),
         ({"x": float("inf")}, "not JSON"),
-        ({"x": object()}, "not JSON serializable"),
-        ({"x": b"bytes"}, "not JSON serializable"),
+        (Box(float("nan")), "not JSON"),
+        ({"x": object()}, "Unable to serialize unknown type"),
+        ({"x": b"bytes"}, "bytes has no JSON form"),
+        ({1, 2}, "set has no JSON form"),
+        ([frozenset()], "frozenset has no JSON form"),
+        ((n for n in range(3)), "generator has no JSON form"),
         ({("a", 1): 1}, "not JSON"),
         ({"x": "\ud800"}, "surrogates not allowed"),
         ({"x": 10**5000}, "not JSON"),
@@ -379,13 +462,15 @@ def _endless() -> dict[str, Any]:
         (_Shrinking(x=1), "not JSON: dictionary changed size"),
     ],
     ids=[
-        "nothing",
-        "list",
-        "text",
         "nan",
+        "nan in it",
         "infinity",
+        "nan in a dataclass",
         "object",
         "bytes",
+        "set",
+        "frozen set",
+        "generator",
         "tuple as a name",
         "half a pair",
         "huge number",
@@ -393,9 +478,7 @@ def _endless() -> dict[str, Any]:
         "changing",
     ],
 )
-async def test_a_result_that_is_no_json_object_fails_for_good(
-    act: Callable[..., None], result: Any, why: str
-) -> None:
+async def test_a_result_that_is_no_json_fails_for_good(act: Callable[..., None], result: Any, why: str) -> None:
     act(lambda: result)
     ending = await ending_of(claimed())
     assert (ending.outcome, ending.final) == (Outcome.ERROR, True)
@@ -470,9 +553,12 @@ async def test_an_async_handler_out_of_time_is_cancelled_and_cleans_up() -> None
     assert cleaned.is_set()
 
 
-async def test_the_timeout_is_the_tasks_own_or_else_the_settings(act: Callable[..., None]) -> None:
+async def test_the_timeout_is_the_tasks_own_or_its_actions_or_else_the_settings() -> None:
     assert claimed(timeout=1500, task_timeout=9).timeout == 1.5
     assert claimed(timeout=None, task_timeout=9).timeout == 9
+    action("act", timeout=2)(lambda: None)
+    assert claimed(timeout=1500, task_timeout=9).timeout == 1.5
+    assert claimed(timeout=None, task_timeout=9).timeout == 2
 
 
 async def test_simulated_work_counts_towards_the_timeout() -> None:
@@ -681,6 +767,21 @@ async def test_a_thread_that_stops_at_its_flag_was_cancelled(
 ) -> None:
     started = asyncio.Event()
     until_flagged(started, let_go, InterruptedError("stopped early"))
+    ending = await interrupted(claimed(), started, Outcome.CANCELLED)
+    assert (ending.outcome, ending.final) == (Outcome.CANCELLED, True)
+
+
+async def test_a_thread_may_leave_at_its_flag_by_an_exception(let_go: threading.Event) -> None:
+    started = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    @action("act")
+    def handler(task: TaskContext) -> None:
+        task.raise_if_cancelled()  # not yet
+        loop.call_soon_threadsafe(started.set)
+        while not let_go.wait(0.005):
+            task.raise_if_cancelled()
+
     ending = await interrupted(claimed(), started, Outcome.CANCELLED)
     assert (ending.outcome, ending.final) == (Outcome.CANCELLED, True)
 

@@ -1,5 +1,6 @@
 """Log lines: JSON for programs, text for people, the task's id and action on each line about a task."""
 
+import contextvars
 import json
 import logging
 from collections.abc import Iterator
@@ -7,9 +8,12 @@ from typing import Any
 
 import pytest
 
-from taskqueue.log_lines import task_fields
-from taskqueue.logs import set_up_logging
+from taskqueue.log_lines import log_happening, task_fields
+from taskqueue.logs import TASK_FIELDS, set_up_logging
 from taskqueue.settings import Settings
+from taskqueue.task import Claim, Outcome, Status
+from taskqueue.telemetry import TaskEnded
+from taskqueue_worker.execute import error_json
 
 log = logging.getLogger("taskqueue.worker")
 
@@ -100,6 +104,46 @@ def test_a_text_line_about_a_task_has_its_id_and_action(capsys: pytest.CaptureFi
     first, second = lines(capsys)
     assert first.endswith(" INFO    processing task  task_id=7 action=sum")
     assert second.endswith(" WARNING nothing else")
+
+
+def test_a_traceback_stands_under_its_text_line_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    set_up_logging(Settings(log_format="text"))
+    error = error_json("ValueError", "no", 'Traceback:\n  File "a.py"\nValueError: no\n')
+    claim = Claim(1, "7", 1, "w", "sum", "{}", 0, 3, None, 0)
+    log_happening(TaskEnded(claim, Outcome.ERROR, Status.FAILED, error))
+    first, *under = lines(capsys)
+    fields = "task_id=7 action=sum attempt=1 outcome=error error=ValueError: no"
+    assert first.endswith(f" ERROR   task failed  {fields}")
+    assert under == ["Traceback:", '  File "a.py"', "ValueError: no"]
+
+
+def test_a_line_of_a_handler_has_its_tasks_fields(capsys: pytest.CaptureFixture[str]) -> None:
+    set_up_logging(Settings(log_format="json", handlers="shop.actions"))
+    context = contextvars.copy_context()
+    context.run(TASK_FIELDS.set, {"task_id": "7", "action": "sum", "attempt": 2, "request_id": "r"})
+    context.run(logging.getLogger("shop.prices").info, "asked", extra={"attempt": "own"})
+    fields = json_line(capsys)
+    told = {name: fields[name] for name in ("message", "task_id", "action", "attempt", "request_id")}
+    assert told == {"message": "asked", "task_id": "7", "action": "sum", "attempt": "own", "request_id": "r"}
+
+
+@pytest.mark.parametrize("name", ["taskqueue.worker", "shop", "shop.prices", "more", None])
+def test_what_ours_and_the_handlers_packages_say_is_written(
+    capsys: pytest.CaptureFixture[str], name: str | None
+) -> None:
+    set_up_logging(Settings(log_format="json", handlers="shop.actions, more"))
+    logging.getLogger(name).info("hello")
+    assert json_line(capsys)["message"] == "hello"
+
+
+@pytest.mark.parametrize("name", ["httpx", "shopping", "asyncio"])
+def test_what_other_libraries_chat_is_not_but_their_warnings_are(
+    capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    set_up_logging(Settings(log_format="json", log_level="DEBUG", handlers="shop.actions, more"))
+    logging.getLogger(name).info("GET / 200")
+    logging.getLogger(name).warning("retrying")
+    assert json_line(capsys)["message"] == "retrying"
 
 
 def test_where_no_person_reads_the_format_is_json(capsys: pytest.CaptureFixture[str]) -> None:

@@ -26,6 +26,9 @@ CLAIM = Claim(
     request_id="order-7",
 )
 
+#: An attempt's, as JSON text.
+ERROR = '{"type":"Lost","message":"no such row","traceback":"one\\ntwo\\n"}'
+
 #: Values for the fields of happenings.
 VALUES: dict[str, Any] = {
     "id": "7",
@@ -52,7 +55,8 @@ SILENT = {"Published", "Committed"}
 
 def one(kind: Any) -> Any:
     """A happening of a kind."""
-    return kind(**{field.name: VALUES.get(field.name, 1) for field in dataclasses.fields(kind)})
+    values = VALUES | ({"error": ERROR} if kind is telemetry.TaskEnded else {})
+    return kind(**{field.name: values.get(field.name, 1) for field in dataclasses.fields(kind)})
 
 
 @pytest.mark.parametrize("kind", HAPPENINGS, ids=lambda kind: kind.__name__)
@@ -83,8 +87,8 @@ def test_a_line_about_a_task_names_it_and_its_action(kind: Any, caplog: pytest.L
     ("status", "level", "message"),
     [
         (Status.COMPLETED, "INFO", "task completed"),
-        (Status.FAILED, "INFO", "task failed"),
-        (Status.PENDING, "INFO", "task pending"),
+        (Status.FAILED, "ERROR", "task failed"),
+        (Status.PENDING, "WARNING", "attempt failed, to be tried again"),
         (Status.CANCELLED, "INFO", "task cancelled"),
         (None, "WARNING", "outcome refused: the task was taken from this worker"),
     ],
@@ -93,9 +97,20 @@ def test_an_ended_attempt_tells_what_became_of_its_task(
     status: Status | None, level: str, message: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    log_happening(telemetry.TaskEnded(CLAIM, Outcome.ERROR, status, "{}"))
+    log_happening(telemetry.TaskEnded(CLAIM, Outcome.ERROR, status, ERROR))
     [record] = caplog.records
     assert (record.levelname, record.getMessage()) == (level, message)
+    if status not in {None, Status.COMPLETED}:
+        assert {"error": "Lost: no such row", "traceback": "one\ntwo\n"}.items() <= vars(record).items()
+
+
+@pytest.mark.parametrize("outcome", [Outcome.SNOOZED, Outcome.SHUTDOWN])
+def test_an_attempt_that_cost_nothing_is_no_warning(outcome: Outcome, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    log_happening(telemetry.TaskEnded(CLAIM, outcome, Status.PENDING, None))
+    [record] = caplog.records
+    assert (record.levelname, record.getMessage()) == ("INFO", "task pending")
+    assert vars(record)["outcome"] == outcome
 
 
 def test_a_lost_worker_has_a_line_and_each_task_that_was_rescued_from_it_another(
@@ -105,9 +120,9 @@ def test_a_lost_worker_has_a_line_and_each_task_that_was_rescued_from_it_another
     log_happening(telemetry.WorkerLost("w", ((CLAIM, Status.PENDING), (other, Status.FAILED))))
     lost, *rescued = caplog.records
     assert lost.getMessage() == "worker lost"
-    assert [(vars(record)["task_id"], vars(record)["status"]) for record in rescued] == [
-        ("7", "pending"),
-        ("8", "failed"),
+    assert [(vars(record)["task_id"], vars(record)["status"], record.levelname) for record in rescued] == [
+        ("7", "pending", "WARNING"),
+        ("8", "failed", "ERROR"),
     ]
 
 

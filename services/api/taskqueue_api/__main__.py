@@ -1,4 +1,4 @@
-"""`taskqueue-api`: serve the REST API until SIGTERM."""
+"""`taskqueue api`: serve the REST API until SIGTERM."""
 
 import asyncio
 import logging

@@ -7,21 +7,35 @@ import asyncio
 from dataclasses import dataclass, field
 from random import Random
 
+from taskqueue.actions import find_action
 from taskqueue.broker import Consumer, Delivery
 from taskqueue.contract.bounds import check_bounds
 from taskqueue.contract.limits import MAX_PAYLOAD_BYTES
 from taskqueue.dispatch import leased_at
 from taskqueue.message import MalformedMessageError, decode
 from taskqueue.settings import Settings
-from taskqueue.store import Refusal, Store, verbs
+from taskqueue.store import GivenUp, Refusal, Repertoire, SetAside, Store, verbs
+from taskqueue.store.clock import to_ms
 from taskqueue.task import Claim
-from taskqueue.telemetry import DuplicateDropped, MessageBuried, SlotHeld, TaskClaimed, Telemetry
+from taskqueue.telemetry import (
+    DuplicateDropped,
+    MessageBuried,
+    SlotHeld,
+    TaskClaimed,
+    TaskGivenUp,
+    TaskSetAside,
+    Telemetry,
+)
 from taskqueue_worker.beside import Beside
 from taskqueue_worker.execute import Run, RunInChild, Runs
 from taskqueue_worker.heartbeat import beat_interval
 from taskqueue_worker.outcome import Outcomes
 from taskqueue_worker.progress import Progress
+from taskqueue_worker.resources import Resources
 from taskqueue_worker.storing import until_stored
+
+#: What a claim is answered.
+Claimed = Claim | Refusal | SetAside | GivenUp
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +43,15 @@ class Duty:
     """What all slots of a worker have in common."""
 
     worker: str
+    repertoire: Repertoire
     settings: Settings
     store: Store
     telemetry: Telemetry
     random: Random
     beside: Beside
-    run_in_child: RunInChild
+    resources: Resources
+    #: None where nothing runs in one.
+    run_in_child: RunInChild | None
     runs: Runs = field(default_factory=dict)
     #: By priority: when the message was made that brought a task last, from its first delivery. Not when that task
     #: was queued: it may have been published again since.
@@ -47,7 +64,7 @@ class _Claiming:
 
     delivery: Delivery
     id: str
-    write: asyncio.Future[Claim | Refusal]
+    write: asyncio.Future[Claimed]
 
 
 class Slot:
@@ -103,8 +120,14 @@ class Slot:
         self._claiming = _Claiming(delivery, id, self._write_claim(id))
         return self._claiming
 
-    def _write_claim(self, id: str) -> asyncio.Future[Claim | Refusal]:
-        return self._duty.store.write(verbs.claim, id, self._duty.worker)
+    def _write_claim(self, id: str) -> asyncio.Future[Claimed]:
+        duty = self._duty
+        patience = to_ms(duty.settings.unknown_action_after)
+        return duty.store.write(verbs.claim, id, duty.worker, duty.repertoire, patience, self._attempts_of)
+
+    def _attempts_of(self, action: str) -> int:
+        known = find_action(action)
+        return (known and known.options.max_attempts) or self._duty.settings.max_attempts
 
     async def _claimed(self, delivery: Delivery, claiming: _Claiming | None) -> Claim | None:
         """The claim, and its message acknowledged; None where nothing is to be run."""
@@ -129,7 +152,8 @@ class Slot:
                         self._duty.newest[answer.priority] = made_at
                     return answer
                 case _:
-                    self._duty.telemetry.tell(DuplicateDropped(claiming.id))
+                    # Where it was set aside, that is committed: it comes again with another message.
+                    self._duty.telemetry.tell(_why_not(claiming.id, answer))
                     await delivery.ack()
                     return None
         except MalformedMessageError as error:
@@ -138,7 +162,7 @@ class Slot:
         finally:
             self._claiming = None  # until here: an ack may take longer than two beats
 
-    async def _answer(self, claiming: _Claiming) -> Claim | Refusal:
+    async def _answer(self, claiming: _Claiming) -> Claimed:
         """What the store says of a claim, however long that takes."""
         id, begun, duty = claiming.id, claiming.write, self._duty
         while True:
@@ -160,7 +184,7 @@ class Slot:
         duty = self._duty
         duty.telemetry.tell(TaskClaimed(claim))
         progress = Progress(claim, duty.store)
-        run = Run(claim, duty.settings, progress.tell, duty.beside, duty.run_in_child)
+        run = Run(claim, duty.settings, progress.tell, duty.beside, duty.resources, duty.run_in_child)
         self.run = duty.runs[claim.id, claim.attempt] = run
         giving_back = asyncio.get_running_loop().call_later(duty.settings.give_back_after, self._give_back)
         try:
@@ -198,6 +222,16 @@ class Slot:
         self.stuck.set()
         await asyncio.wait({handler})
         self.stuck.clear()
+
+
+def _why_not(id: str, answer: Refusal | SetAside | GivenUp) -> DuplicateDropped | TaskSetAside | TaskGivenUp:
+    match answer:
+        case SetAside(id, action, first):
+            return TaskSetAside(id, action, first)
+        case GivenUp(id, action):
+            return TaskGivenUp(id, action)
+        case _:
+            return DuplicateDropped(id)
 
 
 def _named(body: bytes) -> str:

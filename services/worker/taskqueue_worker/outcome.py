@@ -3,7 +3,7 @@
 import asyncio
 from random import Random
 
-from taskqueue.retry import backoff
+from taskqueue.actions import find_action
 from taskqueue.settings import Settings
 from taskqueue.store import CommitUnknownError, Store, verbs
 from taskqueue.store.clock import to_ms
@@ -31,14 +31,17 @@ class Outcomes:
             return self._store.write(verbs.complete, claim, ending.result)
         if ending.outcome is Outcome.SHUTDOWN:
             return self._store.write(verbs.release, claim)
+        if ending.outcome is Outcome.SNOOZED and ending.after is not None:
+            return self._store.write(verbs.snooze, claim, to_ms(ending.after))
         error = ending.error or "{}"
         failures = claim.failures + 1
         if ending.final or failures >= claim.max_attempts:
             return self._store.write(verbs.fail, claim, ending.outcome, error)
         delay = ending.after
         if delay is None:
-            base, cap = self._settings.retry_base, self._settings.retry_cap
-            delay = backoff(failures, base=base, cap=cap, jitter=self._random.uniform)
+            action = find_action(claim.action)
+            backoff = (action and action.options.retry) or self._settings.backoff
+            delay = backoff.pause(failures, self._random.uniform)
         return self._store.write(verbs.back_off, claim, ending.outcome, error, to_ms(delay))
 
     async def recorded(self, claim: Claim, ending: Ending, begun: asyncio.Future[Status | None]) -> None:

@@ -7,7 +7,6 @@ from random import Random
 from taskqueue.broker import Broker, BrokerError, BrokerState
 from taskqueue.dispatch import publish, token
 from taskqueue.message import Priority
-from taskqueue.retry import backoff
 from taskqueue.settings import Settings
 from taskqueue.store import Store, StoreUnavailableError, verbs
 from taskqueue.store.clock import to_ms
@@ -129,7 +128,8 @@ async def rescue_worker(
     """Rescue the tasks of a worker that stopped at this beat; one that has beaten since is left alone."""
 
     def pause(failures: int) -> int:
-        return to_ms(backoff(failures, base=settings.retry_base, cap=settings.retry_cap, jitter=random.uniform))
+        # Of any action, known to this worker or not.
+        return to_ms(settings.backoff.pause(failures, random.uniform))
 
     error = error_json("WorkerLost", f"worker lost: {worker} stopped beating")
     rescued = await store.write(rescue, worker, beat, error, pause)

@@ -2,29 +2,42 @@
 
 import asyncio
 import contextlib
+import importlib.util
 import json
 import os
 import socket
+from collections.abc import AsyncIterator
 from random import Random
+from typing import Any
 
-from taskqueue.actions import HandlersError, describe_actions, load_handlers
+from taskqueue.actions import (
+    FALLBACK,
+    HandlersError,
+    describe_actions,
+    known_actions,
+    load_handlers,
+    package_versions,
+    version_of,
+)
 from taskqueue.broker import Broker, BrokerState
 from taskqueue.dispatch import demote_when_the_queue_was_lost
 from taskqueue.process import FatalError
 from taskqueue.settings import Settings
-from taskqueue.store import Store, WorkerInfo
+from taskqueue.store import CatchAll, Repertoire, Store, WorkerInfo
 from taskqueue.store.workers import Held, retire
 from taskqueue.task import Outcome
 from taskqueue.telemetry import Telemetry, WorkerStarted, WorkerStopping
 from taskqueue_worker.beside import Beside
 from taskqueue_worker.children.pool import Children
 from taskqueue_worker.consume import Duty, Slot
-from taskqueue_worker.execute import GRACE, Runs
+from taskqueue_worker.execute import GRACE, RunInChild, Runs
 from taskqueue_worker.heartbeat import BEATS_PER_LEASE, Heartbeat, beat_interval
+from taskqueue_worker.resources import Resources
 from taskqueue_worker.retention import PRUNE_INTERVAL, RECOUNT_INTERVAL, Retention
 from taskqueue_worker.storing import until_stored
 from taskqueue_worker.strays import Strays
 from taskqueue_worker.sweeps import Reconciler, Relay, Rescuer, repeat
+from taskqueue_worker.taking_up import Taker
 
 #: Leases (a minute at the default) that a consumer may be missing while the broker is there.
 LEASES_DETACHED = 4
@@ -46,13 +59,16 @@ async def work(
         beside: what runs beside the loop; None takes threads.
 
     Raises:
-        FatalError: the handlers can't be loaded, or every slot is held by a handler that ignores its timeout.
+        FatalError: the handlers can't be loaded, a resource of theirs can't be opened, or every slot is held by a
+            handler that ignores its timeout.
         StoreError: the store can't be written at the start.
     """
+    settings = _with_handlers(settings)
     try:
-        actions = load_handlers(settings.handlers)
+        actions = load_handlers(settings.handlers or "")
     except HandlersError as error:
         raise FatalError(str(error)) from error
+    described = describe_actions()
     random, beside = random or Random(), beside or Beside()
     me = WorkerInfo(
         id=f"{random.getrandbits(128):032x}",
@@ -61,16 +77,18 @@ async def work(
         consumers=settings.consumers,
         prefetch=settings.prefetch,
         started_at=store.clock(),
-        actions=json.dumps(describe_actions()),
+        queue=settings.queue,
+        actions=json.dumps(described),
+        versions=json.dumps({"taskqueue": version_of("taskqueue")} | package_versions()),
     )
-    children = Children(settings)
-    duty = Duty(me.id, settings, store, telemetry, random, beside, children.run)
+    repertoire = _repertoire(described)
+    runs: Runs = {}
     slots: list[Slot] = []
     strays = Strays(store, lambda id: any(slot.holds(id) for slot in slots), telemetry)
 
     def beaten(held: list[Held]) -> None:
         for task in held:
-            run = duty.runs.get((task.claim.id, task.claim.attempt))
+            run = runs.get((task.claim.id, task.claim.attempt))
             if run and task.cancel_requested:
                 run.interrupt(Outcome.CANCELLED)
         strays.look(held)
@@ -78,9 +96,11 @@ async def work(
             settings.health_file.touch()
 
     async with contextlib.AsyncExitStack() as stack:
-        await stack.enter_async_context(children)
+        # Before anything is taken, and until all that was is over.
+        resources, run_in_child = await stack.enter_async_context(_opened(settings, telemetry))
+        duty = Duty(me.id, repertoire, settings, store, telemetry, random, beside, resources, run_in_child, runs)
         heartbeat = await stack.enter_async_context(
-            Heartbeat.beating(settings, me, store, duty.runs, beaten, telemetry, beside)
+            Heartbeat.beating(settings, me, store, runs, beaten, telemetry, beside)
         )
         consumers = [
             await stack.enter_async_context(broker.consume(settings.prefetch)) for _ in range(settings.consumers)
@@ -91,6 +111,7 @@ async def work(
         rescuer = Rescuer(settings, store, heartbeat, telemetry, random)
         reconciler = Reconciler(settings, store, broker, duty.newest, telemetry)
         retention = Retention(settings, store, telemetry)
+        taker = Taker(settings, repertoire, store, lambda: any(slot.run is None for slot in slots), telemetry)
         sweeping = [
             asyncio.create_task(repeat(interval, sweep, telemetry))
             for interval, sweep in (
@@ -98,6 +119,7 @@ async def work(
                 (beat_interval(settings), rescuer.rescue),
                 (settings.reconcile_after / 4, reconciler.reconcile),
                 (PRUNE_INTERVAL, retention.prune),
+                (settings.relay_interval, taker.take_up),
             )
         ]
         # It counts all tasks: not as long as a start is busy, nor in the same moment as the other workers.
@@ -113,8 +135,8 @@ async def work(
         ended, _ = await asyncio.wait(
             {stopping, watching, attending, *working, *sweeping}, return_when=asyncio.FIRST_COMPLETED
         )
-        telemetry.tell(WorkerStopping(len(duty.runs)))
-        await _drain(settings, slots, working, duty.runs)
+        telemetry.tell(WorkerStopping(len(runs)))
+        await _drain(settings, slots, working, runs)
         for task in (stopping, watching, attending, *sweeping):
             task.cancel()
         await asyncio.wait({stopping, watching, attending, *sweeping})
@@ -124,6 +146,41 @@ async def work(
                 await until_stored(lambda: store.write(retire, me.id), "the worker's goodbye", telemetry, random)
     for task in ended - {stopping}:
         task.result()  # raises what ended this worker
+
+
+@contextlib.asynccontextmanager
+async def _opened(settings: Settings, telemetry: Telemetry) -> AsyncIterator[tuple[Resources, RunInChild | None]]:
+    """What handlers need beside their tasks: the resources of those that run here, and child processes.
+
+    Raises:
+        FatalError: a resource can't be opened, or a child can't load the handlers.
+    """
+    # Where no module is named, as in a test of a user's, a child would have nothing to load.
+    elsewhere = "process" if settings.handlers else None
+    here = [action for action in known_actions() if action.executor != elsewhere]
+    async with Resources.opened(here, telemetry) as resources:
+        if len(here) == len(known_actions()):
+            yield resources, None
+        else:
+            async with Children(settings) as children:
+                yield resources, children.run
+
+
+def _with_handlers(settings: Settings) -> Settings:
+    """Where none are named: the package that this repository, its image or a user has; else, in a bare
+    installation, the examples. Child processes load the same."""
+    if settings.handlers is not None:
+        return settings
+    handlers = "handlers" if importlib.util.find_spec("handlers") else "taskqueue_worker.examples"
+    return settings.model_copy(update={"handlers": handlers})
+
+
+def _repertoire(actions: list[dict[str, Any]]) -> Repertoire:
+    own = {action["name"]: action["own"] for action in actions}
+    catch_all = None
+    if FALLBACK in own:
+        catch_all = CatchAll.OWN if own.pop(FALLBACK) else CatchAll.SHIPPED
+    return Repertoire(frozenset(own), catch_all)
 
 
 async def _drain(settings: Settings, slots: list[Slot], working: list[asyncio.Task[None]], runs: Runs) -> None:

@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-_YEAR = 366 * 86_400
+from taskqueue.retry import LONGEST_PAUSE
 
 
 class Retry(Exception):  # noqa: N818  # raised to ask for something, like StopIteration
@@ -19,14 +19,37 @@ class Retry(Exception):  # noqa: N818  # raised to ask for something, like StopI
     """
 
     def __init__(self, reason: str = "the handler asked for a retry", *, after: float | None = None) -> None:
-        if after is not None and not 0 <= after <= _YEAR:
-            raise ValueError(f"after: {after} is not between 0 and {_YEAR} seconds")
         super().__init__(reason)
-        self.after = after
+        self.after = None if after is None else _checked("after", after)
+
+
+class Snooze(Exception):  # noqa: N818  # raised to ask for something, like StopIteration
+    """Raised by a handler: not now, call me again later. It is no failure, however often it happens.
+
+    Args:
+        seconds: until then, at most a year.
+
+    Raises:
+        ValueError: `seconds` is negative, too long or not a number.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"snoozed for {seconds} s")
+        self.seconds = _checked("seconds", seconds)
 
 
 class Reject(Exception):  # noqa: N818  # raised to ask for something, like StopIteration
     """Raised by a handler: fail the task now, whatever attempts it has left."""
+
+
+def _checked(name: str, seconds: float) -> float:
+    if not 0 <= seconds <= LONGEST_PAUSE:
+        raise ValueError(f"{name}: {seconds} is not between 0 and {LONGEST_PAUSE} seconds")
+    return seconds
+
+
+class Cancelled(Exception):  # noqa: N818  # not an error
+    """Raised by `TaskContext.raise_if_cancelled`; a handler lets it pass."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +61,17 @@ class TaskContext:
     action: str
     #: 1 for the first attempt.
     attempt: int
+    #: How many attempts may fail until the task has failed.
+    max_attempts: int = 1
+    #: How many have.
+    failures: int = 0
+    tags: tuple[str, ...] = ()
+    #: When this attempt is out of time, in Unix seconds; None where it has no limit.
+    deadline: float | None = None
+    #: Which request submitted the task, or retried it last.
+    request_id: str | None = None
+    #: Seconds from when the task was due to the start of this attempt.
+    queued_for: float = 0
     _cancelled: threading.Event = field(default_factory=threading.Event)
     _tell_progress: Callable[[str], None] = lambda progress: None
 
@@ -46,6 +80,15 @@ class TaskContext:
         """Whether a plain `def` handler should stop: a client asked to cancel, it is out of time, or the
         worker is stopping. An `async def` handler is cancelled instead."""
         return self._cancelled.is_set()
+
+    def raise_if_cancelled(self) -> None:
+        """Leave a plain `def` handler, where it should stop.
+
+        Raises:
+            Cancelled: it should.
+        """
+        if self.cancelled:
+            raise Cancelled(f"the task {self.id} is to stop")
 
     def progress(self, fraction: float, message: str | None = None) -> None:
         """Tell how far the task has come: it stands in the task and in the event stream.

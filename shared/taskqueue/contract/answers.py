@@ -13,6 +13,7 @@ from pydantic import (
     ValidatorFunctionWrapHandler,
     WrapValidator,
 )
+from typing_extensions import TypeAliasType
 
 from taskqueue.task import Status
 
@@ -20,7 +21,9 @@ Id = Annotated[str, Field(description="The task's id.", json_schema_extra={"form
 Time = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=0)]
 T = TypeVar("T")
-Broker = Literal["connected", "blocked", "disconnected"]
+# Named, so that a client that is made of the schemas has one type for each.
+Priority = TypeAliasType("Priority", Literal["high", "normal", "low"])
+BrokerState = TypeAliasType("BrokerState", Literal["connected", "blocked", "disconnected"])
 
 
 #: Stands for a kept part until the answer is text: no other string in an answer is this one alone.
@@ -69,10 +72,10 @@ class Answer(BaseModel):
         if not kept:
             return text
         first, *others = text.split(encode_basestring_ascii(_HERE))
-        return "".join([first, *chain.from_iterable(zip(map(_ascii, kept), others, strict=True))])
+        return "".join([first, *chain.from_iterable(zip(map(to_ascii, kept), others, strict=True))])
 
 
-def _ascii(json: str) -> str:
+def to_ascii(json: str) -> str:
     """The same JSON in ASCII."""
     if json.isascii():
         return json
@@ -81,12 +84,19 @@ def _ascii(json: str) -> str:
     return encode_basestring_ascii(json)[1:-1].replace('\\"', '"').replace("\\\\", "\\")
 
 
+#: The `error` of a 422 that is none of what was sent alone: a client has to tell it from others.
+KEY_REUSED = "this Idempotency-Key was used for another request"
+
+_WHERE = "Of invalid JSON: where it is, by line and column (in bytes), and what the parser says."
+
+
 class ErrorDetail(Answer):
     """One of several errors in what was sent."""
 
     path: str = Field(description="The member or parameter.")
     error: str
     index: int | None = Field(None, ge=0, description="Of a batch: which task, from 0.")
+    detail: str | None = Field(None, description=_WHERE)
 
 
 class ErrorAnswer(Answer):
@@ -96,6 +106,7 @@ class ErrorAnswer(Answer):
     details: list[ErrorDetail] | None = Field(
         None, description="Where there are several errors, or a batch has one."
     )
+    detail: str | None = Field(None, description=_WHERE)
 
 
 class ConflictAnswer(Answer):
@@ -136,6 +147,21 @@ class BulkAnswer(Answer):
     dry_run: bool
 
 
+class RootAnswer(Answer):
+    """What serves here, and where to read on."""
+
+    name: Literal["taskqueue"]
+    version: str
+    docs: str = Field(description="The path of a page to browse the API's description.")
+    openapi: str = Field(description="The path of the same for programs.")
+
+
+class OpenApiDocument(Answer):
+    """All that can be asked, and what is answered."""
+
+    model_config = ConfigDict(extra="allow")
+
+
 class LiveAnswer(Answer):
     """The process answers."""
 
@@ -149,7 +175,7 @@ class ReadyAnswer(Answer):
 
     status: Literal["ready"]
     schema_version: int = Field(alias="schema")
-    broker: Broker
+    broker: BrokerState
 
 
 class NotReadyAnswer(Answer):
@@ -157,4 +183,4 @@ class NotReadyAnswer(Answer):
 
     status: Literal["not ready"]
     error: str
-    broker: Broker
+    broker: BrokerState

@@ -1,14 +1,15 @@
 """A task as clients see it, made from the store's rows."""
 
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 from pydantic import Field
 
-from taskqueue.contract.answers import Answer, Count, Id, Kept, MayBeKept, Time
-from taskqueue.message import Priority
+from taskqueue.contract.answers import Answer, Count, Id, Kept, MayBeKept, Priority, Time, to_ascii
+from taskqueue.message import Priority as MessagePriority
+from taskqueue.message import data_of
 from taskqueue.task import Attempt, Outcome, Status, Task
 
-_PRIORITIES = {priority.value: priority.name.lower() for priority in Priority}
+_PRIORITIES = {priority.value: priority.name.lower() for priority in MessagePriority}
 
 
 class Payload(Answer):
@@ -40,9 +41,12 @@ class TaskAnswer(Answer):
 
     id: Id
     action: str
-    payload: MayBeKept[Payload]
+    data: MayBeKept[dict[str, Any]] = Field(description="The action's arguments.")
+    payload: MayBeKept[Payload] = Field(description="What travels through the queue; it has `data`, too.")
     status: Status
-    result: MayBeKept[dict[str, Any] | None] = Field(description="What the handler returned.")
+    result: MayBeKept[Any] = Field(
+        description="What the handler returned, any JSON; null, too, where the status is not `completed`."
+    )
     error: MayBeKept[TaskError | None] = Field(
         description="Of the last attempt that failed, until one succeeds or the task is retried."
     )
@@ -51,14 +55,18 @@ class TaskAnswer(Answer):
     created_at: Time = Field(description="When it was accepted.")
     run_at: Time = Field(description="Not to be started before.")
     processed_at: Time | None = Field(description="When it became final.")
-    priority: Literal["high", "normal", "low"]
+    priority: Priority
     attempt: Count = Field(description="The number of the present or last attempt; 0 before the first.")
     failures: Count = Field(description="The attempts that count against `max_attempts`.")
-    max_attempts: Count
+    max_attempts: Count | None = Field(
+        description="Attempts until the task has failed; null before its first one, where its POST doesn't say: "
+        "as many as its action says, or the worker's setting."
+    )
     timeout: float | None = Field(
-        description="How long an attempt may take; null: as long as the worker's setting."
+        description="How long an attempt may take; null: as long as its action or the worker's setting says."
     )
     cancel_requested: bool
+    waiting_for: str | None = Field(description="A worker that knows its action, where one got it that doesn't.")
     request_id: str | None = Field(
         description="The `X-Request-ID` of the request that submitted it, or retried it last."
     )
@@ -66,10 +74,12 @@ class TaskAnswer(Answer):
     @classmethod
     def of(cls, task: Task, **more: Any) -> Self:
         """The task that the store tells; a subclass has more members."""
+        payload = to_ascii(task.payload)  # once, though `data` comes twice
         return cls(
             id=task.id,
             action=task.action,
-            payload=Kept(task.payload),
+            data=Kept(data_of(payload)),
+            payload=Kept(payload),
             status=task.status,
             result=Kept.of(task.result),
             error=Kept.of(task.error),
@@ -84,6 +94,7 @@ class TaskAnswer(Answer):
             max_attempts=task.max_attempts,
             timeout=task.timeout and task.timeout / 1000,
             cancel_requested=task.cancel_requested,
+            waiting_for=f"a worker with action {task.action!r}" if task.waits_for_worker else None,
             request_id=task.request_id,
             **more,
         )

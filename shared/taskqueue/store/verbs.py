@@ -5,9 +5,10 @@ owes to the ledger. Spans of time are in milliseconds, times in Unix millisecond
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import Enum, auto
 
+from taskqueue.store.catalogue import GivenUp, Repertoire, SetAside, set_aside, takes
 from taskqueue.store.engine.protocol import Row, Transaction
 from taskqueue.store.ledger import Changed, Forgotten, Progressed, Took
 from taskqueue.task import FINAL, Claim, Dispatch, NewTask, Outcome, Status
@@ -130,10 +131,23 @@ def mark_queued(tx: Transaction, confirmed: Sequence[tuple[int, str]]) -> set[in
 # One attempt
 
 
-def claim(tx: Transaction, id: str, worker: str) -> Claim | Refusal:
+def claim(
+    tx: Transaction,
+    id: str,
+    worker: str,
+    repertoire: Repertoire,
+    patience: int,
+    attempts_of: Callable[[str], int] = lambda action: 1,
+) -> Claim | Refusal | SetAside | GivenUp:
     """`queued`, or `pending` and due → `running`, as this worker's next attempt.
 
     A pending task with a dispatch id was due when it was published, whatever the clock says now.
+
+    Args:
+        repertoire: what the worker can run. A task with another action is set aside at no cost: it is `pending`
+            for as long as it has waited so far.
+        patience: how long a task may wait for a worker that knows its action; then it is `failed`.
+        attempts_of: how many attempts a task of an action has that doesn't say: from its first claim on, it does.
     """
     now = tx.now
     found = tx.run("claimable", id=id, worker=worker)
@@ -146,13 +160,18 @@ def claim(tx: Transaction, id: str, worker: str) -> Claim | Refusal:
         return Refusal.NOT_CLAIMABLE
     if not row["worker_known"]:
         return Refusal.WORKER_UNKNOWN
+    if not takes(tx, repertoire, row["action"]):
+        return set_aside(tx, row, id, old, patience)
     seq, attempt = row["seq"], row["attempt"] + 1
     if row["has_attempt"]:
         tx.change("archive_attempt", seq=seq)
-    if not tx.change("claim", seq=seq, old=old, attempt=attempt, worker=worker, now=now):
+    max_attempts = row["max_attempts"] or attempts_of(row["action"])
+    values = {"attempt": attempt, "worker": worker, "max_attempts": max_attempts, "now": now}
+    if not tx.change("claim", seq=seq, old=old, **values):
         return Refusal.NOT_CLAIMABLE
     tx.owed.append(Changed(seq, row["action"], old, Status.RUNNING, attempt, now))
-    tx.owed.append(Took(row["action"], "wait", now - row["run_at"], now))
+    waited = now - row["run_at"]
+    tx.owed.append(Took(row["action"], "wait", waited, now))
     return Claim(
         seq=seq,
         id=id,
@@ -161,11 +180,13 @@ def claim(tx: Transaction, id: str, worker: str) -> Claim | Refusal:
         action=row["action"],
         payload=row["payload"],
         failures=row["failures"],
-        max_attempts=row["max_attempts"],
+        max_attempts=max_attempts,
         timeout=row["timeout"],
         started_at=now,
         request_id=row["request_id"],
         priority=row["priority"],
+        tags=() if row["tags"] == "[]" else tuple(json.loads(row["tags"])),
+        waited=waited,
     )
 
 
@@ -204,6 +225,17 @@ def release(tx: Transaction, claim: Claim) -> Status | None:
     """
     now = tx.now
     return _cancelled_if_asked(tx, claim, None, now) or _ended(tx, "release", claim, Status.PENDING, now)
+
+
+def snooze(tx: Transaction, claim: Claim, delay: int) -> Status | None:
+    """`running` → `pending` at no cost, due after a delay; or `cancelled`, if asked.
+
+    None: the claim is no longer its worker's.
+    """
+    now = tx.now
+    return _cancelled_if_asked(tx, claim, None, now) or _ended(
+        tx, "snooze", claim, Status.PENDING, now, run_at=now + delay
+    )
 
 
 def tell_progress(tx: Transaction, claim: Claim, progress: str) -> bool:

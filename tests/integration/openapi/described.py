@@ -89,7 +89,8 @@ class Described:
 
     def check_event(self, schema: dict[str, Any], event: dict[str, str]) -> None:
         self.check_value(schema, event)
-        self.check_value(schema["properties"]["data"]["contentSchema"], json.loads(event["data"]))
+        whole = self.document["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
+        self.check_value(whole["properties"]["data"]["contentSchema"], json.loads(event["data"]))
 
     def check_value(self, schema: dict[str, Any], value: Any) -> None:
         whole = schema | {"components": self._components}

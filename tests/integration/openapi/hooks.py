@@ -1,18 +1,8 @@
 """What schemathesis has to be told about this API. It imports this module in its own process."""
 
-import json
 from uuid import uuid4
 
 import schemathesis
-
-
-@schemathesis.serializer("application/x-ndjson")
-def ndjson(_context: schemathesis.SerializationContext, value: object) -> bytes:
-    """A value a line; examples are text already."""
-    if isinstance(value, str):
-        return value.encode()
-    lines = value if isinstance(value, list) else [value]
-    return b"".join(json.dumps(line).encode() + b"\n" for line in lines)
 
 
 @schemathesis.hook

@@ -21,7 +21,7 @@ HEADERS = [(operation.id, header.name) for operation in OPERATIONS for header in
 
 
 #: Members whose own members are each task's or action's.
-FREE = {"data", "result", "arguments"}
+FREE = {"data", "result", "arguments", "defaults"}
 
 
 def assert_alike(example: Any, real: Any) -> None:
@@ -94,4 +94,4 @@ async def test_the_example_of_a_task_is_what_the_example_of_its_submission_comes
     assert_alike(example, task)
     for name in ("action", "status", "result", "error", "tags", "priority", "attempt", "max_attempts"):
         assert task[name] == example[name]
-    assert task["payload"]["data"] == example["payload"]["data"]
+    assert task["data"] == task["payload"]["data"] == example["data"] == example["payload"]["data"]

@@ -12,11 +12,11 @@ T = TypeVar("T")
 #: How far back something is chosen from what there has been: the latest are met most.
 BACK = st.integers(0, 4)
 DELAY = st.integers(0, 2 * LEASE)
-ENDINGS = st.sampled_from(["complete", "back_off", "fail", "release"])
+ENDINGS = st.sampled_from(["complete", "back_off", "fail", "release", "snooze"])
 WORKERS = st.sampled_from(["a", "b"])
 PRIORITIES = (8, 4, 0)
 PRIORITY = st.sampled_from(PRIORITIES)
-MAX_ATTEMPTS = st.integers(1, 3)
+MAX_ATTEMPTS = st.none() | st.integers(1, 3)
 LIMIT = st.integers(1, 10)
 
 #: What can happen, and how.
@@ -43,6 +43,10 @@ STEPS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
     },
     "the_queue_is_lost": {"limit": LIMIT},
     "is_claimed": {"back": BACK, "worker": WORKERS},
+    "is_set_aside": {"back": BACK, "worker": BACK},
+    "is_set_aside_as_it_may_be": {"back": BACK, "worker": BACK},
+    "waits_in_vain": {"back": BACK, "worker": BACK, "queued": st.booleans()},
+    "is_taken_up": {"knows": st.booleans(), "limit": LIMIT},
     "is_claimed_as_it_should": {"back": BACK, "worker": BACK},
     "ends": {"back": BACK, "verb": ENDINGS, "delay": DELAY},
     "ends_as_it_should": {"back": BACK, "verb": ENDINGS, "delay": DELAY, "cancel": st.booleans()},

@@ -1,5 +1,6 @@
 """Migrations: applied once, recorded, and refused where the database or the files aren't what they should be."""
 
+import contextlib
 import hashlib
 import os
 import re
@@ -14,7 +15,7 @@ import pytest
 from tests.integration.store.given import looking, stored
 
 from taskqueue.store import StoreError
-from taskqueue.store.engine.sqlite.connection import journal_mode
+from taskqueue.store.engine.sqlite.connection import connect, journal_mode
 from taskqueue.store.schema import SCHEMA_VERSION
 from taskqueue_migrate.runner import MigrationError, migrate, shipped_migrations
 
@@ -73,6 +74,36 @@ def refused_line(ended: subprocess.CompletedProcess[str]) -> str:
 
 
 # What it does
+
+
+def test_an_attempt_may_be_snoozed_after_an_upgrade_that_copies_no_table(fresh: Path) -> None:
+    [version] = [it.version for it in shipped_migrations() if it.name == "snoozed_and_unsaid"]
+    migrate(fresh, shipped_migrations()[: version - 1])
+    tables = "SELECT name, rootpage FROM sqlite_schema WHERE name IN ('task', 'attempts') ORDER BY name"
+    with contextlib.closing(connect(fresh, busy_timeout=5)) as running:
+        running.execute(
+            "INSERT INTO task (id, action, payload, status, created_at, run_at, priority, max_attempts)"
+            " VALUES ('t', 'act', '{}', 'pending', 1, 1, 4, 3)"
+        )
+        before = stored(fresh, "SELECT * FROM task"), stored(fresh, tables)
+        assert migrate(fresh)[0].version == version
+        assert (stored(fresh, "SELECT * FROM task"), stored(fresh, tables)) == before
+        assert stored(fresh, "PRAGMA integrity_check") == [{"integrity_check": "ok"}]
+        # Also what was open meanwhile goes by the new constraints.
+        snoozed = "attempt_worker = 'w', attempt_started = 1, attempt_ended = 2, attempt_outcome = 'snoozed'"
+        running.execute(f"UPDATE task SET max_attempts = NULL, {snoozed}")
+
+
+def test_a_database_whose_tables_are_not_as_they_were_made_is_left_alone(fresh: Path) -> None:
+    [version] = [it.version for it in shipped_migrations() if it.name == "snoozed_and_unsaid"]
+    migrate(fresh, shipped_migrations()[: version - 1])
+    with contextlib.closing(connect(fresh, busy_timeout=5)) as other:
+        other.execute("DROP TABLE attempts")
+        other.execute("CREATE TABLE attempts (task_seq INTEGER)")
+    before = stored(fresh, SCHEMA)
+    with pytest.raises(MigrationError, match=rf"{version:04d}_snoozed_and_unsaid failed and was undone.*CHECK"):
+        migrate(fresh)
+    assert stored(fresh, SCHEMA) == before
 
 
 def test_the_newest_shipped_migration_is_the_schema_that_this_version_works_on() -> None:
@@ -406,8 +437,9 @@ def test_a_damaged_database_exits_1_with_one_line(fresh: Path) -> None:
     migrate(fresh)
     connection = looking(fresh)
     connection.execute(
-        "INSERT INTO workers WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 5000) "
-        "SELECT 'w' || i, 'h', 1, 1, 1, 1, 1, 0, '[]' FROM n"
+        "INSERT INTO workers (id, host, pid, consumers, prefetch, started_at, last_seen) "
+        "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 5000) "
+        "SELECT 'w' || i, 'h', 1, 1, 1, 1, 1 FROM n"
     )
     connection.close()
     with fresh.open("r+b") as file:

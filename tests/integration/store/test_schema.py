@@ -51,7 +51,8 @@ def insert(connection: Connection, table: str, row: dict[str, Any]) -> None:
 
 @pytest.fixture
 def worker(connection: Connection) -> None:
-    connection.execute("INSERT INTO workers VALUES ('w', 'host', 1, 2, 5, 0, 0, 0, '[]')")
+    row = {"id": "w", "host": "host", "pid": 1, "consumers": 2, "prefetch": 5, "started_at": 0, "last_seen": 0}
+    insert(connection, "workers", row)
 
 
 @pytest.mark.usefixtures("worker")
@@ -63,6 +64,11 @@ def test_a_task_of_each_status_can_be_stored(connection: Connection, status: Sta
 @pytest.mark.parametrize("status", ["pending", "queued"])
 def test_a_task_that_waits_can_be_leased(connection: Connection, status: str) -> None:
     insert(connection, "task", TASK | {"status": status, "dispatch_id": "d", "dispatch_until": 1} | STATUS[status])
+
+
+@pytest.mark.parametrize("status", ["pending", "queued", "cancelled"])
+def test_a_task_may_leave_its_attempts_to_its_first_claim(connection: Connection, status: str) -> None:
+    insert(connection, "task", TASK | {"status": status, "max_attempts": None} | STATUS[status])
 
 
 def test_a_new_task_is_without_an_attempt(connection: Connection) -> None:
@@ -88,6 +94,7 @@ IMPOSSIBLE: list[dict[str, Any]] = [
     {"status": "completed"} | STATUS["completed"] | {"result": None},
     {"status": "failed"} | STATUS["failed"] | {"error": None},
     {"status": "running", "worker_id": "nobody"},
+    {"status": "running"} | STATUS["running"] | {"max_attempts": None},
     {"attempt_worker": "w"},
     {"attempt_started": NOON},
     {"attempt_ended": NOON} | STARTED,

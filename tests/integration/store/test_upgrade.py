@@ -6,11 +6,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.integration.store.given import ERROR, LEASE, NOON, Clock, attempts_of, beat, stored, submitted, task_of
+from tests.integration.store.given import (
+    ERROR,
+    LEASE,
+    NOON,
+    Clock,
+    attempts_of,
+    beat,
+    claiming,
+    stored,
+    submitted,
+    task_of,
+)
 from tests.integration.store.old import OldProgram
 
 from taskqueue.store import IdempotentRequest, Store, StoreUnavailableError, now_ms, open_store, verbs, workers
 from taskqueue.store.clock import to_ms
+from taskqueue.store.schema import SCHEMA_VERSION
 from taskqueue.task import FINAL, Claim, Outcome, Status, Task
 from taskqueue_migrate.runner import migrate, shipped_migrations
 
@@ -134,7 +146,7 @@ async def test_each_task_is_told_as_it_was(path: Path, old: OldProgram) -> None:
 
 
 def test_it_is_migrated_in_place_with_a_copy_beside_it_and_once(path: Path, old: OldProgram) -> None:
-    assert [migration.version for migration in migrate(path)] == [4]
+    assert [migration.version for migration in migrate(path)] == list(range(4, SCHEMA_VERSION + 1))
     assert migrate(path) == []
     [copy] = path.parent.glob("tasks.db.before-0004-*")
     assert len(stored(copy, "SELECT * FROM tasks")) == len(EACH_ID)
@@ -229,7 +241,7 @@ async def test_what_was_leased_is_due_at_once(store: Store, clock: Clock) -> Non
 
 async def test_a_message_that_is_still_on_its_way_finds_its_task(store: Store) -> None:
     for id in ("queued", "leased"):
-        assert isinstance(await store.write(verbs.claim, id, "w"), Claim)
+        assert isinstance(await store.write(claiming, id, "w"), Claim)
 
 
 @pytest.mark.parametrize(("id", "worker", "attempts"), [("first attempt", "w", 1), ("second attempt", "v", 2)])
@@ -263,10 +275,10 @@ async def test_attempts_go_on_after_those_of_the_old_version(store: Store, id: s
     before = await attempts_of(store, id)
     if id == "failed":
         assert await store.write(verbs.retry, id, "again")
-    claim = await store.write(verbs.claim, id, "w")
+    claim = await store.write(claiming, id, "w")
     assert isinstance(claim, Claim)
     await store.write(verbs.release, claim)
-    await store.write(verbs.claim, id, "v")
+    await store.write(claiming, id, "v")
     attempts = await attempts_of(store, id)
     assert attempts[:-2] == before
     assert [attempt.number for attempt in attempts] == [1, 2, 3]

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from taskqueue.contract.answers import ConflictAnswer, ErrorAnswer
+from taskqueue.contract.answers import KEY_REUSED, ConflictAnswer, ErrorAnswer
 from taskqueue_api.http.compression import UNKNOWN_CODING
 from taskqueue_api.openapi import examples, headers
 from taskqueue_api.openapi.terms import Answer, answer
@@ -66,7 +66,7 @@ OF_WRITES: dict[int, Answer] = {403: FOREIGN, 408: TOO_SLOW, 413: TOO_LARGE, 415
 KEY_USED = answer(
     "The Idempotency-Key came with another request before.",
     ErrorAnswer,
-    {"error": "this Idempotency-Key was used for another request"},
+    {"error": KEY_REUSED},
 )
 NO_TASK = answer("There is no such task.", ErrorAnswer, {"error": f"no task has the id '{examples.OTHER_ID}'"})
 NOT_MODIFIED = Answer("It is what the client has.", headers=(headers.ETAG,))

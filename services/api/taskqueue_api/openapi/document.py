@@ -1,6 +1,5 @@
 """The OpenAPI 3.1 document, made from the route table and the models that it names."""
 
-import importlib.metadata
 import re
 from collections.abc import Iterable
 from typing import Any
@@ -8,17 +7,18 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from taskqueue.contract.requests import BatchBody
+from taskqueue.contract.events import EventData
+from taskqueue.version import VERSION
 from taskqueue_api.openapi import headers
 from taskqueue_api.openapi.docs import FILES
-from taskqueue_api.openapi.terms import JSON, NDJSON, SSE, Answer, Content, Header, Operation, Route
+from taskqueue_api.openapi.terms import JSON, SSE, Answer, Content, Header, Operation, Route
 
 _ABOUT = """
 A task queue. POST a task; a worker runs its action; read the result back.
 
-Times are in Unix seconds, spans in seconds. Every error is a JSON object with an `error` text. A GET also answers
-HEAD, but for the streams; a method that a path doesn't have is answered 405 with `Allow`, an unknown path 404.
-There is no authentication.
+Times are in Unix seconds, spans in seconds; requests may have times in ISO 8601, too. Every error is a JSON object
+with an `error` text. A GET also answers HEAD, but for the streams; a method that a path doesn't have is answered
+405 with `Allow`, an unknown path 404. There is no authentication.
 """
 
 _GROUPS = {
@@ -30,6 +30,9 @@ _GROUPS = {
     "Documentation": "This document, and a page to browse it.",
 }
 
+#: The schema of what streams tell.
+_EVENT = "StreamEvent"
+
 _PATH_PARAMETERS: dict[str, dict[str, Any]] = {
     "id": {"description": "The task's id.", "schema": {"type": "string", "format": "uuid"}},
     "file": {"description": "A file of the page.", "schema": {"type": "string", "enum": list(FILES)}},
@@ -39,21 +42,21 @@ _PATH_PARAMETERS: dict[str, dict[str, Any]] = {
 def document(routes: Iterable[Route]) -> dict[str, Any]:
     """The document of these routes."""
     routes = list(routes)
-    schemas = _schemas([route.operation for route in routes])
+    schemas = _schemas([route.operation for route in routes]) | {_EVENT: _event(EventData)}
     paths: dict[str, dict[str, Any]] = {}
     for route in routes:
-        paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, schemas)
+        paths.setdefault(route.path, {})[route.method.lower()] = _operation(route)
     return {
         "openapi": "3.1.0",
         "info": {
             "title": "taskqueue",
-            "version": importlib.metadata.version("taskqueue"),
+            "version": VERSION,
             "description": _ABOUT.strip(),
             "license": {"name": "MIT", "identifier": "MIT"},
         },
         "tags": [{"name": name, "description": text} for name, text in _GROUPS.items()],
         "paths": paths,
-        "components": {"schemas": schemas},
+        "components": {"schemas": dict(sorted(schemas.items()))},
     }
 
 
@@ -71,10 +74,10 @@ def _schemas(operations: list[Operation]) -> dict[str, Any]:
     _, schemas = models_json_schema(
         [(model, "validation") for model in models], ref_template="#/components/schemas/{model}"
     )
-    return {name: _untitled(schema) for name, schema in sorted(schemas["$defs"].items())}
+    return {name: _untitled(schema) for name, schema in schemas["$defs"].items()}
 
 
-def _operation(route: Route, schemas: dict[str, Any]) -> dict[str, Any]:
+def _operation(route: Route) -> dict[str, Any]:
     operation = route.operation
     told: dict[str, Any] = {
         "operationId": operation.id,
@@ -93,10 +96,8 @@ def _operation(route: Route, schemas: dict[str, Any]) -> dict[str, Any]:
     ]
     told["parameters"] = parameters
     if operation.body:
-        told["requestBody"] = {"required": True, "content": _contents(operation.body, schemas)}
-    told["responses"] = {
-        str(status): _answer(answer, schemas) for status, answer in sorted(operation.answers.items())
-    }
+        told["requestBody"] = {"required": True, "content": _contents(operation.body)}
+    told["responses"] = {str(status): _answer(answer) for status, answer in sorted(operation.answers.items())}
     return told
 
 
@@ -118,18 +119,20 @@ def _never_null(schema: dict[str, Any]) -> dict[str, Any]:
     match schema:
         case {"anyOf": [some, {"type": "null"}], "default": None}:
             return dict(some)
+        case {"anyOf": [*several, {"type": "null"}], "default": None}:
+            return {"anyOf": several}
         case _:
             return schema
 
 
-def _answer(answer: Answer, schemas: dict[str, Any]) -> dict[str, Any]:
+def _answer(answer: Answer) -> dict[str, Any]:
     told: dict[str, Any] = {"description": answer.description}
     told["headers"] = {
         header.name: _header(header) | {"required": header.always}
         for header in (*answer.headers, headers.ANSWERED_ID)
     }
     if answer.content:
-        told["content"] = _contents(answer.content, schemas)
+        told["content"] = _contents(answer.content)
     return told
 
 
@@ -138,31 +141,28 @@ def _header(header: Header) -> dict[str, Any]:
     return {"description": header.description, "schema": schema, "example": header.example}
 
 
-def _contents(contents: Iterable[Content], schemas: dict[str, Any]) -> dict[str, Any]:
+def _contents(contents: Iterable[Content]) -> dict[str, Any]:
     return {
-        content.media_type: {"schema": _schema_of(content, schemas)}
+        content.media_type: {"schema": _schema_of(content)}
         | ({"examples": {name: {"value": value} for name, value in content.examples.items()}})
         for content in contents
     }
 
 
-def _schema_of(content: Content, schemas: dict[str, Any]) -> dict[str, Any]:
+def _schema_of(content: Content) -> dict[str, Any]:
     if content.model is None:
-        return {"type": "object" if content.media_type == JSON else "string"}
-    reference = {"$ref": f"#/components/schemas/{content.model.__name__}"}
-    match content.media_type:
-        case media_type if media_type == JSON:
-            return reference
-        case media_type if media_type == NDJSON:
-            lines: dict[str, Any] = schemas[BatchBody.__name__]["properties"]["tasks"]
-            return lines | {"description": "One JSON object a line."}
-        case media_type if media_type == SSE:
-            return _event(reference)
-        case media_type:
-            raise ValueError(f"nothing says how a model describes {media_type}")
+        return {"type": "string"}
+    if content.media_type == SSE:
+        return _reference(_EVENT)
+    assert content.media_type == JSON, "nothing says how a model describes another media type"
+    return _reference(content.model.__name__)
 
 
-def _event(data: dict[str, Any]) -> dict[str, Any]:
+def _reference(name: str) -> dict[str, Any]:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def _event(data: type[BaseModel]) -> dict[str, Any]:
     """One event of a stream; OpenAPI 3.2 would call it the item's schema."""
     nothing = {"type": "object", "maxProperties": 0}
     return {
@@ -174,7 +174,7 @@ def _event(data: dict[str, Any]) -> dict[str, Any]:
             "data": {
                 "type": "string",
                 "contentMediaType": JSON,
-                "contentSchema": {"anyOf": [data, nothing]},
+                "contentSchema": {"anyOf": [_reference(data.__name__), nothing]},
                 "description": "JSON; {} of a `reset`.",
             },
         },

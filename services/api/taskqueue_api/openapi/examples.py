@@ -17,8 +17,8 @@ WITH_OPTIONS = {
     "timeout": 30,
     "tags": ["images", "customer-7"],
 }
+AT_A_TIME = {"action": "mail", "data": {"order": 7}, "run_at": "2030-01-31T08:00:00+01:00"}
 BATCH = {"tasks": [UPPERCASE, {"action": "sum", "data": {"numbers": [1, 2, 3]}, "priority": "low"}]}
-LINES = '{"action": "uppercase", "data": {"text": "hello"}}\n{"action": "sum", "data": {"numbers": [1, 2]}}\n'
 
 ACCEPTED = {"id": ID, "status": "queued"}
 ACCEPTED_BATCH = {"tasks": [ACCEPTED, {"id": OTHER_ID, "status": "queued"}], "count": 2}
@@ -26,6 +26,7 @@ ACCEPTED_BATCH = {"tasks": [ACCEPTED, {"id": OTHER_ID, "status": "queued"}], "co
 TASK: dict[str, Any] = {
     "id": ID,
     "action": "uppercase",
+    "data": {"text": "hello world"},
     "payload": {
         "id": ID,
         "action": "uppercase",
@@ -77,6 +78,8 @@ data: {{"id": "{ID}", "action": "resize", "tags": ["images"], "status": "running
 
 """
 
+ROOT = {"name": "taskqueue", "version": "0.1.0", "docs": "/docs", "openapi": "/openapi.json"}
+
 _TIMES = {"p50": 0.025, "p95": 0.12}
 STATS = {
     "tasks": {"pending": 0, "queued": 2, "running": 1, "completed": 120, "failed": 3, "cancelled": 0},
@@ -122,6 +125,7 @@ ACTIONS = {
                 "properties": {"text": {"anyOf": [{"type": "string"}, {"type": "null"}]}},
                 "additionalProperties": False,
             },
+            "defaults": {"timeout": 30, "max_attempts": 5},
             "workers": 1,
         }
     ],

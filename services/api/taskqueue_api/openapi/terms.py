@@ -7,7 +7,7 @@ from typing import Any, Literal
 from aiohttp.typedefs import Handler
 from pydantic import BaseModel
 
-JSON, NDJSON, SSE = "application/json", "application/x-ndjson", "text/event-stream"
+JSON, SSE = "application/json", "text/event-stream"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class Header:
 class Content:
     """A body in one media type."""
 
-    #: What JSON is; of NDJSON, the whole of its lines; of a stream, the data of an event.
+    #: What JSON is; of a stream, the data of an event.
     model: type[BaseModel] | None
     #: By what each one shows; as text where the media type is not JSON.
     examples: Mapping[str, Any] = field(default_factory=dict)

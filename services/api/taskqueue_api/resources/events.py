@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import functools
 import logging
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass
 
 from aiohttp import web
@@ -42,7 +42,8 @@ async def all_events(request: web.Request) -> web.StreamResponse:
 
     with request.app[STREAMS].one():
         start = await _start(request)
-        stream = await _open(request)
+        # In a header, too: a client whose connection breaks before the first event resumes there.
+        stream = await _open(request, {"Last-Event-ID": str(start.after)})
         if start.lost and not await _send(request, stream, _format("reset", start.after, "{}")):
             return stream
         await _follow(request, stream, request.app[WATCHER].follow(start.after, _LOOK), wanted)
@@ -129,8 +130,15 @@ async def _follow(
         log.warning("a stream of events ends: %s", error)
 
 
-async def _open(request: web.Request) -> web.StreamResponse:
-    stream = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"})
+async def _open(request: web.Request, headers: Mapping[str, str] | None = None) -> web.StreamResponse:
+    stream = web.StreamResponse(
+        headers={
+            "Content-Type": "text/event-stream",
+            "Cache-Control": "no-store",
+            "X-Accel-Buffering": "no",  # else nginx would gather them
+            **(headers or {}),
+        }
+    )
     await stream.prepare(request)
     return stream
 

@@ -14,14 +14,20 @@ import signal
 import socket
 import sys
 import threading
+from dataclasses import replace
 from typing import Any
 
-from taskqueue.actions import HandlersError, load_handlers
+from taskqueue.actions import HandlersError, known_actions, load_handlers
+from taskqueue.log_lines import log_happening
 from taskqueue.logs import set_up_logging
+from taskqueue.process import FatalError
 from taskqueue.settings import Settings
+from taskqueue.store.clock import now_ms
 from taskqueue.task import Claim
+from taskqueue.telemetry import Telemetry
 from taskqueue_worker.children.messages import HEAD, Log, Message, Progress, Ready, length, pack, unpack
 from taskqueue_worker.execute import Run
+from taskqueue_worker.resources import Resources
 
 
 class _Worker:
@@ -79,12 +85,26 @@ class _Run(Run):
 
 
 async def _serve(worker: _Worker, settings: Settings) -> None:
-    while (claim := await asyncio.to_thread(worker.hear)) is not None:
-        worker.tell(await _run(claim, settings, worker).ending())
+    """Run what comes.
+
+    Raises:
+        FatalError: a resource can't be opened.
+    """
+    actions = [action for action in known_actions() if action.executor == "process"]
+    async with Resources.opened(actions, Telemetry(log_happening)) as resources:
+        worker.tell(Ready())
+        while (claim := await asyncio.to_thread(worker.hear)) is not None:
+            ending = await _run(claim, settings, worker, resources).ending()
+            # What was raised may be of any class: not all of them can be pickled.
+            worker.tell(replace(ending, raised=None))
 
 
-def _run(claim: Claim, settings: Settings, worker: _Worker) -> Run:
-    return _Run(claim, settings, lambda text: worker.tell(Progress(claim.id, claim.attempt, text)))
+def _run(claim: Claim, settings: Settings, worker: _Worker, resources: Resources) -> Run:
+    def tell_progress(text: str) -> None:
+        worker.tell(Progress(claim.id, claim.attempt, text))
+
+    # Its time begins now, however long it has waited for this child.
+    return _Run(replace(claim, started_at=now_ms()), settings, tell_progress, resources=resources)
 
 
 def _end_with_the_worker(lifeline: int) -> None:
@@ -114,11 +134,9 @@ def main() -> None:
     set_up_logging(start.settings, _ToWorker(worker))
     try:
         load_handlers(start.settings.handlers)
-    except HandlersError as error:
+        asyncio.run(_serve(worker, start.settings))
+    except (HandlersError, FatalError) as error:
         worker.tell(Ready(str(error)))
-        return
-    worker.tell(Ready())
-    asyncio.run(_serve(worker, start.settings))
 
 
 if __name__ == "__main__":

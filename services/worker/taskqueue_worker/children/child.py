@@ -16,9 +16,10 @@ from taskqueue.settings import Settings
 from taskqueue.task import Claim
 from taskqueue_worker.children.messages import HEAD, Log, Message, Progress, Ready, Start, length, pack, unpack
 from taskqueue_worker.execute import GRACE, Ending
+from taskqueue_worker.resources import CLOSING
 
-#: Seconds that a child has to load its handlers.
-_START = 60
+#: Seconds that a child has to load its handlers and to open their resources; and to close these, and end.
+_START, _END = 60, CLOSING + GRACE
 #: Bytes that are read at a time.
 _PART = 256 * 1024
 
@@ -76,7 +77,7 @@ class Child:
         return cls(process, channel, lifeline)
 
     async def get_ready(self, settings: Settings) -> None:
-        """Let it load its handlers.
+        """Let it load its handlers, and open their resources.
 
         Raises:
             ProcessDiedError: it can't.
@@ -85,7 +86,7 @@ class Child:
             async with asyncio.timeout(_START):
                 ready: Ready = await self._answered(Start(sys.path, settings))
         except TimeoutError:
-            raise ProcessDiedError(f"a child process did not load the handlers within {_START} s") from None
+            raise ProcessDiedError(f"a child process was not ready within {_START} s") from None
         if ready.problem is not None:
             raise ProcessDiedError(f"in a child process: {ready.problem}")
 
@@ -101,11 +102,11 @@ class Child:
         return ending
 
     def leave(self) -> None:
-        """Let it end by itself; after a grace it is killed."""
+        """Let it close its resources and end by itself; where it doesn't, it is killed."""
         self.alive = False
         with contextlib.suppress(OSError):  # where it has ended
             self._channel.shutdown(socket.SHUT_WR)
-        self._loop.call_later(GRACE, self.kill)
+        self._loop.call_later(_END, self.kill)
 
     def kill(self) -> None:
         """End it at once, with all that its handlers have started."""

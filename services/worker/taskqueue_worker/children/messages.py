@@ -28,7 +28,7 @@ class Start:
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """The child has loaded its handlers, or tells in a line why it can't."""
+    """The child has loaded its handlers and opened their resources, or tells in a line why it can't."""
 
     problem: str | None = None
 

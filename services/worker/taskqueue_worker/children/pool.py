@@ -5,7 +5,6 @@ import os
 from collections.abc import Callable
 from typing import Self
 
-from taskqueue.actions import registry
 from taskqueue.process import FatalError
 from taskqueue.settings import Settings
 from taskqueue.task import Claim, Outcome
@@ -26,17 +25,16 @@ class Children:
         self._lives: dict[asyncio.Task[None], Child] = {}
 
     async def __aenter__(self) -> Self:
-        """Start all of them, if an action needs them, so that no task waits for that.
+        """Start all of them, so that no task waits for that.
 
         Raises:
-            FatalError: one can't load the handlers.
+            FatalError: one can't load the handlers, or open their resources.
         """
-        if any(action.executor == "process" for action in registry.ACTIONS.values()):
-            try:
-                self._idle += await asyncio.gather(*(self._started() for _ in range(self._size)))
-            except ProcessDiedError as error:
-                await self._end()
-                raise FatalError(str(error)) from error
+        try:
+            self._idle += await asyncio.gather(*(self._started() for _ in range(self._size)))
+        except ProcessDiedError as error:
+            await self._end()
+            raise FatalError(str(error)) from error
         return self
 
     async def __aexit__(self, *exception: object) -> None:

@@ -1,15 +1,25 @@
 """The document itself, and its page."""
 
-from taskqueue.contract.answers import ErrorAnswer
-from taskqueue_api.openapi import answers, headers
+from taskqueue.contract.answers import ErrorAnswer, OpenApiDocument, RootAnswer
+from taskqueue_api.openapi import answers, examples, headers
 from taskqueue_api.openapi.terms import Answer, Content, Operation, answer
+
+GET_ROOT = Operation(
+    id="get_root",
+    group="Documentation",
+    summary="Where to read on",
+    answers={
+        200: answer("The paths.", RootAnswer, examples.ROOT),
+        307: Answer("For browsers, which ask for HTML: the page.", headers=(headers.PAGE,)),
+    },
+)
 
 GET_OPENAPI = Operation(
     id="get_openapi",
     group="Documentation",
     summary="This document",
     headers=(headers.IF_NONE_MATCH,),
-    answers={200: Answer("OpenAPI 3.1.", (Content(None),), (headers.ETAG,)), 304: answers.NOT_MODIFIED},
+    answers={200: Answer("OpenAPI 3.1.", (Content(OpenApiDocument),), (headers.ETAG,)), 304: answers.NOT_MODIFIED},
 )
 
 BROWSE = Operation(

@@ -4,7 +4,7 @@ from taskqueue.contract.answers import AcceptedAnswer, BatchAnswer, CancelAnswer
 from taskqueue.contract.requests import BatchBody, ListQuery, SubmitBody
 from taskqueue.contract.tasks import PageAnswer, WholeTaskAnswer
 from taskqueue_api.openapi import answers, examples, headers
-from taskqueue_api.openapi.terms import NDJSON, Answer, Content, Operation, answer
+from taskqueue_api.openapi.terms import Answer, Content, Operation, answer
 
 SUBMIT_TASK = Operation(
     id="submit_task",
@@ -12,7 +12,16 @@ SUBMIT_TASK = Operation(
     summary="Submit a task",
     description="An accepted task is durable, and is run at least once.",
     headers=(headers.IDEMPOTENCY_KEY, headers.PREFER_WAIT),
-    body=(Content(SubmitBody, {"a task": examples.UPPERCASE, "with all its options": examples.WITH_OPTIONS}),),
+    body=(
+        Content(
+            SubmitBody,
+            {
+                "a task": examples.UPPERCASE,
+                "with all its options": examples.WITH_OPTIONS,
+                "at a time": examples.AT_A_TIME,
+            },
+        ),
+    ),
     answers=answers.OF_WRITES
     | {
         200: answer(
@@ -47,12 +56,10 @@ SUBMIT_BATCH = Operation(
     id="submit_batch",
     group="Tasks",
     summary="Submit up to 1,000 tasks, all or none",
-    description="As a JSON object, or as NDJSON: a task a line.",
+    # Most that make a client of the document know no NDJSON, so it is told in words.
+    description="As a JSON object; or as NDJSON, a task a line, with `Content-Type: application/x-ndjson`.",
     headers=(headers.IDEMPOTENCY_KEY,),
-    body=(
-        Content(BatchBody, {"two tasks": examples.BATCH}),
-        Content(BatchBody, {"two lines": examples.LINES}, NDJSON),
-    ),
+    body=(Content(BatchBody, {"two tasks": examples.BATCH}),),
     answers=answers.OF_WRITES
     | {
         202: answer("All are accepted.", BatchAnswer, examples.ACCEPTED_BATCH, headers.REPLAYED),
