@@ -194,7 +194,7 @@ async def test_a_handler_says_when_it_wants_to_be_tried_again(system: System) ->
 
 
 async def test_an_actions_own_defaults_hold_where_the_post_says_nothing(system: System) -> None:
-    async with system.worker(retry_base=1000, retry_cap=1000):
+    async with system.worker(retry_base=1000, retry_cap=1000, max_attempts=4):
         unsaid = await system.until(await system.submit("fail_thrice"))
         said = await system.until(await system.submit("fail_thrice", max_attempts=1))
     assert (unsaid["max_attempts"], unsaid["failures"]) == (3, 3)
