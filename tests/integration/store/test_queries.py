@@ -23,7 +23,7 @@ SCANS = {
     "workers": "likewise",
     "status_counts": "reads its six rows",
     "wrong_counts": "likewise",
-    "last_event": "the table has one row for each that numbers its rows",
+    "event_range": "the table has one row for each that numbers its rows",
     "migrations_table": "the table of tables is small",
     "empty_ranges": "a row for each thousand of tasks, on the connection that counts",
     "prune_events": "reads the first ones, as many as it may delete at a time",
