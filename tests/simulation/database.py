@@ -113,6 +113,11 @@ class Database:
         ):
             yield
 
+    def go_for(self, seconds: float) -> None:
+        """Be away for a moment: what has just happened can't be looked at."""
+        self.faults.away = True
+        Process.current().loop.world.call_later(seconds, setattr, self.faults, "away", False)
+
     def raise_if_away(self) -> None:
         if self.faults.away:
             raise error("disk I/O error", IOERR_FSYNC)
@@ -180,6 +185,8 @@ class _Connection:
         done = self._connection.execute("COMMIT")
         if chance() < faults.answer_lost:
             self._database.note("store: a commit's answer is lost")
+            if chance() < 0.3:
+                self._database.go_for(chance())
             raise error("disk I/O error", IOERR_FSYNC)
         return done
 
