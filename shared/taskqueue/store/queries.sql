@@ -376,11 +376,11 @@ WHERE events.seq > :after AND events.seq <= :until AND events.task_seq = :task_s
 SELECT max(seq) AS seq FROM events
 WHERE task_seq = :task_seq AND status IN ('completed', 'failed', 'cancelled') AND progress IS NULL;
 
--- name: first_event
-SELECT min(seq) AS seq FROM events;
-
--- name: last_event
-SELECT seq FROM sqlite_sequence WHERE name = 'events';
+-- name: event_range
+-- Of one moment: the first of all events may come in between.
+SELECT
+    (SELECT min(seq) FROM events) AS first,
+    (SELECT seq FROM sqlite_sequence WHERE name = 'events') AS last;
 
 -- name: data_version
 PRAGMA data_version;

@@ -198,9 +198,9 @@ class Reads:
 
     async def event_range(self) -> tuple[int, int]:
         """The first event that is still kept, and the last there ever was; (1, 0) where there is none."""
-        [first], last = await self._engine.read("first_event"), await self._engine.read("last_event")
-        newest = int(last[0]["seq"]) if last else 0
-        return (newest + 1 if first["seq"] is None else int(first["seq"])), newest
+        [row] = await self._engine.read("event_range")
+        last = row["last"] or 0
+        return (last + 1 if row["first"] is None else row["first"]), last
 
     async def end_event(self, task_seq: int) -> int | None:
         """The event that told the task's (last) end; None where there is none, or it is no longer kept."""
