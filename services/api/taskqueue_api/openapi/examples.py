@@ -112,7 +112,7 @@ WORKERS = {
             "prefetch": 5,
             "queue": "tasks",
             "actions": ["resize", "uppercase"],
-            "versions": {"taskqueue": "0.1.0", "shop": "1.4.2"},
+            "versions": {"taskqueue": "0.1.0"},
             "memory": 52428800,
             "running": [{"id": ID, "action": "uppercase", "attempt": 1}],
         }
