@@ -457,6 +457,13 @@ WHERE unknown_since IS NOT NULL AND status IN ('pending', 'queued') GROUP BY act
 -- name: running
 SELECT id, action, attempt, worker_id AS worker FROM task WHERE worker_id IS NOT NULL;
 
+-- name: identity
+SELECT name, value FROM meta;
+
+-- name: note_queue
+INSERT INTO meta (name, value) VALUES ('queue', :queue)
+ON CONFLICT (name) DO UPDATE SET value = excluded.value WHERE :takes;
+
 -- name: migrations_table
 SELECT 1 FROM sqlite_schema WHERE name = 'schema_migrations';
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from taskqueue.store.engine.protocol import Engine, Row
 from taskqueue.store.idempotency import IdempotentRequest, Replay
+from taskqueue.store.identity import Identity
 from taskqueue.store.pages import EVERYTHING, Cursor, Filter, count_query, ids_query, is_quick, narrow, page_query
 from taskqueue.task import Attempt, Event, Outcome, Status, Task
 
@@ -276,6 +277,10 @@ class Reads:
     async def worker_beats(self) -> dict[str, int]:
         """Each known worker's beat counter."""
         return {row["id"]: row["beat"] for row in await self._engine.read("worker_beats")}
+
+    async def identity(self) -> Identity:
+        """Which store this is, and which queue its tasks go through."""
+        return Identity.of(await self._engine.read("identity"))
 
     async def first_page(self, filter: Filter) -> Cursor:
         """The cursor of the newest page: it knows the range that the filter's times lead to."""
