@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from taskqueue.contract.answers import KEY_REUSED, ConflictAnswer, ErrorAnswer
+from taskqueue.contract.answers import ConflictAnswer, ErrorAnswer
 from taskqueue_api.http.compression import UNKNOWN_CODING
 from taskqueue_api.openapi import examples, headers
 from taskqueue_api.openapi.terms import Answer, answer
