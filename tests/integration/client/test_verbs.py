@@ -1,6 +1,7 @@
 """Each verb of the client, against a real API."""
 
 import asyncio
+import json
 import threading
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -23,6 +24,7 @@ from taskqueue.client import (
     TooLargeError,
     WaitTimeoutError,
 )
+from taskqueue.client.batches import cut
 from taskqueue.contract.requests import SubmitBody
 from taskqueue.task import Status
 
@@ -223,6 +225,13 @@ async def test_the_task_that_is_wrong_among_many_is_named(system: System, client
     assert not e.value.unknown
     assert isinstance(e.value.__cause__, InvalidRequestError)
     assert (await client.stats()).tasks[Status.QUEUED] == 1000
+
+
+async def test_a_batch_has_so_many_bytes_at_most() -> None:
+    given = [{"action": "mail", "data": {"text": "x" * 1_500_000}} for _ in range(5)]
+    batches = [batch async for batch in cut(given)]
+    assert [list(batch.places) for batch in batches] == [[0, 1], [2, 3], [4]]
+    assert [json.loads(line) for batch in batches for line in batch.lines] == given
 
 
 async def test_a_batch_that_is_too_large_is_sent_in_parts(client: AsyncClient) -> None:
