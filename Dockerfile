@@ -1,4 +1,4 @@
-# One image, three commands: taskqueue-api, taskqueue-worker, taskqueue-migrate.
+# One image, one command: taskqueue api, taskqueue worker, taskqueue migrate (or, for one release, taskqueue-api, ...).
 # No "syntax" line and no heredocs: it builds with the classic builder too, and without an image registry
 # (see deploy/base-images).
 ARG PYTHON_IMAGE=python:3.14-slim
@@ -16,7 +16,8 @@ COPY pyproject.toml README.md LICENSE ./
 COPY shared shared
 COPY services services
 RUN /opt/tools/bin/hatchling build -t wheel -d /dist \
-    && /opt/tools/bin/pip --python /opt/venv/bin/python install --no-deps /dist/*.whl
+    && /opt/tools/bin/pip --python /opt/venv/bin/python install --no-deps /dist/*.whl \
+    && cp -r services/worker/handlers "$(/opt/venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"
 
 FROM ${PYTHON_IMAGE}
 # A fixed uid, so that backups and bind mounts can be given to it. A new named volume takes over the owner of /data.

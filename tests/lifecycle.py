@@ -57,6 +57,8 @@ class Task:
     dispatch_until: int | None = None
     worker: str | None = None
     cancel_requested: bool = False
+    #: Since when it waits for a worker that knows its action.
+    unknown_since: int | None = None
     failures: int = 0
     result: Any = None
     error: Any = None
@@ -85,8 +87,10 @@ class Task:
 class Lifecycle:
     """The tasks, and what was told of them."""
 
-    def __init__(self, now: int, lease: int) -> None:
+    def __init__(self, now: int, lease: int, patience: int = 86_400_000) -> None:
         self.now = now
+        #: How long a task waits for a worker that knows its action.
+        self.patience = patience
         #: How long dispatch leases last.
         self.lease = lease
         #: In the order of their acceptance.
@@ -129,6 +133,13 @@ class Lifecycle:
     def _is_over(self, until: int) -> bool:
         return until <= self.now or until > self.now + self.lease
 
+    def waited(self, task: Task) -> int:
+        """For how long a task has waited for a worker that knows its action."""
+        return 0 if task.unknown_since is None else max(0, self.now - task.unknown_since)
+
+    def may_be_taken_up(self, task: Task) -> bool:
+        return task.unknown_since is not None and task.status == "pending" and task.run_at > self.now
+
     # Into the queue
 
     def submit(self, task: Task, dispatch_id: str | None = None) -> None:
@@ -162,6 +173,21 @@ class Lifecycle:
         task.attempts.append(Attempt(worker, self.now, task.request_id))
         self._move(task, "running")
         task.worker, task.progress = worker, None
+
+    def set_aside(self, task: Task) -> None:
+        """Who got it doesn't know its action: it waits for as long as it has waited so far, within bounds."""
+        waited = self.waited(task)
+        since, pause = self.now - waited, min(max(waited, 1_000), 60_000, self.patience - waited)
+        self._move(task, "pending")
+        task.unknown_since, task.run_at = since, self.now + pause
+
+    def give_up(self, task: Task) -> None:
+        self._move(task, "failed")
+
+    def take_up(self, task: Task) -> None:
+        """Who knows its action has come."""
+        assert task.unknown_since is not None
+        task.run_at = min(task.unknown_since, self.now)
 
     def tell_progress(self, task: Task, progress: Any) -> None:
         task.progress = progress
@@ -246,6 +272,8 @@ class Lifecycle:
     def _move(self, task: Task, status: str) -> None:
         task.status = status
         task.worker = task.queued_at = task.dispatch_id = task.dispatch_until = None
+        if status in FINAL or status == "running":
+            task.unknown_since = None
         self.events.append(task.event(self.now))
         if status in FINAL:
             task.processed_at = self.now

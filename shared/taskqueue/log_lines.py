@@ -82,6 +82,26 @@ def _error_fields(error: str | None) -> dict[str, str]:
     return fields | {"traceback": told["traceback"]} if told.get("traceback") else fields
 
 
+def _set_aside(told: telemetry.TaskSetAside) -> None:
+    fields = task_fields(told.id, told.action)
+    if told.first:  # one line for all of this action that will come
+        _WORKER.warning("tasks wait for a worker with the action %r: this one has none", told.action, extra=fields)
+    else:
+        _WORKER.debug("task set aside: its action is not known here", extra=fields)
+
+
+def _given_up(told: telemetry.TaskGivenUp) -> None:
+    _WORKER.error("task failed: no worker knows its action", extra=task_fields(told.id, told.action))
+
+
+def _taken_up(told: telemetry.TasksTakenUp) -> None:
+    _WORKER.info("%d tasks that waited for a worker with their action are due", told.tasks)
+
+
+def _waiting(told: telemetry.TasksWaiting) -> None:
+    _WORKER.warning("%d tasks wait for workers with other actions", told.tasks)
+
+
 def _duplicate_dropped(told: telemetry.DuplicateDropped) -> None:
     _WORKER.info("duplicate message dropped", extra={"task_id": told.id})
 
@@ -160,6 +180,10 @@ _LINES: dict[type, Callable[[Any], None]] = {
     telemetry.Demoted: _demoted,
     telemetry.TaskClaimed: _claimed,
     telemetry.TaskEnded: _ended,
+    telemetry.TaskSetAside: _set_aside,
+    telemetry.TaskGivenUp: _given_up,
+    telemetry.TasksTakenUp: _taken_up,
+    telemetry.TasksWaiting: _waiting,
     telemetry.DuplicateDropped: _duplicate_dropped,
     telemetry.MessageBuried: _buried,
     telemetry.StoreAwaited: _store_awaited,

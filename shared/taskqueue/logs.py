@@ -33,7 +33,7 @@ def set_up_logging(settings: Settings) -> None:
     handler = _TickHandler()
     as_text = settings.log_format == "text" or (settings.log_format == "auto" and sys.stderr.isatty())
     handler.setFormatter(_TextFormatter() if as_text else _JsonFormatter())
-    handler.addFilter(_Ours(settings.handlers))
+    handler.addFilter(_Ours(settings.handlers or "handlers"))
     handler.addFilter(_name_request_and_task)
     logging.basicConfig(level=settings.log_level, handlers=[handler], force=True)
     # What no line of ours tells need not be looked up for each (Python's "Logging HOWTO", Optimization).

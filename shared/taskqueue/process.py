@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 
 from pydantic import ValidationError
 
-from taskqueue.broker import BrokerError
+from taskqueue.broker import BrokerError, QueueTakenError
 from taskqueue.logs import set_up_logging
 from taskqueue.settings import PREFIX, Settings
 from taskqueue.store import StoreError
@@ -24,6 +24,9 @@ _OF_A_SERVICE = re.compile(
     PREFIX + r"(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)=.*"
     rf"|{PREFIX}(\w+_)?PORT=(tcp|udp|sctp)://.*"
 )
+
+#: Read by the client and the command line, wherever they run; it is no setting.
+_OF_THE_CLIENT = {PREFIX + "URL"}
 
 #: Exit codes, beside 0: an error that starting again won't mend by itself, and bad settings (as in sysexits.h).
 EXIT_FAILURE = 1
@@ -45,7 +48,7 @@ def run_command(command: Callable[[Settings], None]) -> None:
         command(settings)
     except (FatalError, StoreError, BrokerError) as error:
         log.error("%s", error)
-        sys.exit(EXIT_FAILURE)
+        sys.exit(_exit_code(error))
 
 
 def run_service(service: Callable[[Settings, asyncio.Event], Awaitable[None]]) -> None:
@@ -66,11 +69,15 @@ async def _until_signal(service: Callable[[Settings, asyncio.Event], Awaitable[N
         await service(settings, stop)
     except (FatalError, StoreError, BrokerError) as error:
         log.error("%s", error)
-        _end(EXIT_FAILURE)
+        _end(_exit_code(error))
     except Exception:
         log.exception("unexpected error")
         _end(EXIT_FAILURE)
     _end(0)
+
+
+def _exit_code(error: Exception) -> int:
+    return EXIT_CONFIG if isinstance(error, QueueTakenError) else EXIT_FAILURE
 
 
 def _end(code: int) -> NoReturn:
@@ -93,7 +100,7 @@ def _run_loop(main: Any) -> None:
 def _read_settings(foreign: set[str]) -> Settings:
     known = {PREFIX + name.upper(): name for name in Settings.model_fields}
     if unknown := sorted(
-        name for name in os.environ if name.startswith(PREFIX) and name not in {*known, *foreign}
+        name for name in os.environ if name.startswith(PREFIX) and name not in {*known, *foreign, *_OF_THE_CLIENT}
     ):
         _exit_config(f"unknown setting {', '.join(unknown)} (docs/configuration.md lists the known ones)")
     defaults = {known[name]: Settings.model_fields[known[name]].default for name in foreign & known.keys()}

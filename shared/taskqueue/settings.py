@@ -38,7 +38,12 @@ class Settings(BaseSettings):
     queue: str = Field(
         "tasks",
         pattern=r"^[A-Za-z0-9._-]{1,200}$",
-        description="Name of the queue; its dead-letter queue is `<name>.dead`.",
+        description="Name of the queue, which no other store uses; its dead-letter queue is `<name>.dead`.",
+    )
+    take_queue: bool = Field(
+        False,
+        description="Whether the queue is taken over from another store, or the store may have a queue of another "
+        "name from now on: set it for one start.",
     )
 
     host: str = Field(
@@ -57,6 +62,11 @@ class Settings(BaseSettings):
         ge=1,
         le=MAX_PAYLOAD_BYTES,
         description="Largest message that a task makes, in bytes; a larger one is answered 413.",
+    )
+    check_actions: Literal["off", "known", "strict"] = Field(
+        "known",
+        description="Whether a POST's `data` is checked before it is stored: `off`, where a worker has told what "
+        "its action takes (`known`), or so that unknown actions are refused, too (`strict`).",
     )
     max_wait: float = Field(
         60, ge=0, le=3600, description="Seconds that a request may wait for a task with `Prefer: wait`."
@@ -84,6 +94,11 @@ class Settings(BaseSettings):
     cors_origins: str = Field(
         "",
         description="Origins whose pages may use the API from a browser, separated by commas; `*` is all of them.",
+    )
+    trust_forwarded_prefix: bool = Field(
+        False,
+        description="Whether the proxy in front sets `X-Forwarded-Prefix`, the path under which it serves the "
+        "API; answers then tell addresses that begin with it.",
     )
     idempotency_keep: float = Field(86400, gt=0, description="Seconds for which an Idempotency-Key is remembered.")
     keep_completed: float = Field(
@@ -117,10 +132,17 @@ class Settings(BaseSettings):
     prefetch: int = Field(
         5, ge=1, le=1000, description="Messages that the broker hands to a consumer ahead of time."
     )
-    handlers: str = Field(
-        "handlers",
-        description="Modules or packages that register actions, separated by commas. "
-        "All modules of a package are imported.",
+    handlers: str | None = Field(
+        None,
+        description="Modules or packages that register actions, separated by commas. All modules of a package are "
+        "imported. If not set: the package `handlers`, or where there is none the examples that ship.",
+    )
+    unknown_action_after: float = Field(
+        86400,
+        ge=0,
+        le=366 * 86400,
+        description="Seconds for which a task waits for a worker that knows its action, before it fails as "
+        "`UnknownAction`; 0 is at once.",
     )
     simulated_work: float = Field(
         0,

@@ -36,7 +36,8 @@ def new_id(now: int, random: Random) -> str:
     Args:
         now: Unix milliseconds.
     """
-    return str(UUID(int=now << 80 | 7 << 76 | random.getrandbits(12) << 64 | 2 << 62 | random.getrandbits(62)))
+    bits = random.getrandbits(74)
+    return str(UUID(int=now << 80 | 7 << 76 | bits >> 62 << 64 | 2 << 62 | bits & ((1 << 62) - 1)))
 
 
 class Outcome(StrEnum):
@@ -74,6 +75,10 @@ TRANSITIONS = (
     Edge(Status.QUEUED, Status.PENDING, "demote"),
     Edge(Status.PENDING, Status.RUNNING, "claim"),
     Edge(Status.QUEUED, Status.RUNNING, "claim"),
+    Edge(Status.PENDING, Status.PENDING, "set_aside"),
+    Edge(Status.QUEUED, Status.PENDING, "set_aside"),
+    Edge(Status.PENDING, Status.FAILED, "give_up"),
+    Edge(Status.QUEUED, Status.FAILED, "give_up"),
     Edge(Status.RUNNING, Status.COMPLETED, "complete"),
     Edge(Status.RUNNING, Status.PENDING, "back_off"),
     Edge(Status.RUNNING, Status.FAILED, "fail"),
@@ -160,8 +165,15 @@ class Task:
     progress: str | None
     #: Which request submitted it, or retried it last.
     request_id: str | None = None
+    #: Since when it waits for a worker that knows its action, where one got it that doesn't.
+    unknown_since: int | None = None
     #: Oldest first; a page tells none.
     attempts: tuple[Attempt, ...] = ()
+
+    @property
+    def waits_for_worker(self) -> bool:
+        """Whether it waits for a worker that knows its action."""
+        return self.unknown_since is not None and self.status in {Status.PENDING, Status.QUEUED}
 
 
 @dataclass(frozen=True, slots=True)

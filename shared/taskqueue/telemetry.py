@@ -78,6 +78,38 @@ class TaskEnded:
 
 
 @dataclass(frozen=True, slots=True)
+class TaskSetAside:
+    """A task waits for a worker that knows its action, which this one doesn't."""
+
+    id: str
+    action: str
+    #: Whether no other task has waited for this action.
+    first: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TaskGivenUp:
+    """A task has failed, since no worker has come that knows its action."""
+
+    id: str
+    action: str
+
+
+@dataclass(frozen=True, slots=True)
+class TasksTakenUp:
+    """Tasks that had been set aside are due: this worker knows their actions."""
+
+    tasks: int
+
+
+@dataclass(frozen=True, slots=True)
+class TasksWaiting:
+    """So many tasks wait for workers that know their actions; this one doesn't."""
+
+    tasks: int
+
+
+@dataclass(frozen=True, slots=True)
 class DuplicateDropped:
     """A message found its task claimed, or final."""
 

@@ -10,13 +10,14 @@ from typing import Any, Self, TypeVar
 
 from tests.faults.cluster import RECORDER, WRONG_COUNTS, until
 from tests.integration import actions
+from tests.integration.store.given import claiming
 from tests.integration.system import Worker, working
 
 from taskqueue.broker.memory import MemoryBroker
 from taskqueue.intake import Accepted, Intake
 from taskqueue.message import Message, Priority, encode
 from taskqueue.settings import Settings
-from taskqueue.store import Store, WorkerInfo, now_ms, open_store, verbs
+from taskqueue.store import Store, WorkerInfo, now_ms, open_store
 from taskqueue.store.engine.sqlite.connection import connect
 from taskqueue.store.workers import beat
 from taskqueue.task import FINAL, Claim, NewTask, Task
@@ -112,7 +113,7 @@ class Local:
 
     async def claimed(self, id: str, worker: str = "w") -> Claim:
         """A claim that must succeed."""
-        claim = await self.store.write(verbs.claim, id, worker)
+        claim = await self.store.write(claiming, id, worker)
         assert isinstance(claim, Claim), claim
         return claim
 

@@ -9,6 +9,7 @@ import pytest
 from tests.faults.cluster import until
 from tests.faults.local import Local, new_task
 from tests.integration import actions
+from tests.integration.store.given import claiming
 
 from taskqueue.broker import Delivery
 from taskqueue.contract.limits import MAX_PAYLOAD_BYTES
@@ -122,7 +123,7 @@ async def test_a_task_that_runs_in_a_workers_name_but_in_none_of_its_slots_is_re
         await actions.started("held")
         stray = new_task(data={"value": 7})
         await local.store.write(verbs.submit, stray)
-        if not isinstance(await local.store.write(verbs.claim, stray.id, worker), Claim):
+        if not isinstance(await local.store.write(claiming, stray.id, worker), Claim):
             pytest.fail("the relay was quicker")
         await until(local.is_final(stray.id), "the stray to be released, and run")
         assert await local.outcomes(stray.id) == ["shutdown", "ok"]

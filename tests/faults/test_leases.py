@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from tests.faults.local import Local, new_task
+from tests.integration.store.given import claiming
 
 from taskqueue.store import Refusal, verbs
 from taskqueue.task import Claim, Outcome, Status
@@ -104,7 +105,7 @@ async def test_the_late_end_of_a_lease_strands_no_task_that_has_failed_into_its_
     assert await local.store.write(verbs.back_off, claim, Outcome.ERROR, ERROR, 1000) is Status.PENDING
     await local.store.write(late, publish)  # type: ignore[arg-type]
     assert not await relayed(local), "its backoff was cut short"
-    assert await local.store.write(verbs.claim, id, "w") is Refusal.NOT_CLAIMABLE, "a second message cut it short"
+    assert await local.store.write(claiming, id, "w") is Refusal.NOT_CLAIMABLE, "a second message cut it short"
     local.clock.offset += 1001
     marks = await relayed(local)
     await local.store.write(late, publish)  # type: ignore[arg-type]
@@ -134,7 +135,7 @@ async def test_a_cancel_ends_the_lease_and_nothing_of_it_comes_back(local: Local
     assert not await local.store.write(verbs.demote, publish)
     local.clock.offset += LEASE + 1
     assert not await local.store.bulk.demote_expired(LEASE)
-    assert not isinstance(await local.store.write(verbs.claim, id, "w"), Claim)
+    assert not isinstance(await local.store.write(claiming, id, "w"), Claim)
     local.check()
 
 

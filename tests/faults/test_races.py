@@ -15,6 +15,7 @@ from uuid import uuid4
 
 import pytest
 from tests.faults.cluster import RECORDER, WRONG_COUNTS
+from tests.integration.store.given import claiming
 
 from taskqueue.store import Refusal, Store, WorkerInfo, open_store, verbs
 from taskqueue.store.engine.sqlite.connection import connect
@@ -52,7 +53,7 @@ class Arena:
     async def claimed(self, worker: str, **options: Any) -> list[Claim]:
         """New tasks that this worker runs."""
         claims = await asyncio.gather(
-            *(self.stores[0].write(verbs.claim, id, worker) for id in await self.new_tasks(**options))
+            *(self.stores[0].write(claiming, id, worker) for id in await self.new_tasks(**options))
         )
         assert all(isinstance(claim, Claim) for claim in claims)
         return [claim for claim in claims if isinstance(claim, Claim)]
@@ -147,7 +148,7 @@ async def test_a_rescue_that_races_a_completion_ends_in_exactly_one_of_the_two(a
         workers = [await arena.add_worker() for _ in range(BATCH)]
         ids = await arena.new_tasks()
         claims = await asyncio.gather(
-            *(arena.stores[0].write(verbs.claim, *pair) for pair in zip(ids, workers, strict=True))
+            *(arena.stores[0].write(claiming, *pair) for pair in zip(ids, workers, strict=True))
         )
         rounds = [round_of(claim, *random.sample(arena.stores, 2)) for claim in claims if isinstance(claim, Claim)]
         assert len(rounds) == BATCH
@@ -162,7 +163,7 @@ async def test_a_result_that_comes_after_the_rescue_and_the_next_claim_is_refuse
     successor = await arena.add_worker()
 
     async def round_of(old: Claim) -> None:
-        new = await heir.write(verbs.claim, old.id, successor)
+        new = await heir.write(claiming, old.id, successor)
         assert isinstance(new, Claim)
         assert new.attempt == 2
         late, good = await race(
@@ -189,7 +190,7 @@ async def test_of_four_workers_that_claim_a_task_exactly_one_gets_it(arena: Aren
     async def round_of(id: str) -> None:
         answers = await race(
             *(
-                lambda store=store, worker=worker: store.write(verbs.claim, id, worker)
+                lambda store=store, worker=worker: store.write(claiming, id, worker)
                 for store, worker in zip(arena.stores, workers, strict=True)
             )
         )
@@ -214,7 +215,7 @@ async def test_a_cancel_that_races_a_claim_ends_in_exactly_one_of_the_two(arena:
     async def round_of(id: str) -> None:
         nonlocal started
         answer, claim = await race(
-            lambda: client.write(verbs.cancel, id), lambda: runner.write(verbs.claim, id, worker)
+            lambda: client.write(verbs.cancel, id), lambda: runner.write(claiming, id, worker)
         )
         if claim is Refusal.NOT_CLAIMABLE:
             assert answer is Status.CANCELLED, "neither of the two got the task"
@@ -245,7 +246,7 @@ async def test_the_end_of_a_lease_that_races_a_claim_never_takes_a_running_task(
         seq = await api.write(verbs.submit, task, "first publish", 60_000)
         ended, claim = await race(
             lambda: api.write(getattr(verbs, ending), [(seq, "first publish")]),
-            lambda: runner.write(verbs.claim, id, worker),
+            lambda: runner.write(claiming, id, worker),
         )
         assert isinstance(claim, Claim), "the end of a lease took the task from its worker"
         demoted += bool(ended)
@@ -267,7 +268,7 @@ async def test_a_mark_that_races_a_claim_never_takes_a_running_task(arena: Arena
         nonlocal marked
         mark, claim = await race(
             lambda: relay.write(verbs.mark_queued, [(dispatch.seq, dispatch.dispatch_id)]),
-            lambda: runner.write(verbs.claim, dispatch.id, worker),
+            lambda: runner.write(claiming, dispatch.id, worker),
         )
         marked += len(mark)
         assert isinstance(claim, Claim), "a mark took the task from its worker"

@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -86,8 +87,13 @@ class Programs:
     def data(self) -> Path:
         return self.folder / "data"
 
-    async def start(self, name: str, **settings: Any) -> Program:
-        """Start a console script; settings by their lower-case names."""
+    async def start(self, name: str, *arguments: str, installed: Sequence[Path] = (), **settings: Any) -> Program:
+        """Start a console script; settings by their lower-case names.
+
+        Args:
+            installed: the folders of another installation, to run a module of; what is editable in this one is not
+                seen then.
+        """
         values: dict[str, Any] = {
             "data_dir": self.data,
             "port": 0,
@@ -96,12 +102,15 @@ class Programs:
             "relay_interval": 0.1,
         }
         env = {PREFIX + key.upper(): str(value) for key, value in (values | settings).items()}
-        paths = [str(self.folder), str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+        script = Path(sys.executable).with_name(name)
+        command = [sys.executable, "-S", "-m", name] if installed else [script]
+        paths = [*map(str, installed), str(self.folder), str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
         folder = self.folder / f"{len(self.started)}-{name}"
         folder.mkdir()
         with (folder / "stdout").open("wb") as output, (folder / "stderr").open("wb") as errors:
             handle = await asyncio.create_subprocess_exec(
-                Path(sys.executable).with_name(name),
+                *command,
+                *arguments,
                 env=os.environ | env | {"PYTHONPATH": os.pathsep.join(paths)},
                 cwd=self.folder,
                 stdout=output,
@@ -111,9 +120,9 @@ class Programs:
         self.started.append(program)
         return program
 
-    async def refused(self, name: str, **settings: Any) -> str:
+    async def refused(self, name: str, *arguments: str, **settings: Any) -> str:
         """The one line with which a program says why it doesn't start; it exits 1."""
-        program = await self.start(name, **settings)
+        program = await self.start(name, *arguments, **settings)
         assert await program.ended() == 1, program.errors
         assert "Traceback" not in program.errors
         [line] = [line for line in program.log if line["level"] not in {"INFO", "DEBUG"}]

@@ -38,7 +38,7 @@ from tests.integration.api_model import (
     told_event,
 )
 from tests.integration.api_steps import ACTIONS, BEGINNING, NO_OBJECT, STEPS, TAGS, WORKERS
-from tests.integration.store.given import NOON, beat
+from tests.integration.store.given import NOON, beat, claiming
 from tests.integration.system import Answer, System, quick_settings
 from tests.integration.test_stream_ends import Sent, listening, told, whole
 from tests.lifecycle import FINAL, STATUSES
@@ -315,7 +315,7 @@ class Api(RuleBasedStateMachine):
     async def submits_no_object(self, body: bytes, batch: bool) -> None:
         request = Submission("/tasks/batch" if batch else "/tasks", "application/json", body, ())
         answer = await self.send(request, **{"Idempotency-Key": self.unused_key()})
-        assert (answer.status, answer.body) == (400, {"error": NO_OBJECT[body]})
+        assert (answer.status, answer.body["error"]) == (400, NO_OBJECT[body])
 
     async def submits_batch_with_a_wrong_one(
         self, tasks: list[JSON], wrong: tuple[str, JSON], place: int, lines: bool
@@ -547,7 +547,7 @@ class Api(RuleBasedStateMachine):
 
     async def worker_claims(self, back: int, worker: str) -> None:
         task = latest(self.claimable(), back)
-        claim = await self.system.store.write(verbs.claim, task.id, worker, lambda action: MAX_ATTEMPTS)
+        claim = await self.system.store.write(claiming, task.id, worker, MAX_ATTEMPTS)
         assert isinstance(claim, Claim)
         waited = self.model.life.now - task.run_at
         self.model.life.claim(task, worker, MAX_ATTEMPTS)
@@ -578,7 +578,7 @@ class Api(RuleBasedStateMachine):
     async def worker_claims_in_vain(self, which: tuple[str, int], worker: str) -> None:
         task = self.chosen(which)
         if not self.model.life.is_claimable(task):
-            assert await self.system.store.write(verbs.claim, task.id, worker) is Refusal.NOT_CLAIMABLE
+            assert await self.system.store.write(claiming, task.id, worker) is Refusal.NOT_CLAIMABLE
 
     async def worker_ends(self, back: int, ending: str, cancel: bool) -> None:
         await self.ends(latest(self.held(), back), ending, cancel)

@@ -64,8 +64,23 @@ NOT_JSON = {
 @pytest.mark.parametrize("body", NOT_JSON.values(), ids=NOT_JSON)
 async def test_what_is_not_json_is_refused(system: System, body: bytes) -> None:
     answer = await post(system, body)
-    assert (answer.status, answer.body) == (400, {"error": "invalid JSON"})
+    assert (answer.status, answer.body.keys()) == (400, {"error", "detail"})
+    assert answer.body["error"] == "invalid JSON"
+    assert re.fullmatch(r"line \d+, column \d+: .+", answer.body["detail"])
     await assert_harmless(system)
+
+
+@pytest.mark.parametrize(
+    ("body", "detail"),
+    [
+        (b"", "line 1, column 0: EOF while parsing a value"),
+        (b'{"action": "x",}', "line 1, column 16: trailing comma"),
+        (b'{\n  "action": "x",\n  "data": {"n": NaN}\n}', "line 3, column 17: expected value"),
+        ('{"ü": x}'.encode(), "line 1, column 8: expected value"),
+    ],
+)
+async def test_where_json_is_invalid_is_told(system: System, body: bytes, detail: str) -> None:
+    assert (await post(system, body)).body == {"error": "invalid JSON", "detail": detail}
 
 
 @pytest.mark.parametrize("body", [b"[]", b"null", b'"action"', b"1", b"true", b'[{"action": "x"}]'])
@@ -241,7 +256,7 @@ ODD_BUT_GOOD: dict[str, tuple[bytes, Any]] = {
 
 @pytest.mark.parametrize(("data", "meant"), ODD_BUT_GOOD.values(), ids=ODD_BUT_GOOD)
 async def test_odd_but_good_data_is_accepted_run_and_read_back(system: System, data: bytes, meant: Any) -> None:
-    answer = await post(system, b'{"action": "anything", "data": %s}' % data)
+    answer = await post(system, b'{"action": "x", "data": %s}' % data)
     assert answer.status == 202
     async with system.worker():
         task = await system.until(answer.body["id"])

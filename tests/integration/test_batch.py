@@ -143,15 +143,16 @@ async def test_options_of_each_task_are_its_own(system: System) -> None:
             TASK | {"delay": 1000, "tags": ["later"]},
             TASK | {"priority": "high", "max_attempts": 7, "timeout": 2.5},
             TASK | {"run_at": 1},
+            TASK | {"run_at": "1970-01-01T01:00:01.5+01:00"},
         ],
     )
-    assert [task["status"] for task in answer.body["tasks"]] == ["queued", "pending", "queued", "queued"]
-    one, later, high, past = [await system.task(task["id"]) for task in answer.body["tasks"]]
+    assert [task["status"] for task in answer.body["tasks"]] == ["queued", "pending", "queued", "queued", "queued"]
+    one, later, high, past, in_iso = [await system.task(task["id"]) for task in answer.body["tasks"]]
     assert (one["priority"], one["tags"], one["timeout"]) == ("normal", [], None)
     assert later["run_at"] == pytest.approx(later["created_at"] + 1000, abs=0.01)
     assert (later["tags"], high["tags"]) == (["later"], [])
     assert (high["priority"], high["max_attempts"], high["timeout"]) == ("high", 7, 2.5)
-    assert past["run_at"] == 1
+    assert (past["run_at"], in_iso["run_at"]) == (1, 1.5)
 
 
 # NDJSON
@@ -172,11 +173,12 @@ async def test_a_line_that_is_no_json_is_told_by_its_number(system: System) -> N
     good = json.dumps(TASK).encode()
     answer = await lines(system, good, b"", b'{"action": "x"', good, b"}")
     assert answer.status == 400
+    cut, wrong = "line 3, column 14: EOF while parsing an object", "line 5, column 1: expected value"
     assert answer.body == {
         "error": "line 3: invalid JSON; line 5: invalid JSON",
         "details": [
-            {"path": "tasks.1", "error": "line 3: invalid JSON", "index": 1},
-            {"path": "tasks.3", "error": "line 5: invalid JSON", "index": 3},
+            {"path": "tasks.1", "error": "line 3: invalid JSON", "index": 1, "detail": cut},
+            {"path": "tasks.3", "error": "line 5: invalid JSON", "index": 3, "detail": wrong},
         ],
     }
     await assert_nothing_stored(system)

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from tests.conformance.waiting import eventually
-from tests.integration.store.given import LEASE, beat, claimed, looking, new_task, stored
+from tests.integration.store.given import LEASE, beat, claimed, claiming, looking, new_task, stored
 from tests.integration.system import System, quick_settings
 
 from taskqueue import intake
@@ -169,7 +169,7 @@ async def submit_many(store: Store) -> list[int]:
 
 
 async def claim_many(store: Store) -> list[Claim]:
-    claims = await asyncio.gather(*(store.write(verbs.claim, str(n), "w") for n in range(MANY)))
+    claims = await asyncio.gather(*(store.write(claiming, str(n), "w") for n in range(MANY)))
     return [claim for claim in claims if isinstance(claim, Claim)]
 
 
@@ -197,7 +197,7 @@ async def test_a_transaction_of_many_tasks_costs_a_bounded_number_of_statements_
             writes = []
             for n, claim in enumerate(claims):
                 writes.append(store.write(verbs.complete, claim, "{}"))
-                writes.append(store.write(verbs.claim, f"next {n}", "w"))
+                writes.append(store.write(claiming, f"next {n}", "w"))
             await asyncio.gather(*writes)
         case "settle":
             await store.write(verbs.settle, [(seq, f"{n}.0") for n, seq in enumerate(seqs)])

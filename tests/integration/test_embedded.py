@@ -1,6 +1,8 @@
 """`taskqueue-embedded`: the whole in one process, started, killed and started again."""
 
 import asyncio
+import json
+import shlex
 import signal
 import socket
 from pathlib import Path
@@ -162,6 +164,21 @@ async def test_handlers_that_cannot_be_loaded_are_named(programs: Programs, code
     line = await programs.refused(PROGRAM, handlers="handlers,broken")
     assert "'broken'" in line
     assert cause in line
+    [program] = programs.started
+    assert "serving" not in program.errors + program.output
+
+
+async def test_its_greeting_is_a_request_that_it_can_answer(programs: Programs, client: Client) -> None:
+    (programs.folder / "shop.py").write_text(
+        "from taskqueue import action\n\n@action\ndef resize(path: str, width: int) -> dict:\n    return {}\n"
+    )
+    program = await programs.start(PROGRAM, handlers="shop")
+    url = await program.url()
+    await eventually(lambda: f"curl {url}/tasks" in program.output)
+    words = shlex.split(program.output[program.output.index("curl") :].replace("\\\n", ""))
+    answer = await client.post(f"{url}/tasks", json.loads(words[words.index("-d") + 1]))
+    [task] = await client.until_final(url, answer["id"])
+    assert (task["action"], task["status"]) == ("resize", "completed")
 
 
 FAILING_RESOURCE = """

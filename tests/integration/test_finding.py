@@ -2,7 +2,9 @@
 
 import asyncio
 import re
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from tests.integration.system import System
@@ -87,6 +89,19 @@ async def test_times_are_those_that_tasks_tell(system: System) -> None:
     assert await ids(system, f"created_after={at}") == [newest, middle]
     assert await ids(system, f"created_before={at}") == [oldest]
     assert await ids(system, f"created_after={at}&created_before={at + 0.001:.3f}") == [middle]
+
+
+async def test_a_filters_times_may_be_in_iso_8601(system: System) -> None:
+    id = await system.submit("x")
+    at = datetime.fromtimestamp((await system.task(id))["created_at"], UTC)
+    there = at.astimezone(timezone(timedelta(hours=5, minutes=30)))
+    for time in (at, there):
+        after = quote(time.isoformat(timespec="milliseconds"))
+        before = quote((time + timedelta(milliseconds=1)).isoformat(timespec="milliseconds"))
+        assert await ids(system, f"created_after={after}&created_before={before}") == [id]
+        assert await ids(system, f"created_before={after}") == []
+    page = await system.get("/tasks", params={"created_after": at.isoformat(), "limit": "1"})
+    assert page.status == 200
 
 
 async def test_a_page_leads_to_the_next_by_its_link_as_it_is(system: System) -> None:

@@ -112,7 +112,7 @@ async def test_a_client_that_waits_for_the_go_ahead_gets_it(system: System) -> N
 
 async def test_a_connect_that_names_nothing_is_refused(system: System, caplog: pytest.LogCaptureFixture) -> None:
     [answer] = await ask(system, b"CONNECT \r\n\r\n")
-    assert (answer.status, answer.error) == (404, "no such path")
+    assert (answer.status, answer.error) == (405, "method CONNECT not allowed; allowed: GET, HEAD")
     assert lines(caplog) == []
 
 

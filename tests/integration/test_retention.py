@@ -16,6 +16,7 @@ from tests.conformance.waiting import eventually
 from tests.integration.store.given import (
     beat,
     claimed,
+    claiming,
     looking,
     new_task,
     published,
@@ -272,7 +273,7 @@ async def test_counters_of_any_number_of_actions_are_pruned_in_slices(
     past.days = 2
     await submit_all(store, [new_task(str(n), action=f"a{n}", run_at=0, created_at=past()) for n in range(600)])
     await beat(store, "w")
-    await asyncio.gather(*(store.write(verbs.claim, str(n), "w") for n in range(600)))
+    await asyncio.gather(*(store.write(claiming, str(n), "w") for n in range(600)))
     past.days = 0
     counts = counted(telemetry, tmp_path, table)
     await prune()

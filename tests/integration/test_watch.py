@@ -27,6 +27,7 @@ async def until_cancelled(system: System, path: str, id: str, after: int | None 
     async with listening(system, path, after) as response:
         assert response.content_type == "text/event-stream"
         assert response.headers["Cache-Control"] == "no-store"
+        assert response.headers["X-Accel-Buffering"] == "no"
         async for event in told(response):
             sent.append(event)
             if event.data and (event.data.get("id"), event.data.get("status")) == (id, "cancelled"):

@@ -429,7 +429,8 @@ def test_arguments_that_no_schema_describes_hinder_nobody() -> None:
     def odd(value: int, then: Callable[[], Any] = list) -> dict[str, Any]:
         return {"output": value, "then": then()}
 
-    assert describe_actions() == [{"name": "odd", "arguments": {}, "defaults": {}}]
+    [described] = describe_actions()
+    assert described["arguments"] == {}
     assert call("odd", '{"value": 1}') == {"output": 1, "then": []}
 
 

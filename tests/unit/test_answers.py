@@ -18,6 +18,10 @@ JSON = st.recursive(
 OBJECTS = st.dictionaries(TEXT, JSON, max_size=5)
 
 
+#: Without data.
+PAYLOAD = '{"id":"0192","action":"x","data":{},"created_at":1.5}'
+
+
 def compact(value: Any) -> str:
     """As the store has it."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
@@ -28,7 +32,7 @@ def stored(**columns: Any) -> Task:
         "seq": 1,
         "id": "0192",
         "action": "x",
-        "payload": "{}",
+        "payload": PAYLOAD,
         "status": Status.COMPLETED,
         "result": None,
         "error": None,
@@ -61,16 +65,18 @@ def test_what_is_kept_reads_back(data: Any, result: Any, error: Any, progress: A
     assert text.isascii()
     assert "\n" not in text
     answer = json.loads(text)
-    assert (answer["payload"], answer["result"], answer["error"]) == (payload, result, error)
+    assert (answer["data"], answer["payload"], answer["result"], answer["error"]) == (data, payload, result, error)
     assert (answer["progress"], answer["attempts"][0]["error"]) == (progress, error)
     assert text == json.dumps(answer, separators=(",", ":")), "it is compact, and in order"
     assert list(answer) == list(WholeTaskAnswer.model_fields)
 
 
 def test_a_page_has_each_tasks_own_parts() -> None:
-    tasks = [stored(payload=compact({"data": number}), result=compact({"é": number})) for number in range(3)]
+    payloads = [PAYLOAD.replace("{}", compact({"n": number})) for number in range(3)]
+    tasks = [stored(payload=payload, result=compact({"é": n})) for n, payload in enumerate(payloads)]
     page = json.loads(PageAnswer(tasks=[WholeTaskAnswer.whole(task) for task in tasks], count=3).to_json())
-    assert [task["payload"]["data"] for task in page["tasks"]] == [0, 1, 2]
+    assert [task["data"]["n"] for task in page["tasks"]] == [0, 1, 2]
+    assert [task["payload"]["data"]["n"] for task in page["tasks"]] == [0, 1, 2]
     assert [task["result"]["é"] for task in page["tasks"]] == [0, 1, 2]
 
 
@@ -80,7 +86,7 @@ def test_who_reads_an_answer_has_its_parts_checked() -> None:
     task = stored(payload=compact(payload), error=compact(error), progress='{"fraction":0.5,"message":null}')
     text = WholeTaskAnswer.whole(task).to_json()
     read = WholeTaskAnswer.model_validate_json(text)
-    assert read.payload == Payload(**payload)
+    assert (read.data, read.payload) == ({"y": 1}, Payload(**payload))
     assert read.error == TaskError(**error)
     assert read.progress == Progress(fraction=0.5, message=None)
     assert read.to_json() == text

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from taskqueue.message import MalformedMessageError, Message, decode, encode
+from taskqueue.message import MalformedMessageError, Message, data_of, decode, encode
 
 TEXT = st.text(st.characters(codec="utf-8"))
 JSON = st.recursive(
@@ -36,6 +36,20 @@ def test_a_message_is_one_line_of_json_that_anybody_can_read(message: Message) -
         "data": message.data,
         "created_at": message.created_at,
     }
+
+
+@given(MESSAGES)
+def test_the_data_is_read_off_a_payload_as_it_was_written(message: Message) -> None:
+    assert data_of(encode(message)) == json.dumps(message.data, ensure_ascii=False, separators=(",", ":"))
+
+
+NAMES = ',"data":', ',"created_at":', '{"data":{"created_at":1}}', '","data":{},"created_at":1}', "\\"
+
+
+@given(st.sampled_from(NAMES), st.sampled_from(NAMES), st.sampled_from(NAMES))
+def test_what_looks_like_a_payloads_names_is_not_taken_for_them(action: str, name: str, text: str) -> None:
+    data = {name: text, "data": {"created_at": 1}, "created_at": 2}
+    assert json.loads(data_of(encode(Message("1", action, data, 3)))) == data
 
 
 def test_the_names_and_the_order_of_the_members_are_fixed() -> None:

@@ -120,6 +120,13 @@ KUBERNETES = {
 }
 
 
+def test_where_the_client_finds_the_api_is_no_setting_and_ends_no_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TASKQUEUE_URL", "http://tasks.example:8080")
+    read: list[Settings] = []
+    run_command(read.append)
+    assert read == [Settings.model_construct()]
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_what_kubernetes_tells_of_a_service_ends_no_process_and_is_told_in_one_line(
     tmp_path: Path, command: str

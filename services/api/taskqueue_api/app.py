@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Coroutine
-from random import Random, SystemRandom
+from random import Random
 from typing import Any
 
 from aiohttp import web
@@ -20,12 +20,14 @@ from taskqueue_api.http.compression import compress
 from taskqueue_api.http.cors import ORIGINS, allow_origins, answer_preflights, read_origins, refuse_foreign_pages
 from taskqueue_api.http.deadline import COMING, MAX_WAIT, REQUEST_TIMEOUT, WORKED_ON, end_long_reads
 from taskqueue_api.http.errors import json_errors
+from taskqueue_api.http.prefix import read_prefix
 from taskqueue_api.http.protocol import Runner
 from taskqueue_api.http.request_ids import name_requests, tell_request_id
 from taskqueue_api.http.room import ANSWERS, TURN, Room, send_large_answers
 from taskqueue_api.keys import (
     BACKLOG,
     BROKER,
+    CATALOGUE,
     INTAKE,
     RANDOM,
     SETTINGS,
@@ -36,14 +38,16 @@ from taskqueue_api.keys import (
     WATCHER,
 )
 from taskqueue_api.live.backlog import Backlog
+from taskqueue_api.live.catalogue import Catalogue
 from taskqueue_api.live.places import Places
+from taskqueue_api.live.randomness import BufferedRandom
 from taskqueue_api.live.watcher import Watcher
 from taskqueue_api.openapi.docs import DOCS, Docs
 from taskqueue_api.openapi.document import document
 from taskqueue_api.routes import ROUTES, routes
 
-#: Bytes of large answers that are in hand at a time, as the store has them.
-ANSWER_BYTES = 8 * 1024 * 1024
+#: Bytes of large answers that are in hand at a time, as the store has them: an answer has a task's data twice.
+ANSWER_BYTES = 4 * 1024 * 1024
 
 
 def build_app(
@@ -63,6 +67,7 @@ def build_app(
             json_errors(StoreError, "database unavailable"),
             refuse_foreign_pages,
             end_long_reads,
+            *([read_prefix] if settings.trust_forwarded_prefix else ()),
         ],
         client_max_size=settings.max_body_bytes,
     )
@@ -78,9 +83,10 @@ def build_app(
     app[STORE] = store
     app[BROKER] = broker
     app[TELEMETRY] = telemetry
-    app[RANDOM] = random or SystemRandom()
+    app[RANDOM] = random or BufferedRandom()
     app[INTAKE] = Intake(settings, store, broker, telemetry)
     app[BACKLOG] = Backlog(store, settings.max_backlog)
+    app[CATALOGUE] = Catalogue(store, settings.check_actions)
     app[STREAMS] = Places(settings.max_streams, "too many streams are open")
     app[WAITS] = Places(settings.max_waits, "too many requests wait for a task; nothing was done")
     app[WATCHER] = Watcher(store)

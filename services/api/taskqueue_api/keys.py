@@ -10,12 +10,14 @@ from taskqueue.settings import Settings
 from taskqueue.store import Store
 from taskqueue.telemetry import Telemetry
 from taskqueue_api.live.backlog import Backlog
+from taskqueue_api.live.catalogue import Catalogue
 from taskqueue_api.live.places import Places
 from taskqueue_api.live.watcher import Watcher
 
 SETTINGS = web.AppKey("settings", Settings)
 STORE = web.AppKey("store", Store)
 BACKLOG = web.AppKey("backlog", Backlog)
+CATALOGUE = web.AppKey("catalogue", Catalogue)
 STREAMS = web.AppKey("streams", Places)
 WAITS = web.AppKey("waits", Places)
 WATCHER = web.AppKey("watcher", Watcher)

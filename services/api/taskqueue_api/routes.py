@@ -5,11 +5,11 @@ from aiohttp.typedefs import Handler
 
 from taskqueue.contract.requests import Nothing
 from taskqueue_api.http.bodies import read_json, read_query
-from taskqueue_api.http.deadline import body_of
+from taskqueue_api.http.deadline import Body
 from taskqueue_api.http.room import off_loop
 from taskqueue_api.openapi import docs
 from taskqueue_api.openapi.operations.bulk import CANCEL_TASKS, DELETE_TASKS, RETRY_TASKS
-from taskqueue_api.openapi.operations.docs import BROWSE, GET_OPENAPI, GET_PAGE_FILE
+from taskqueue_api.openapi.operations.docs import BROWSE, GET_OPENAPI, GET_PAGE_FILE, GET_ROOT
 from taskqueue_api.openapi.operations.events import WATCH_TASK, WATCH_TASKS
 from taskqueue_api.openapi.operations.overview import (
     CHECK_LIVE,
@@ -48,6 +48,7 @@ ROUTES = [
     Route("GET", "/actions", overview.actions, LIST_ACTIONS),
     Route("GET", "/livez", health.livez, CHECK_LIVE),
     Route("GET", "/readyz", health.readyz, CHECK_READY),
+    Route("GET", "/", docs.root, GET_ROOT),
     Route("GET", "/openapi.json", docs.openapi, GET_OPENAPI),
     Route("GET", "/docs", docs.page, BROWSE),
     Route("GET", "/docs/{file}", docs.file, GET_PAGE_FILE),
@@ -81,7 +82,7 @@ def _strict(route: Route) -> Handler:
             read_query(Nothing, request.query)
         if route.method != "GET" and not operation.body and request.body_exists:
             # Some clients send an empty object where they have nothing to say.
-            async with body_of(request) as raw:
+            async with Body(request) as raw:
                 await off_loop(request.app, len(raw), read_json, Nothing, raw or b"{}")
         return await route.handler(request)
 

@@ -1,4 +1,4 @@
-"""`taskqueue-embedded`: API, worker and a queue in memory in one process, to try taskqueue without Docker.
+"""`taskqueue embedded`: API, worker and a queue in memory in one process, to try taskqueue without Docker.
 
 It loses no task either: what was queued or running when it ended is taken up again at the next start.
 """
@@ -7,6 +7,7 @@ import asyncio
 import logging
 from random import Random
 
+from taskqueue.actions import describe_actions
 from taskqueue.broker import open_broker
 from taskqueue.log_lines import log_happening
 from taskqueue.process import FatalError, run_service
@@ -14,6 +15,7 @@ from taskqueue.settings import Settings
 from taskqueue.store import Store, data_dir_lock, open_store
 from taskqueue.telemetry import Demoted, Telemetry, WorkerStarted
 from taskqueue_api.app import build_app, serving
+from taskqueue_embedded.greeting import greeting
 from taskqueue_migrate.runner import migrate
 from taskqueue_worker.sweeps import rescue_worker
 from taskqueue_worker.worker import work
@@ -44,7 +46,8 @@ async def _serve(settings: Settings, stop: asyncio.Event) -> None:
                 await _either(working, started)
                 if not working.done():
                     async with serving(build_app(settings, store, broker, telemetry)) as url:
-                        _greet(url)
+                        log.info("serving on %s", url)
+                        print(greeting(url, describe_actions()), flush=True)  # noqa: T201  # for who started it
                         await _either(working, stop)
             finally:
                 stop.set()
@@ -64,20 +67,6 @@ async def _recover(settings: Settings, store: Store, telemetry: Telemetry, rando
         await rescue_worker(settings, store, worker, beat, telemetry, random)
     if count := await store.bulk.demote_all():
         telemetry.tell(Demoted(count, "they were queued when it ended"))
-
-
-def _greet(url: str) -> None:
-    log.info("serving on %s", url)
-    print(  # noqa: T201  # for the person who started it
-        f"""
-taskqueue is serving on {url} (no Docker, one process; Ctrl-C stops it). Send it a task:
-
-  curl -X POST {url}/tasks -H 'Content-Type: application/json' \\
-       -d '{{"action": "uppercase", "data": {{"text": "hello world"}}}}'
-  curl {url}/tasks
-""",
-        flush=True,
-    )
 
 
 def main() -> None:

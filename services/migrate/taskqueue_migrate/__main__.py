@@ -1,6 +1,6 @@
-"""`taskqueue-migrate`: bring the schema up to date; `... backup PATH`: copy the database; `... shrink`: cut it.
+"""`taskqueue migrate`, `backup` and `shrink`: they say what was done and exit 0, or why it was not and exit 1.
 
-Says what was done and exits 0; on failure says why and exits 1.
+`taskqueue-migrate [backup PATH | shrink]` does the same, as it did before there was one command for all.
 """
 
 import argparse
@@ -16,22 +16,25 @@ from taskqueue_migrate.shrink import shrink
 log = logging.getLogger("taskqueue.migrate")
 
 
-def _migrate(settings: Settings) -> None:
+def bring_up_to_date(settings: Settings) -> None:
+    """Make the database, or bring its schema up to date."""
     if not migrate(settings.database):
         log.info("the schema of %s is up to date", settings.database)
 
 
-def _backup(settings: Settings, copy: Path) -> None:
+def copy_database(settings: Settings, copy: Path) -> None:
+    """Write a consistent copy of the database to a new file."""
     backup(settings.database, copy)
     log.info("copied %s to %s", settings.database, copy)
 
 
-def _shrink(settings: Settings) -> None:
+def give_room_back(settings: Settings) -> None:
+    """Cut what deleted tasks left off the database."""
     log.info("gave %d bytes back to the disk", shrink(settings.database))
 
 
 def main() -> None:
-    """Console entry point."""
+    """Console entry point of `taskqueue-migrate`."""
     parser = argparse.ArgumentParser("taskqueue-migrate", description="Bring the database's schema up to date.")
     commands = parser.add_subparsers(dest="command")
     copying = commands.add_parser("backup", help="write a consistent copy of the database, while all runs")
@@ -39,11 +42,11 @@ def main() -> None:
     commands.add_parser("shrink", help="give the room that deleted tasks left back to the disk, while all runs")
     arguments = parser.parse_args()
     if arguments.command == "backup":
-        run_command(lambda settings: _backup(settings, arguments.path))
+        run_command(lambda settings: copy_database(settings, arguments.path))
     elif arguments.command == "shrink":
-        run_command(_shrink)
+        run_command(give_room_back)
     else:
-        run_command(_migrate)
+        run_command(bring_up_to_date)
 
 
 if __name__ == "__main__":

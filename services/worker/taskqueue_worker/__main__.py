@@ -1,10 +1,13 @@
-"""`taskqueue-worker`: run tasks until SIGTERM; `taskqueue-worker dead ...`: see to the dead letters."""
+"""`taskqueue worker`: run tasks until SIGTERM.
+
+`taskqueue-worker [dead ...]` is that and `taskqueue dead`, as it was before there was one command for all.
+"""
 
 import argparse
 import asyncio
 
-from taskqueue.broker import open_broker
 from taskqueue.log_lines import log_happening
+from taskqueue.own_broker import own_broker
 from taskqueue.process import run_command, run_service
 from taskqueue.settings import Settings
 from taskqueue.store import data_dir_lock, open_store
@@ -13,18 +16,19 @@ from taskqueue_worker import dead
 from taskqueue_worker.worker import work
 
 
-async def _work(settings: Settings, stop: asyncio.Event) -> None:
+async def run_tasks(settings: Settings, stop: asyncio.Event) -> None:
+    """Run tasks with these settings until `stop`."""
     telemetry = Telemetry(log_happening)
     with data_dir_lock(settings.data_dir, exclusive=False):
         async with (
             open_store(settings.database, write_timeout=settings.write_timeout, telemetry=telemetry) as store,
-            open_broker(settings.broker, settings.queue) as broker,
+            await own_broker(settings, store) as broker,
         ):
             await work(settings, store, broker, telemetry, stop)
 
 
 def main() -> None:
-    """Console entry point."""
+    """Console entry point of `taskqueue-worker`."""
     parser = argparse.ArgumentParser("taskqueue-worker", description="Run tasks until SIGTERM.")
     commands = parser.add_subparsers(dest="command")
     dead.add_arguments(commands.add_parser("dead", help="list, requeue or drop the dead letters"))
@@ -32,7 +36,7 @@ def main() -> None:
     if arguments.command == "dead":
         run_command(lambda settings: dead.run(settings, arguments))
     else:
-        run_service(_work)
+        run_service(run_tasks)
 
 
 if __name__ == "__main__":

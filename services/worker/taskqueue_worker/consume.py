@@ -14,9 +14,18 @@ from taskqueue.contract.limits import MAX_PAYLOAD_BYTES
 from taskqueue.dispatch import leased_at
 from taskqueue.message import MalformedMessageError, decode
 from taskqueue.settings import Settings
-from taskqueue.store import Refusal, Store, verbs
+from taskqueue.store import GivenUp, Refusal, Repertoire, SetAside, Store, verbs
+from taskqueue.store.clock import to_ms
 from taskqueue.task import Claim
-from taskqueue.telemetry import DuplicateDropped, MessageBuried, SlotHeld, TaskClaimed, Telemetry
+from taskqueue.telemetry import (
+    DuplicateDropped,
+    MessageBuried,
+    SlotHeld,
+    TaskClaimed,
+    TaskGivenUp,
+    TaskSetAside,
+    Telemetry,
+)
 from taskqueue_worker.beside import Beside
 from taskqueue_worker.execute import Run, Runs
 from taskqueue_worker.heartbeat import beat_interval
@@ -25,12 +34,16 @@ from taskqueue_worker.progress import Progress
 from taskqueue_worker.resources import Resources
 from taskqueue_worker.storing import until_stored
 
+#: What a claim is answered.
+Claimed = Claim | Refusal | SetAside | GivenUp
+
 
 @dataclass(frozen=True, slots=True)
 class Duty:
     """What all slots of a worker have in common."""
 
     worker: str
+    repertoire: Repertoire
     settings: Settings
     store: Store
     telemetry: Telemetry
@@ -49,7 +62,7 @@ class _Claiming:
 
     delivery: Delivery
     id: str
-    write: asyncio.Future[Claim | Refusal]
+    write: asyncio.Future[Claimed]
 
 
 class Slot:
@@ -105,8 +118,10 @@ class Slot:
         self._claiming = _Claiming(delivery, id, self._write_claim(id))
         return self._claiming
 
-    def _write_claim(self, id: str) -> asyncio.Future[Claim | Refusal]:
-        return self._duty.store.write(verbs.claim, id, self._duty.worker, self._attempts_of)
+    def _write_claim(self, id: str) -> asyncio.Future[Claimed]:
+        duty = self._duty
+        patience = to_ms(duty.settings.unknown_action_after)
+        return duty.store.write(verbs.claim, id, duty.worker, duty.repertoire, patience, self._attempts_of)
 
     def _attempts_of(self, action: str) -> int:
         known = find_action(action)
@@ -135,7 +150,8 @@ class Slot:
                         self._duty.newest[answer.priority] = made_at
                     return answer
                 case _:
-                    self._duty.telemetry.tell(DuplicateDropped(claiming.id))
+                    # Where it was set aside, that is committed: it comes again with another message.
+                    self._duty.telemetry.tell(_why_not(claiming.id, answer))
                     await delivery.ack()
                     return None
         except MalformedMessageError as error:
@@ -144,7 +160,7 @@ class Slot:
         finally:
             self._claiming = None  # until here: an ack may take longer than two beats
 
-    async def _answer(self, claiming: _Claiming) -> Claim | Refusal:
+    async def _answer(self, claiming: _Claiming) -> Claimed:
         """What the store says of a claim, however long that takes."""
         id, begun, duty = claiming.id, claiming.write, self._duty
         while True:
@@ -204,6 +220,16 @@ class Slot:
         self.stuck.set()
         await asyncio.wait({handler})
         self.stuck.clear()
+
+
+def _why_not(id: str, answer: Refusal | SetAside | GivenUp) -> DuplicateDropped | TaskSetAside | TaskGivenUp:
+    match answer:
+        case SetAside(id, action, first):
+            return TaskSetAside(id, action, first)
+        case GivenUp(id, action):
+            return TaskGivenUp(id, action)
+        case _:
+            return DuplicateDropped(id)
 
 
 def _named(body: bytes) -> str:

@@ -1,18 +1,64 @@
-"""`taskqueue-worker dead`: list the dead letters, put them back into the queue, or drop them."""
+"""What can be done with the dead letters: look at them, put them back into the queue, or drop them."""
 
 import argparse
 import asyncio
+from typing import Literal
 
-from taskqueue.broker.rabbitmq.dead_letters import DeadLetters
+from taskqueue.broker.rabbitmq.dead_letters import DeadLetter, DeadLetters
 from taskqueue.process import FatalError
 from taskqueue.settings import Settings
 
+#: Dead letters that are looked at, if nobody says how many.
+LIMIT = 1000
 #: Characters of a message that a listing shows.
 _SHOWN = 200
 
+Verb = Literal["requeue", "drop"]
+
+
+async def look(settings: Settings, limit: int) -> tuple[list[DeadLetter], int]:
+    """The oldest dead letters, and how many there are in all.
+
+    Raises:
+        BrokerError: the broker can't be reached.
+    """
+    async with DeadLetters.open(settings.broker, settings.queue, limit=limit) as letters:
+        return letters.listed, letters.count
+
+
+async def end(settings: Settings, verb: Verb, ids: list[str] | None, limit: int) -> int:
+    """Put dead letters back into the queue or drop them, and tell how many.
+
+    Args:
+        ids: as `look` tells them; None is all among the oldest `limit`.
+
+    Raises:
+        FatalError: an id is not among the dead letters; nothing was changed.
+        BrokerError: the broker can't be reached.
+    """
+    async with DeadLetters.open(settings.broker, settings.queue, limit=limit) as letters:
+        listed = [letter.id for letter in letters.listed]
+        chosen = listed if ids is None else list(dict.fromkeys(ids))
+        if unknown := sorted(set(chosen) - set(listed)):
+            raise FatalError(f"no dead letter has the id {', '.join(unknown)}; nothing was changed")
+        for id in chosen:
+            await (letters.requeue(id) if verb == "requeue" else letters.drop(id))
+        return len(chosen)
+
+
+def excerpt(letter: DeadLetter) -> str:
+    """The beginning of its message, as it may be printed."""
+    body = letter.body[: _SHOWN + 1].decode(errors="backslashreplace")
+    return repr(body if len(body) <= _SHOWN else body[:_SHOWN] + "...")
+
+
+def printable(text: str) -> str:
+    """A reason may be anybody's: it must not break the line, or reach the terminal as a command."""
+    return "".join(character if character.isprintable() else "?" for character in text)
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command's arguments."""
+    """Declare the arguments of `taskqueue-worker dead`."""
     verbs = parser.add_subparsers(dest="verb", required=True)
     verbs.add_parser("list", help="show them: id, reason, message")
     for verb, help_ in (("requeue", "put them back into the queue"), ("drop", "delete them for good")):
@@ -20,44 +66,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         which = command.add_mutually_exclusive_group(required=True)
         which.add_argument("--all", action="store_true", help="all that `list` shows")
         which.add_argument("ids", nargs="*", default=[], metavar="ID", help="as `list` shows them")
-    parser.add_argument("--limit", type=int, default=1000, help="look at the oldest LIMIT only (1000)")
+    parser.add_argument("--limit", type=int, default=LIMIT, help=f"look at the oldest LIMIT only ({LIMIT})")
 
 
 def run(settings: Settings, arguments: argparse.Namespace) -> None:
-    """Do what the arguments say.
+    """Do what the arguments of `taskqueue-worker dead` say.
 
     Raises:
-        FatalError: an id is not among the dead letters; nothing was changed.
-        BrokerError: the broker can't be reached.
+        FatalError, BrokerError: as `end`.
     """
-    asyncio.run(_run(settings, arguments))
-
-
-async def _run(settings: Settings, arguments: argparse.Namespace) -> None:
-    url = settings.broker
-    async with DeadLetters.open(url, settings.queue, limit=arguments.limit) as letters:
-        if arguments.verb == "list":
-            _print(letters)
-            return
-        listed = [letter.id for letter in letters.listed]
-        ids = listed if arguments.all else list(dict.fromkeys(arguments.ids))
-        if unknown := sorted(set(ids) - set(listed)):
-            raise FatalError(f"no dead letter has the id {', '.join(unknown)}; nothing was changed")
-        for id in ids:
-            await (letters.requeue(id) if arguments.verb == "requeue" else letters.drop(id))
-        print(f"{len(ids)} {'requeued' if arguments.verb == 'requeue' else 'dropped'}")  # noqa: T201  # its answer
-
-
-def _print(letters: DeadLetters) -> None:
-    shown = letters.listed
-    for letter in shown:
-        body = letter.body[: _SHOWN + 1].decode(errors="backslashreplace")
-        text = body if len(body) <= _SHOWN else body[:_SHOWN] + "..."
-        print(f"{letter.id}\t{_printable(letter.reason)}\t{text!r}")  # noqa: T201  # its answer
-    more = f", the oldest {len(shown)} shown" if letters.count > len(shown) else ""
-    print(f"{letters.count} dead letters{more}")  # noqa: T201  # its answer
-
-
-def _printable(text: str) -> str:
-    """A reason may be anybody's: it must not break the line, or reach the terminal as a command."""
-    return "".join(character if character.isprintable() else "?" for character in text)
+    if arguments.verb == "list":
+        letters, count = asyncio.run(look(settings, arguments.limit))
+        for letter in letters:
+            print(f"{letter.id}\t{printable(letter.reason)}\t{excerpt(letter)}")  # noqa: T201  # its answer
+        more = f", the oldest {len(letters)} shown" if count > len(letters) else ""
+        print(f"{count} dead letters{more}")  # noqa: T201  # its answer
+    else:
+        ids = None if arguments.all else arguments.ids
+        ended = asyncio.run(end(settings, arguments.verb, ids, arguments.limit))
+        print(f"{ended} {'requeued' if arguments.verb == 'requeue' else 'dropped'}")  # noqa: T201  # its answer

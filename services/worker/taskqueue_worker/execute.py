@@ -9,7 +9,7 @@ import json
 import threading
 import traceback
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import ValidationError
@@ -43,6 +43,8 @@ class Ending:
     final: bool = False
     #: Seconds until the next attempt, where the handler said so; it did where it asked to be snoozed.
     after: float | None = None
+    #: What the handler raised; `error` tells the same.
+    raised: BaseException | None = field(default=None, compare=False)
 
 
 class Run:
@@ -293,7 +295,7 @@ async def _check_result(result: Any, limit: int) -> Ending:
 
 def _raised(error: BaseException) -> Ending:
     if isinstance(error, Snooze):
-        return Ending(Outcome.SNOOZED, after=error.seconds)
+        return Ending(Outcome.SNOOZED, after=error.seconds, raised=error)
     trace = "".join(traceback.format_exception(error))
     try:
         message = str(error)
@@ -304,6 +306,7 @@ def _raised(error: BaseException) -> Ending:
         error=error_json(type(error).__name__, message, trace),
         final=isinstance(error, Reject),
         after=error.after if isinstance(error, Retry) else None,
+        raised=error,
     )
 
 

@@ -2,8 +2,10 @@
 
 import asyncio
 import contextlib
+import resource
 import threading
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import Self
 
 from taskqueue.settings import Settings
@@ -24,6 +26,15 @@ EXIT_BLOCKED = 70
 def beat_interval(settings: Settings) -> float:
     """Seconds between two heartbeats, and between two looks at the others'."""
     return settings.lease / BEATS_PER_LEASE
+
+
+def resident_bytes() -> int | None:
+    """The memory that this process has in use; None where the system doesn't tell."""
+    try:
+        pages = Path("/proc/self/statm").read_text(encoding="ascii").split()[1]
+    except OSError:
+        return None
+    return int(pages) * resource.getpagesize()
 
 
 class Heartbeat:
@@ -111,7 +122,8 @@ class Heartbeat:
         self._loop.call_soon_threadsafe(function, *arguments)
 
     def _beat(self, writer: Writer) -> list[Held]:
-        return writer.write(lambda tx: beat(tx, self._worker))
+        memory = resident_bytes()
+        return writer.write(lambda tx: beat(tx, self._worker, memory))
 
     def _try_to_beat(self, writer: Writer) -> None:
         try:

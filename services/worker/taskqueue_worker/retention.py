@@ -16,6 +16,9 @@ RECOUNT_INTERVAL = 3600
 #: Seconds that the counters of a minute are kept: as far back as `GET /stats` tells, and a little more.
 _KEEP_MINUTES = 25 * 3600
 
+#: Seconds that an action is known for which no worker has known.
+_KEEP_ACTIONS = 30 * 86400
+
 
 class Retention:
     """Prunes final tasks, events, idempotency keys and counters."""
@@ -40,6 +43,7 @@ class Retention:
             ("idempotency_keys", settings.idempotency_keep),
             ("minute_counts", _KEEP_MINUTES),
             ("minute_times", _KEEP_MINUTES),
+            ("actions", _KEEP_ACTIONS),
         )
         for what, keep in others:
             await self._store.bulk.prune(what, before=now - to_ms(keep))

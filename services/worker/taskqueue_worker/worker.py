@@ -2,17 +2,27 @@
 
 import asyncio
 import contextlib
+import importlib.util
 import json
 import os
 import socket
 from random import Random
+from typing import Any
 
-from taskqueue.actions import HandlersError, describe_actions, known_actions, load_handlers
+from taskqueue.actions import (
+    FALLBACK,
+    HandlersError,
+    describe_actions,
+    known_actions,
+    load_handlers,
+    package_versions,
+    version_of,
+)
 from taskqueue.broker import Broker, BrokerState
 from taskqueue.dispatch import demote_when_the_queue_was_lost
 from taskqueue.process import FatalError
 from taskqueue.settings import Settings
-from taskqueue.store import Store, WorkerInfo
+from taskqueue.store import CatchAll, Repertoire, Store, WorkerInfo
 from taskqueue.store.workers import Held, retire
 from taskqueue.task import Outcome
 from taskqueue.telemetry import Telemetry, WorkerStarted, WorkerStopping
@@ -25,6 +35,7 @@ from taskqueue_worker.retention import PRUNE_INTERVAL, RECOUNT_INTERVAL, Retenti
 from taskqueue_worker.storing import until_stored
 from taskqueue_worker.strays import Strays
 from taskqueue_worker.sweeps import Reconciler, Relay, Rescuer, repeat
+from taskqueue_worker.taking_up import Taker
 
 #: Leases (a minute at the default) that a consumer may be missing while the broker is there.
 LEASES_DETACHED = 4
@@ -51,9 +62,10 @@ async def work(
         StoreError: the store can't be written at the start.
     """
     try:
-        actions = load_handlers(settings.handlers)
+        actions = load_handlers(_default_handlers() if settings.handlers is None else settings.handlers)
     except HandlersError as error:
         raise FatalError(str(error)) from error
+    described = describe_actions()
     random, beside = random or Random(), beside or Beside()
     me = WorkerInfo(
         id=f"{random.getrandbits(128):032x}",
@@ -62,8 +74,11 @@ async def work(
         consumers=settings.consumers,
         prefetch=settings.prefetch,
         started_at=store.clock(),
-        actions=json.dumps(describe_actions()),
+        queue=settings.queue,
+        actions=json.dumps(described),
+        versions=json.dumps({"taskqueue": version_of("taskqueue")} | package_versions()),
     )
+    repertoire = _repertoire(described)
     runs: Runs = {}
     slots: list[Slot] = []
     strays = Strays(store, lambda id: any(slot.holds(id) for slot in slots), telemetry)
@@ -80,7 +95,7 @@ async def work(
     async with contextlib.AsyncExitStack() as stack:
         # Before anything is taken, and until all that was is over.
         resources = await stack.enter_async_context(Resources.opened(known_actions(), telemetry))
-        duty = Duty(me.id, settings, store, telemetry, random, beside, resources, runs)
+        duty = Duty(me.id, repertoire, settings, store, telemetry, random, beside, resources, runs)
         heartbeat = await stack.enter_async_context(
             Heartbeat.beating(settings, me, store, runs, beaten, telemetry, beside)
         )
@@ -93,6 +108,7 @@ async def work(
         rescuer = Rescuer(settings, store, heartbeat, telemetry, random)
         reconciler = Reconciler(settings, store, broker, duty.newest, telemetry)
         retention = Retention(settings, store, telemetry)
+        taker = Taker(settings, repertoire, store, lambda: any(slot.run is None for slot in slots), telemetry)
         sweeping = [
             asyncio.create_task(repeat(interval, sweep, telemetry))
             for interval, sweep in (
@@ -100,6 +116,7 @@ async def work(
                 (beat_interval(settings), rescuer.rescue),
                 (settings.reconcile_after / 4, reconciler.reconcile),
                 (PRUNE_INTERVAL, retention.prune),
+                (settings.relay_interval, taker.take_up),
             )
         ]
         # It counts all tasks: not as long as a start is busy, nor in the same moment as the other workers.
@@ -126,6 +143,19 @@ async def work(
                 await until_stored(lambda: store.write(retire, me.id), "the worker's goodbye", telemetry, random)
     for task in ended - {stopping}:
         task.result()  # raises what ended this worker
+
+
+def _default_handlers() -> str:
+    """The package that this repository, its image or a user has; else, in a bare installation, the examples."""
+    return "handlers" if importlib.util.find_spec("handlers") else "taskqueue_worker.examples"
+
+
+def _repertoire(actions: list[dict[str, Any]]) -> Repertoire:
+    own = {action["name"]: action["own"] for action in actions}
+    catch_all = None
+    if FALLBACK in own:
+        catch_all = CatchAll.OWN if own.pop(FALLBACK) else CatchAll.SHIPPED
+    return Repertoire(frozenset(own), catch_all)
 
 
 async def _drain(settings: Settings, slots: list[Slot], working: list[asyncio.Task[None]], runs: Runs) -> None:

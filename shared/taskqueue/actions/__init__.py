@@ -2,12 +2,22 @@
 
 from taskqueue.actions.context import Cancelled, Reject, Retry, Snooze, TaskContext
 from taskqueue.actions.middlewares import CallNext, around, middleware
-from taskqueue.actions.registry import action, describe_actions, find_action, known_actions, load_handlers
+from taskqueue.actions.registry import (
+    FALLBACK,
+    action,
+    describe_actions,
+    find_action,
+    known_actions,
+    load_handlers,
+    package_versions,
+    version_of,
+)
 from taskqueue.actions.resources import Depends, Resource
 from taskqueue.actions.signatures import Action, HandlersError
 from taskqueue.actions.submitting import injected
 
 __all__ = [
+    "FALLBACK",
     "Action",
     "CallNext",
     "Cancelled",
@@ -26,4 +36,6 @@ __all__ = [
     "known_actions",
     "load_handlers",
     "middleware",
+    "package_versions",
+    "version_of",
 ]

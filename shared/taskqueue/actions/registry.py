@@ -10,7 +10,9 @@ The members of a task's `data` are the function's keyword arguments, checked aga
 """
 
 import importlib
+import importlib.metadata
 import pkgutil
+import sys
 from collections.abc import Callable, Coroutine
 from typing import Any, ParamSpec, Protocol, TypeVar, overload
 
@@ -92,12 +94,34 @@ def known_actions() -> list[Action]:
 
 
 def describe_actions() -> list[dict[str, Any]]:
-    """The registered actions, each with its `name`, the JSON Schema of its `arguments` and the `defaults` of its
-    tasks."""
+    """The registered actions as the catalogue has them: `name`, whether it is a user's `own`, the JSON Schemas of
+    its `arguments` and of what it `accepts`, the `defaults` of its tasks, and its package's `version`."""
     return [
-        {"name": action.name, "arguments": action.schema(), "defaults": action.options.told()}
+        {
+            "name": action.name,
+            "own": not action.ships,
+            "arguments": action.schema(),
+            "accepts": action.accepts(),
+            "defaults": action.options.told(),
+            "version": version_of(action.package),
+        }
         for action in known_actions()
     ]
+
+
+def package_versions() -> dict[str, str]:
+    """The versions of the packages that the registered actions are from, as far as these have one."""
+    packages = sorted({action.package for action in ACTIONS.values()})
+    return {name: version for name in packages if (version := version_of(name))}
+
+
+def version_of(package: str) -> str | None:
+    """The version of an installed package; one that is not installed may tell it as `__version__`."""
+    try:
+        return importlib.metadata.version(package)
+    except (importlib.metadata.PackageNotFoundError, ValueError):
+        version = getattr(sys.modules.get(package), "__version__", None)
+        return version if isinstance(version, str) else None
 
 
 def load_handlers(modules: str) -> list[str]:

@@ -10,12 +10,16 @@ from typing import Any
 import typing_extensions
 from pydantic import ConfigDict, PydanticUserError, TypeAdapter
 
+from taskqueue.actions.accepts import accepted
 from taskqueue.actions.context import TaskContext
 from taskqueue.actions.options import Options
 from taskqueue.actions.resources import Depends, Resource, Scope
 
 #: It returns the result, now or when awaited.
 Handler = Callable[..., Any]
+
+#: The actions that ship, by their module and name.
+SHIPPED = {("taskqueue_worker.examples", name) for name in ("uppercase", "sum", "*")}
 
 #: Makes a class at run time, for pydantic alone: nothing that a type checker could follow.
 _typed_dict: Any = typing_extensions.TypedDict
@@ -62,6 +66,20 @@ class Action:
         if self.resources:
             return lambda **given: self.function(**arguments | given)
         return lambda: self.function(**arguments)
+
+    @property
+    def ships(self) -> bool:
+        """Whether it is one of those that ship, and not somebody's own."""
+        return (getattr(self.function, "__module__", None), self.name) in SHIPPED
+
+    @property
+    def package(self) -> str:
+        """The top-level package or module that it is from."""
+        return str(getattr(self.function, "__module__", "")).partition(".")[0]
+
+    def accepts(self) -> dict[str, Any]:
+        """The JSON Schema of what a worker accepts, or more: other data is refused before it is stored."""
+        return accepted(self.arguments.core_schema)
 
     def schema(self) -> dict[str, Any]:
         """The JSON Schema of its arguments."""

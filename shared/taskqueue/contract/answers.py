@@ -72,10 +72,10 @@ class Answer(BaseModel):
         if not kept:
             return text
         first, *others = text.split(encode_basestring_ascii(_HERE))
-        return "".join([first, *chain.from_iterable(zip(map(_ascii, kept), others, strict=True))])
+        return "".join([first, *chain.from_iterable(zip(map(to_ascii, kept), others, strict=True))])
 
 
-def _ascii(json: str) -> str:
+def to_ascii(json: str) -> str:
     """The same JSON in ASCII."""
     if json.isascii():
         return json
@@ -87,6 +87,8 @@ def _ascii(json: str) -> str:
 #: The `error` of a 422 that is none of what was sent alone: a client has to tell it from others.
 KEY_REUSED = "this Idempotency-Key was used for another request"
 
+_WHERE = "Of invalid JSON: where it is, by line and column (in bytes), and what the parser says."
+
 
 class ErrorDetail(Answer):
     """One of several errors in what was sent."""
@@ -94,6 +96,7 @@ class ErrorDetail(Answer):
     path: str = Field(description="The member or parameter.")
     error: str
     index: int | None = Field(None, ge=0, description="Of a batch: which task, from 0.")
+    detail: str | None = Field(None, description=_WHERE)
 
 
 class ErrorAnswer(Answer):
@@ -103,6 +106,7 @@ class ErrorAnswer(Answer):
     details: list[ErrorDetail] | None = Field(
         None, description="Where there are several errors, or a batch has one."
     )
+    detail: str | None = Field(None, description=_WHERE)
 
 
 class ConflictAnswer(Answer):
@@ -141,6 +145,15 @@ class BulkAnswer(Answer):
 
     count: Count
     dry_run: bool
+
+
+class RootAnswer(Answer):
+    """What serves here, and where to read on."""
+
+    name: Literal["taskqueue"]
+    version: str
+    docs: str = Field(description="The path of a page to browse the API's description.")
+    openapi: str = Field(description="The path of the same for programs.")
 
 
 class OpenApiDocument(Answer):

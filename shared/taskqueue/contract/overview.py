@@ -4,7 +4,7 @@ from typing import Any
 
 from pydantic import Field
 
-from taskqueue.contract.answers import Answer, Count, Id, Time
+from taskqueue.contract.answers import Answer, Count, Id, MayBeKept, Time
 from taskqueue.task import Status
 
 
@@ -44,6 +44,7 @@ class StatsAnswer(Answer):
     oldest_waiting: float | None = Field(
         ge=0, description="How long the one that waits longest has been due; of queued ones, that queued first."
     )
+    waiting_for_workers: Count = Field(description="How many wait for a worker that knows their action.")
     minutes: list[Minute] = Field(description="Oldest first; the last one has only begun.")
     wait: Percentiles = Field(description="From when a task was due to the start of an attempt.")
     run: Percentiles = Field(description="How long attempts that gave a result took.")
@@ -68,6 +69,12 @@ class WorkerAnswer(Answer):
     last_seen: Time
     consumers: int = Field(description="How many tasks it runs at a time.")
     prefetch: int
+    queue: str
+    actions: list[str] = Field(description="The names of those that it can run.")
+    versions: dict[str, str] = Field(description="Of taskqueue, and of the packages that its actions are from.")
+    memory: int | None = Field(
+        ge=0, description="Its resident bytes at its last beat; null where that is not told."
+    )
     running: list[RunningTask]
 
 
@@ -79,19 +86,21 @@ class WorkersAnswer(Answer):
 
 
 class ActionAnswer(Answer):
-    """An action that workers can run; `*` stands for all that have no handler of their own."""
+    """An action that workers can run, or could; `*` stands for all that have no handler of their own."""
 
     name: str
-    arguments: dict[str, Any] = Field(description="The JSON Schema of a task's `data`.")
-    defaults: dict[str, Any] = Field(
+    arguments: MayBeKept[dict[str, Any]] = Field(description="The JSON Schema of a task's `data`.")
+    defaults: MayBeKept[dict[str, Any]] = Field(
         description="What the action says of its tasks where their POSTs don't: `timeout`, `max_attempts`, "
         "`priority`, `retry`, `validate`."
     )
-    workers: int = Field(ge=1, description="How many workers know it.")
+    version: str | None = Field(description="Of the package that it is from, where that has one.")
+    workers: Count = Field(description="How many workers know it now.")
+    last_seen: Time = Field(description="When a worker last knew it.")
 
 
 class ActionsAnswer(Answer):
-    """What can be run now, by name."""
+    """What can be run, by name; also what no worker knows any more, for 30 days."""
 
     actions: list[ActionAnswer]
     count: Count

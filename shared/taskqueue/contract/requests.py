@@ -2,7 +2,8 @@
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self
+from datetime import datetime
+from typing import Annotated, Any, Self
 
 from pydantic import (
     AfterValidator,
@@ -12,6 +13,7 @@ from pydantic import (
     Field,
     StringConstraints,
     ValidationInfo,
+    WithJsonSchema,
     field_validator,
     model_validator,
 )
@@ -26,6 +28,11 @@ from taskqueue.task import Status
 _ONE_LINE = re.compile(r"^[^\u0000-\u001f\u007f-\u009f\u2028\u2029]*$")
 #: As JSON writes it.
 _NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
+#: ISO 8601 in the form of RFC 3339: its offset is never left to a guess.
+_TIME = re.compile(
+    r"^(19[7-9][0-9]|[2-9][0-9]{3})-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-5][0-9](\.[0-9]+)?"
+    r"(Z|[+-][0-9]{2}:[0-9]{2})$"
+)
 
 
 def _one_line(text: str) -> str:
@@ -45,15 +52,26 @@ def _integral(value: object) -> object:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-def _written_as_json(otherwise: Literal["int_parsing", "float_parsing"]) -> BeforeValidator:
-    """A query's numbers are written as JSON's are. Python would read others, too: `1_0`, ` 1`, `infinity`."""
+def _written_as_json(value: object) -> object:
+    """A query's numbers are written as JSON's are. Python would read others, too: `1_0`, ` 1`."""
+    if isinstance(value, str) and not _NUMBER.fullmatch(value):
+        raise PydanticKnownError("int_parsing")
+    return value
 
-    def check(value: object) -> object:
-        if isinstance(value, str) and not _NUMBER.fullmatch(value):
-            raise PydanticKnownError(otherwise)
+
+def _seconds(value: object) -> object:
+    """Unix seconds of a time that is text; a number, also as a query has it, is left to pydantic."""
+    if not isinstance(value, str) or _NUMBER.fullmatch(value):
         return value
-
-    return BeforeValidator(check)
+    try:
+        if _TIME.fullmatch(value):
+            return datetime.fromisoformat(value).timestamp()
+    except ValueError:  # there is no such day, hour or offset
+        pass
+    raise PydanticCustomError(
+        "time",
+        "Input should be a valid number of Unix seconds, or a time with its offset as in 2030-01-31T12:00:00Z",
+    )
 
 
 #: What the validators check is told to the schema beside them, so that it refuses what they refuse.
@@ -66,14 +84,28 @@ ActionName = Annotated[
 Tag = Annotated[
     str, StringConstraints(min_length=1, max_length=64), AfterValidator(_one_line), _SCHEMA_OF_ONE_LINE
 ]
-Time = Annotated[float, Field(ge=0, le=LATEST), _written_as_json("float_parsing")]
+#: In Unix seconds once it is read.
+Time = Annotated[
+    float,
+    Field(ge=0, le=LATEST),
+    BeforeValidator(_seconds),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "number", "minimum": 0, "maximum": LATEST},
+                {"type": "string", "format": "date-time", "pattern": _TIME.pattern},
+            ]
+        }
+    ),
+]
+Span = Annotated[float, Field(ge=0, le=LATEST)]
 Attempts = Annotated[int, Field(ge=1, le=100), BeforeValidator(_integral)]
 
 
 _TELL_ONE_TIME: JsonDict = {
     "not": {
         "required": ["run_at", "delay"],
-        "properties": {"run_at": {"type": "number"}, "delay": {"type": "number"}},
+        "properties": {"run_at": {"type": ["number", "string"]}, "delay": {"type": "number"}},
     }
 }
 
@@ -92,7 +124,7 @@ class SubmitBody(BaseModel):
     action: ActionName = Field(description="Name of the action to run.")
     data: dict[str, Any] = Field(default_factory=dict, description="The action's arguments.")
     run_at: Time | None = Field(None, description="Not to be started before this time.")
-    delay: Time | None = Field(None, description="Not to be started within this span from now.")
+    delay: Span | None = Field(None, description="Not to be started within this span from now.")
     priority: Priority = Field("normal", description="Which of the waiting go first.")
     max_attempts: Attempts | None = Field(None, description="Attempts until the task has failed.")
     timeout: float | None = Field(None, ge=0.001, le=MAX_TIMEOUT, description="How long an attempt may take.")
@@ -150,7 +182,7 @@ class TaskFilter(EventFilter):
 class ListQuery(TaskFilter):
     """The query string of `GET /tasks`."""
 
-    limit: Annotated[int, _written_as_json("int_parsing")] = Field(
+    limit: Annotated[int, BeforeValidator(_written_as_json)] = Field(
         100, ge=1, le=1000, description="How many tasks at most."
     )
     cursor: str | None = Field(None, description="The `next` of the page before.")
@@ -179,6 +211,6 @@ class StatsQuery(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    minutes: Annotated[int, _written_as_json("int_parsing")] = Field(
+    minutes: Annotated[int, BeforeValidator(_written_as_json)] = Field(
         15, ge=1, le=1440, description="How many past minutes to tell, beside the present one."
     )

@@ -4,8 +4,9 @@ from typing import Any, Self
 
 from pydantic import Field
 
-from taskqueue.contract.answers import Answer, Count, Id, Kept, MayBeKept, Priority, Time
+from taskqueue.contract.answers import Answer, Count, Id, Kept, MayBeKept, Priority, Time, to_ascii
 from taskqueue.message import Priority as MessagePriority
+from taskqueue.message import data_of
 from taskqueue.task import Attempt, Outcome, Status, Task
 
 _PRIORITIES = {priority.value: priority.name.lower() for priority in MessagePriority}
@@ -40,7 +41,8 @@ class TaskAnswer(Answer):
 
     id: Id
     action: str
-    payload: MayBeKept[Payload]
+    data: MayBeKept[dict[str, Any]] = Field(description="The action's arguments.")
+    payload: MayBeKept[Payload] = Field(description="What travels through the queue; it has `data`, too.")
     status: Status
     result: MayBeKept[Any] = Field(
         description="What the handler returned, any JSON; null, too, where the status is not `completed`."
@@ -64,6 +66,7 @@ class TaskAnswer(Answer):
         description="How long an attempt may take; null: as long as its action or the worker's setting says."
     )
     cancel_requested: bool
+    waiting_for: str | None = Field(description="A worker that knows its action, where one got it that doesn't.")
     request_id: str | None = Field(
         description="The `X-Request-ID` of the request that submitted it, or retried it last."
     )
@@ -71,10 +74,12 @@ class TaskAnswer(Answer):
     @classmethod
     def of(cls, task: Task, **more: Any) -> Self:
         """The task that the store tells; a subclass has more members."""
+        payload = to_ascii(task.payload)  # once, though `data` comes twice
         return cls(
             id=task.id,
             action=task.action,
-            payload=Kept(task.payload),
+            data=Kept(data_of(payload)),
+            payload=Kept(payload),
             status=task.status,
             result=Kept.of(task.result),
             error=Kept.of(task.error),
@@ -89,6 +94,7 @@ class TaskAnswer(Answer):
             max_attempts=task.max_attempts,
             timeout=task.timeout and task.timeout / 1000,
             cancel_requested=task.cancel_requested,
+            waiting_for=f"a worker with action {task.action!r}" if task.waits_for_worker else None,
             request_id=task.request_id,
             **more,
         )

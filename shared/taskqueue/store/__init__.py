@@ -4,6 +4,7 @@
 """
 
 from taskqueue.store import verbs
+from taskqueue.store.catalogue import CatchAll, GivenUp, Repertoire, SetAside
 from taskqueue.store.clock import now_ms
 from taskqueue.store.engine.protocol import (
     CommitUnknownError,
@@ -20,13 +21,17 @@ from taskqueue.store.verbs import Refusal
 from taskqueue.store.workers import WorkerInfo
 
 __all__ = [
+    "CatchAll",
     "CommitUnknownError",
     "Cursor",
     "Filter",
+    "GivenUp",
     "IdempotentRequest",
     "Refusal",
+    "Repertoire",
     "Replay",
     "SchemaMismatchError",
+    "SetAside",
     "Store",
     "StoreBusyError",
     "StoreError",

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Literal
 
 from taskqueue.store import verbs
+from taskqueue.store.catalogue import Repertoire, take_up
 from taskqueue.store.engine.protocol import Engine, Transaction
 from taskqueue.store.ledger import Forgotten
 from taskqueue.store.pages import Cursor, Filter, narrow
@@ -27,7 +28,7 @@ APPLIES_TO: dict[Verb, frozenset[Status]] = {
 }
 
 #: What is pruned by its age, beside tasks.
-Kept = Literal["events", "idempotency_keys", "minute_counts", "minute_times"]
+Kept = Literal["events", "idempotency_keys", "minute_counts", "minute_times", "actions"]
 
 
 class Bulk:
@@ -61,6 +62,18 @@ class Bulk:
                 also_later=also_later,
             )
         )
+
+    async def take_up(self, repertoire: Repertoire, limit: int | None = None) -> int:
+        """Make due what was set aside and a worker of this repertoire takes, all or a few; returns how many."""
+        waiting = await self._reads.set_aside_counts()
+        # What is not named is looked into only where a catch-all may take it.
+        actions = [name for name in waiting if repertoire.catch_all or name in repertoire.actions]
+        if not actions:
+            return 0
+        slice_of = partial(take_up, repertoire=repertoire, actions=actions)
+        if limit is not None:
+            return len(await self._engine.write(partial(slice_of, limit=limit)))
+        return await self._all(partial(slice_of, limit=_SLICE))
 
     async def apply_to_all(
         self, verb: Verb, filter: Filter, cursor: Cursor, *, request_id: str | None = None

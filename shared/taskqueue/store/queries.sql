@@ -91,7 +91,7 @@ RETURNING seq, action, attempt;
 
 -- name: claimable
 SELECT seq, status, action, payload, run_at, priority, attempt, failures, max_attempts, timeout, tags, request_id,
-       dispatch_id, attempt_started IS NOT NULL AS has_attempt,
+       dispatch_id, unknown_since, attempt_started IS NOT NULL AS has_attempt,
        EXISTS (SELECT 1 FROM workers WHERE workers.id = :worker) AS worker_known
 FROM task WHERE id = :id;
 
@@ -107,8 +107,35 @@ SET status = 'running', attempt = :attempt, worker_id = :worker,
     max_attempts = coalesce(max_attempts, :max_attempts),
     attempt_worker = :worker, attempt_started = :now, attempt_ended = NULL, attempt_outcome = NULL,
     attempt_error = NULL, attempt_request_id = request_id,
-    queued_at = NULL, dispatch_id = NULL, dispatch_until = NULL, progress = NULL
+    queued_at = NULL, dispatch_id = NULL, dispatch_until = NULL, progress = NULL, unknown_since = NULL
 WHERE seq = :seq AND status = :old AND status IN ('pending', 'queued') AND attempt = :attempt - 1;
+
+-- name: waits_for_worker
+SELECT 1 FROM task INDEXED BY task_set_aside
+WHERE action = :action AND unknown_since IS NOT NULL AND status IN ('pending', 'queued') LIMIT 1;
+
+-- name: set_aside
+UPDATE task
+SET status = 'pending', run_at = :run_at, unknown_since = :unknown_since,
+    queued_at = NULL, dispatch_id = NULL, dispatch_until = NULL
+WHERE seq = :seq AND status IN ('pending', 'queued');
+
+-- name: give_up
+UPDATE task
+SET status = 'failed', error = :error, processed_at = :now, unknown_since = NULL,
+    queued_at = NULL, dispatch_id = NULL, dispatch_until = NULL
+WHERE seq = :seq AND status IN ('pending', 'queued');
+
+-- name: take_up
+-- What waits longest goes first. One that was set aside was due then, so nothing else has moved its time.
+UPDATE task SET run_at = min(unknown_since, :now)
+WHERE status = 'pending' AND seq IN (
+    SELECT seq FROM task INDEXED BY task_set_aside
+    WHERE action IN (SELECT value FROM json_each(:names)) AND run_at > :now
+      AND unknown_since IS NOT NULL AND status IN ('pending', 'queued') AND status = 'pending'
+    LIMIT :limit
+)
+RETURNING seq;
 
 -- name: complete
 UPDATE task
@@ -153,7 +180,7 @@ SELECT seq, status, action, attempt FROM task WHERE id = :id;
 
 -- name: cancel
 UPDATE task
-SET status = 'cancelled', processed_at = :now, cancel_requested = 1,
+SET status = 'cancelled', processed_at = :now, cancel_requested = 1, unknown_since = NULL,
     queued_at = NULL, dispatch_id = NULL, dispatch_until = NULL
 WHERE seq = :seq AND status IN ('pending', 'queued');
 
@@ -238,15 +265,50 @@ DELETE FROM minute_counts WHERE (minute, action, what) IN (
     SELECT minute, action, what FROM minute_counts WHERE minute < :before / 60000 LIMIT :limit
 );
 
+-- name: prune_actions
+DELETE FROM actions WHERE name IN (
+    SELECT name FROM actions
+    WHERE last_seen < :before AND NOT EXISTS (
+        SELECT 1 FROM workers, json_each(workers.actions) WHERE value ->> 'name' = actions.name
+    )
+    LIMIT :limit
+);
+
 -- name: prune_minute_times
 DELETE FROM minute_times WHERE (minute, action, what, bound) IN (
     SELECT minute, action, what, bound FROM minute_times WHERE minute < :before / 60000 LIMIT :limit
 );
 
 -- name: beat
-INSERT INTO workers (id, host, pid, consumers, prefetch, actions, started_at, last_seen)
-VALUES (:id, :host, :pid, :consumers, :prefetch, :actions, :started_at, :now)
-ON CONFLICT (id) DO UPDATE SET beat = beat + 1, last_seen = :now;
+UPDATE workers SET beat = beat + 1, memory = :memory, last_seen = :now WHERE id = :id;
+
+-- name: add_worker
+-- Of its actions the names. Versions before schema 5 wrote more beside each.
+INSERT INTO workers (
+    id, host, pid, consumers, prefetch, queue, actions, versions, memory, started_at, last_seen
+)
+SELECT :id, :host, :pid, :consumers, :prefetch, :queue, json_group_array(json_object('name', value ->> 'name')),
+       :versions, :memory, :started_at, :now
+FROM json_each(:actions);
+
+-- name: register_actions
+INSERT INTO actions (name, own, arguments, accepts, defaults, version, last_seen)
+SELECT value ->> 'name', value ->> 'own', value -> 'arguments', value -> 'accepts', value -> 'defaults',
+       value ->> 'version', :now
+FROM json_each(:actions) WHERE true
+ON CONFLICT (name) DO UPDATE SET
+    own = excluded.own, arguments = excluded.arguments, accepts = excluded.accepts, defaults = excluded.defaults,
+    version = excluded.version, last_seen = excluded.last_seen;
+
+-- name: part_from_actions
+UPDATE actions SET last_seen = :now
+WHERE name IN (SELECT value ->> 'name' FROM workers, json_each(workers.actions) WHERE workers.id = :worker);
+
+-- name: named_action
+SELECT 1 FROM actions WHERE name = :action;
+
+-- name: own_action
+SELECT 1 FROM actions WHERE own = 1 LIMIT 1;
 
 -- name: worker_beats
 SELECT id, beat FROM workers;
@@ -270,7 +332,7 @@ SELECT seq, id, action, status, error, created_at, run_at, processed_at, size,
        CASE WHEN size <= :most THEN payload ELSE '' END AS payload,
        CASE WHEN size <= :most THEN result END AS result,
        priority, attempt, failures, max_attempts, timeout, cancel_requested, tags, progress, request_id,
-       attempt_worker, attempt_started, attempt_ended, attempt_outcome, attempt_error, attempt_request_id,
+       unknown_since, attempt_worker, attempt_started, attempt_ended, attempt_outcome, attempt_error, attempt_request_id,
        CASE WHEN attempt > 1 OR attempt_started IS NULL THEN (
            SELECT json_group_array(json_array(number, worker_id, started_at, ended_at, outcome, error, request_id))
            FROM (SELECT * FROM attempts WHERE task_seq = sized.seq ORDER BY number)
@@ -287,7 +349,8 @@ FROM task WHERE seq IN (SELECT value FROM json_each(:seqs)) ORDER BY seq DESC;
 
 -- name: page
 SELECT seq, id, action, payload, status, result, error, created_at, run_at, processed_at,
-       priority, attempt, failures, max_attempts, timeout, cancel_requested, tags, progress, request_id
+       priority, attempt, failures, max_attempts, timeout, cancel_requested, tags, progress, request_id,
+       unknown_since
 FROM task WHERE seq IN (SELECT value FROM json_each(:seqs)) ORDER BY seq DESC;
 
 -- name: none_created_since_below
@@ -313,11 +376,11 @@ WHERE events.seq > :after AND events.seq <= :until AND events.task_seq = :task_s
 SELECT max(seq) AS seq FROM events
 WHERE task_seq = :task_seq AND status IN ('completed', 'failed', 'cancelled') AND progress IS NULL;
 
--- name: first_event
-SELECT min(seq) AS seq FROM events;
-
--- name: last_event
-SELECT seq FROM sqlite_sequence WHERE name = 'events';
+-- name: event_range
+-- Of one moment: the first of all events may come in between.
+SELECT
+    (SELECT min(seq) FROM events) AS first,
+    (SELECT seq FROM sqlite_sequence WHERE name = 'events') AS last;
 
 -- name: data_version
 PRAGMA data_version;
@@ -378,10 +441,28 @@ WHERE minute >= :since AND action IN (SELECT value FROM json_each(:names))
 GROUP BY action, what, bound ORDER BY action, what, bound;
 
 -- name: workers
-SELECT id, host, pid, consumers, prefetch, actions, started_at, last_seen FROM workers ORDER BY started_at;
+SELECT id, host, pid, consumers, prefetch, queue, actions, versions, memory, started_at, last_seen
+FROM workers ORDER BY started_at;
+
+-- name: catalogue
+SELECT name, own, accepts, defaults FROM actions;
+
+-- name: actions
+SELECT name, arguments, defaults, version, last_seen FROM actions ORDER BY name;
+
+-- name: set_aside_counts
+SELECT action, count(*) AS tasks FROM task INDEXED BY task_set_aside
+WHERE unknown_since IS NOT NULL AND status IN ('pending', 'queued') GROUP BY action;
 
 -- name: running
 SELECT id, action, attempt, worker_id AS worker FROM task WHERE worker_id IS NOT NULL;
+
+-- name: identity
+SELECT name, value FROM meta;
+
+-- name: note_queue
+INSERT INTO meta (name, value) VALUES ('queue', :queue)
+ON CONFLICT (name) DO UPDATE SET value = excluded.value WHERE :takes;
 
 -- name: migrations_table
 SELECT 1 FROM sqlite_schema WHERE name = 'schema_migrations';

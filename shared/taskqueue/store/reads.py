@@ -7,6 +7,7 @@ from typing import Any
 
 from taskqueue.store.engine.protocol import Engine, Row
 from taskqueue.store.idempotency import IdempotentRequest, Replay
+from taskqueue.store.identity import Identity
 from taskqueue.store.pages import EVERYTHING, Cursor, Filter, count_query, ids_query, is_quick, narrow, page_query
 from taskqueue.task import Attempt, Event, Outcome, Status, Task
 
@@ -39,10 +40,38 @@ class Worker:
     prefetch: int
     started_at: int
     last_seen: int
-    #: Each `{"name", "arguments"}`.
-    actions: list[dict[str, Any]]
+    queue: str
+    #: Their names.
+    actions: list[str]
+    #: By package: taskqueue's, and those of its actions.
+    versions: dict[str, str]
+    #: Resident bytes at its last beat; None where that can't be read.
+    memory: int | None
     #: The tasks that it runs, each `{"id", "action", "attempt"}`.
     running: list[dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class KnownAction:
+    """An action that a worker has been able to run. `arguments` and `defaults` are JSON text."""
+
+    name: str
+    arguments: str
+    defaults: str
+    version: str | None
+    #: When a worker that knows it started or ended last, in Unix milliseconds.
+    last_seen: int
+
+
+@dataclass(frozen=True, slots=True)
+class Accepts:
+    """What an action takes, or more (a JSON Schema), and what it says of its tasks; as JSON text."""
+
+    name: str
+    #: Whether it is none of those that ship.
+    own: bool
+    accepts: str
+    defaults: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +81,8 @@ class Overview:
     by_status: dict[Status, int]
     #: Since when the longest waiting task has been due; Unix milliseconds.
     oldest_waiting: int | None
+    #: How many wait for a worker that knows their action.
+    waiting_for_workers: int
     #: (minute, 'accepted' or a final status, tasks)
     minutes: list[tuple[int, str, int]]
     #: ('wait' or 'run', bucket's upper bound in milliseconds, attempts), ordered.
@@ -168,9 +199,9 @@ class Reads:
 
     async def event_range(self) -> tuple[int, int]:
         """The first event that is still kept, and the last there ever was; (1, 0) where there is none."""
-        [first], last = await self._engine.read("first_event"), await self._engine.read("last_event")
-        newest = int(last[0]["seq"]) if last else 0
-        return (newest + 1 if first["seq"] is None else int(first["seq"])), newest
+        [row] = await self._engine.read("event_range")
+        last = row["last"] or 0
+        return (last + 1 if row["first"] is None else row["first"]), last
 
     async def end_event(self, task_seq: int) -> int | None:
         """The event that told the task's (last) end; None where there is none, or it is no longer kept."""
@@ -197,6 +228,7 @@ class Reads:
         return Overview(
             by_status={Status(row["status"]): row["tasks"] for row in await survey("status_counts")},
             oldest_waiting=oldest["run_at"],
+            waiting_for_workers=sum((await self.set_aside_counts()).values()),
             minutes=_tuples(await survey("minute_counts", since=since_minute)),
             times=_tuples(await survey("minute_times", since=since_minute)),
             actions=_tuples(await survey("action_counts", since=since_minute, names=names)),
@@ -219,13 +251,36 @@ class Reads:
             task = {"id": row["id"], "action": row["action"], "attempt": row["attempt"]}
             running.setdefault(row["worker"], []).append(task)
         return [
-            Worker(**dict(row) | {"actions": json.loads(row["actions"]), "running": running.get(row["id"], [])})
+            Worker(
+                **dict(row)
+                | {
+                    "actions": [action["name"] for action in json.loads(row["actions"])],
+                    "versions": json.loads(row["versions"]),
+                    "running": running.get(row["id"], []),
+                }
+            )
             for row in await self._engine.read("workers")
         ]
+
+    async def actions(self) -> list[KnownAction]:
+        """What workers can run, or could, by name."""
+        return [KnownAction(**row) for row in await self._engine.read("actions")]
+
+    async def catalogue(self) -> list[Accepts]:
+        """What tasks are checked against before they are stored."""
+        return [Accepts(**row) for row in await self._engine.read("catalogue")]
+
+    async def set_aside_counts(self) -> dict[str, int]:
+        """By action, how many tasks wait for a worker that knows it."""
+        return {row["action"]: row["tasks"] for row in await self._engine.survey("set_aside_counts")}
 
     async def worker_beats(self) -> dict[str, int]:
         """Each known worker's beat counter."""
         return {row["id"]: row["beat"] for row in await self._engine.read("worker_beats")}
+
+    async def identity(self) -> Identity:
+        """Which store this is, and which queue its tasks go through."""
+        return Identity.of(await self._engine.read("identity"))
 
     async def first_page(self, filter: Filter) -> Cursor:
         """The cursor of the newest page: it knows the range that the filter's times lead to."""

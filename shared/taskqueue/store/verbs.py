@@ -8,6 +8,7 @@ import json
 from collections.abc import Callable, Sequence
 from enum import Enum, auto
 
+from taskqueue.store.catalogue import GivenUp, Repertoire, SetAside, set_aside, takes
 from taskqueue.store.engine.protocol import Row, Transaction
 from taskqueue.store.ledger import Changed, Forgotten, Progressed, Took
 from taskqueue.task import FINAL, Claim, Dispatch, NewTask, Outcome, Status
@@ -131,13 +132,21 @@ def mark_queued(tx: Transaction, confirmed: Sequence[tuple[int, str]]) -> set[in
 
 
 def claim(
-    tx: Transaction, id: str, worker: str, attempts_of: Callable[[str], int] = lambda action: 1
-) -> Claim | Refusal:
+    tx: Transaction,
+    id: str,
+    worker: str,
+    repertoire: Repertoire,
+    patience: int,
+    attempts_of: Callable[[str], int] = lambda action: 1,
+) -> Claim | Refusal | SetAside | GivenUp:
     """`queued`, or `pending` and due → `running`, as this worker's next attempt.
 
     A pending task with a dispatch id was due when it was published, whatever the clock says now.
 
     Args:
+        repertoire: what the worker can run. A task with another action is set aside at no cost: it is `pending`
+            for as long as it has waited so far.
+        patience: how long a task may wait for a worker that knows its action; then it is `failed`.
         attempts_of: how many attempts a task of an action has that doesn't say: from its first claim on, it does.
     """
     now = tx.now
@@ -151,6 +160,8 @@ def claim(
         return Refusal.NOT_CLAIMABLE
     if not row["worker_known"]:
         return Refusal.WORKER_UNKNOWN
+    if not takes(tx, repertoire, row["action"]):
+        return set_aside(tx, row, id, old, patience)
     seq, attempt = row["seq"], row["attempt"] + 1
     if row["has_attempt"]:
         tx.change("archive_attempt", seq=seq)

@@ -18,8 +18,11 @@ class WorkerInfo:
     consumers: int
     prefetch: int
     started_at: int
-    #: JSON text, `[{"name", "arguments"}]`: what it can run.
+    queue: str = ""
+    #: JSON text: what it can run, as `describe_actions` tells it.
     actions: str = "[]"
+    #: JSON text, `{package: version}`: taskqueue's, and those of its actions.
+    versions: str = "{}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +33,17 @@ class Held:
     cancel_requested: bool
 
 
-def beat(tx: Transaction, worker: WorkerInfo) -> list[Held]:
-    """Raise the worker's beat counter, and tell what runs in its name."""
-    tx.change("beat", **asdict(worker), now=tx.now)
+def beat(tx: Transaction, worker: WorkerInfo, memory: int | None = None) -> list[Held]:
+    """Raise the worker's beat counter, and tell what runs in its name. One that is not known is made known, with
+    its actions.
+
+    Args:
+        memory: resident bytes of its process.
+    """
+    now = tx.now
+    if not tx.change("beat", id=worker.id, memory=memory, now=now):
+        tx.change("add_worker", **asdict(worker), memory=memory, now=now)
+        tx.change("register_actions", actions=worker.actions, now=now)
     return held_by(tx, worker.id)
 
 
@@ -65,7 +76,7 @@ def rescue(
         if status is None:
             raise AssertionError("a claim read in this transaction is still its worker's")
         rescued.append((lost, status))
-    tx.change("forget_worker", worker=worker)
+    _forget(tx, worker)
     return rescued
 
 
@@ -74,5 +85,10 @@ def retire(tx: Transaction, worker: str) -> int:
     held = held_by(tx, worker)
     for task in held:
         release(tx, task.claim)
-    tx.change("forget_worker", worker=worker)
+    _forget(tx, worker)
     return len(held)
+
+
+def _forget(tx: Transaction, worker: str) -> None:
+    tx.change("part_from_actions", worker=worker, now=tx.now)
+    tx.change("forget_worker", worker=worker)

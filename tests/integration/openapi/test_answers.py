@@ -355,6 +355,8 @@ for id_, path_ in (
 
 
 plain("get_page_file", 404, "GET", "/docs/other.js")
+plain("get_root", 200, "GET", "/")
+plain("get_root", 307, "GET", "/", headers={"Accept": "text/html"}, allow_redirects=False)
 plain("get_page_file", 404, "GET", "/docs/..%2f__init__.py")
 
 

@@ -7,6 +7,8 @@ from tests.integration.openapi.described import Reply
 from tests.integration.system import System
 from yarl import URL
 
+from taskqueue.version import VERSION
+
 
 class Links(HTMLParser):
     """What a page loads, and whether it has scripts or styles of its own."""
@@ -49,6 +51,21 @@ async def test_the_page_loads_only_what_is_served_beside_it(system: System) -> N
         file = await read(system, f"/{link}")
         assert file.content_type == kinds[link.rpartition(".")[2]]
         assert file.headers["X-Content-Type-Options"] == "nosniff"
+
+
+async def test_a_browser_that_opens_the_address_is_led_to_the_page(system: System) -> None:
+    async with system.client.get("/", headers={"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}) as response:
+        assert [answer.status for answer in response.history] == [307]
+        assert (response.status, response.url.path) == (200, "/docs")
+        assert response.content_type == "text/html"
+
+
+async def test_a_program_that_opens_the_address_is_told_what_is_there(system: System) -> None:
+    root = await read(system, "/")
+    assert root.json == {"name": "taskqueue", "version": VERSION, "docs": "/docs", "openapi": "/openapi.json"}
+    assert root.headers["Vary"] == "Accept"
+    for name in ("docs", "openapi"):
+        await read(system, root.json[name])
 
 
 async def test_its_policy_lets_a_browser_ask_this_host_only(system: System) -> None:

@@ -81,6 +81,12 @@ def test_every_example_fits_its_schema(described: Described) -> None:
     [
         ("SubmitBody", {"action": "x", "run_at": 1}, True),
         ("SubmitBody", {"action": "x", "run_at": 1, "delay": None}, True),
+        ("SubmitBody", {"action": "x", "run_at": "2030-01-31T12:00:00Z"}, True),
+        ("SubmitBody", {"action": "x", "run_at": "2030-01-31T12:00:00.123+05:30", "delay": None}, True),
+        ("SubmitBody", {"action": "x", "run_at": "2030-01-31T12:00:00Z", "delay": 1}, False),
+        ("SubmitBody", {"action": "x", "run_at": "2030-01-31T12:00:00"}, False),
+        ("SubmitBody", {"action": "x", "run_at": "2030-02-30T12:00:00Z"}, False),
+        ("SubmitBody", {"action": "x", "run_at": "1969-12-31T12:00:00Z"}, False),
         ("SubmitBody", {"action": "x", "run_at": 1, "delay": 1}, False),
         ("SubmitBody", {"action": "x\n"}, False),
         ("SubmitBody", {"action": "\U0001f469\u200d\U0001f467 x"}, True),

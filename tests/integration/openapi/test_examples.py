@@ -94,4 +94,4 @@ async def test_the_example_of_a_task_is_what_the_example_of_its_submission_comes
     assert_alike(example, task)
     for name in ("action", "status", "result", "error", "tags", "priority", "attempt", "max_attempts"):
         assert task[name] == example[name]
-    assert task["payload"]["data"] == example["payload"]["data"]
+    assert task["data"] == task["payload"]["data"] == example["data"] == example["payload"]["data"]

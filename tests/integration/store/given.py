@@ -6,7 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from taskqueue.store import Store, WorkerInfo, verbs, workers
+from taskqueue.store import CatchAll, Repertoire, Store, WorkerInfo, verbs, workers
+from taskqueue.store.engine.protocol import Transaction
 from taskqueue.store.engine.sqlite.connection import Connection, connect
 from taskqueue.store.workers import Held
 from taskqueue.task import Attempt, Claim, NewTask, Status, Task
@@ -17,6 +18,8 @@ PATIENCE = 20
 NOON = 1_700_000_000_000
 #: How long dispatch leases last here, in milliseconds.
 LEASE = 10_000
+#: What the workers of these tests can run, and for how long a task waits for one that can.
+REPERTOIRE, DAY = Repertoire(frozenset({"act", "echo"}), CatchAll.OWN), 86_400_000
 #: An attempt's error, as JSON text.
 ERROR = '{"type":"ValueError"}'
 
@@ -47,6 +50,15 @@ def new_task(id: str = "t", **changes: Any) -> NewTask:
         timeout=None,
     )
     return replace(task, **changes)
+
+
+def claiming(tx: Transaction, id: str, worker: str, attempts: int = 1) -> Any:
+    """A claim by a worker that knows all actions, some of them by their names.
+
+    Args:
+        attempts: how many a task has that doesn't say.
+    """
+    return verbs.claim(tx, id, worker, REPERTOIRE, DAY, lambda action: attempts)
 
 
 def worker_info(id: str) -> WorkerInfo:
@@ -97,9 +109,9 @@ async def attempts_of(store: Store, id: str = "t") -> list[Attempt]:
 
 async def claimed(store: Store, id: str = "t", worker: str = "w") -> Claim:
     """A claim that must succeed."""
-    claim = await store.write(verbs.claim, id, worker)
-    assert isinstance(claim, Claim)
-    return claim
+    answer = await store.write(claiming, id, worker)
+    assert isinstance(answer, Claim)
+    return answer
 
 
 async def until(condition: Callable[[], bool]) -> None:

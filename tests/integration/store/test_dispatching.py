@@ -11,6 +11,7 @@ from tests.integration.store.given import (
     Clock,
     attempts_of,
     claimed,
+    claiming,
     new_task,
     published,
     queued,
@@ -430,7 +431,7 @@ async def test_a_demoted_task_is_claimed_by_its_first_message_if_that_comes(stor
     # An unconfirmed publish may have arrived all the same.
     await store.write(verbs.demote, [await published(store)])
     await claimed(store)
-    assert await store.write(verbs.claim, "t", "v") is Refusal.NOT_CLAIMABLE
+    assert await store.write(claiming, "t", "v") is Refusal.NOT_CLAIMABLE
     assert [attempt.worker for attempt in await attempts_of(store)] == ["w"]
 
 

@@ -69,7 +69,7 @@ def motley(dice: random.Random) -> list[NewTask]:
 
 #: Gives the tasks statuses, in no order, as their lives would have.
 SETTLE = """
-INSERT INTO workers VALUES ('w', 'h', 1, 1, 1, 0, 0, 0, '[]');
+INSERT INTO workers (id, host, pid, consumers, prefetch, started_at, last_seen) VALUES ('w', 'h', 1, 1, 1, 0, 0);
 UPDATE task SET status = 'queued', queued_at = 1 WHERE seq * 7919 % 6 = 1;
 UPDATE task SET status = 'running', worker_id = 'w', attempt_worker = 'w', attempt_started = 1
 WHERE seq * 7919 % 6 = 2;

@@ -20,9 +20,9 @@ from tests.integration.store.given import ERROR, LEASE, NOON, looking, new_task,
 from tests.integration.store.lifecycle_steps import PRIORITIES, STEPS, latest
 from tests.lifecycle import FINAL, Attempt, Lifecycle, Task
 
-from taskqueue.store import Refusal, verbs, workers
+from taskqueue.store import GivenUp, Refusal, Repertoire, SetAside, verbs, workers
+from taskqueue.store.catalogue import take_up
 from taskqueue.store.engine.sqlite.connection import Connection
-from taskqueue.store.engine.sqlite.files import Files
 from taskqueue.store.engine.sqlite.transaction import Refused, Transactions
 from taskqueue.store.ledger import BOUNDS, balance
 from taskqueue.store.queries import QUERIES
@@ -35,6 +35,10 @@ T = TypeVar("T")
 MEMORY = Path("memory")
 
 NOT_LONG, PAUSE = 5_000, 1_000
+#: How long a task waits for a worker that knows its action.
+WAIT = 3 * LEASE
+
+ABLE, UNABLE = Repertoire(frozenset({"act"})), Repertoire(frozenset({"another"}))
 
 
 def attempts_of(action: str) -> int:
@@ -103,9 +107,9 @@ class StoreHistory(RuleBasedStateMachine):
         self.db.row_factory = self.template.row_factory
         self.template.backup(self.db)
         self.db.execute("PRAGMA foreign_keys = ON")
-        self.model = Lifecycle(NOON, LEASE)
+        self.model = Lifecycle(NOON, LEASE, WAIT)
         self.transactions: Transactions[Any] = Transactions(
-            MEMORY, self.db, QUERIES, lambda: self.model.now, balance, Files(MEMORY), time.monotonic
+            MEMORY, self.db, QUERIES, lambda: self.model.now, balance, time.monotonic
         )
         self.reads = Reads(Reading(self.db))
         #: All claims ever made, and the (task, dispatch id) of all publishes that may be confirmed at some time.
@@ -154,6 +158,9 @@ class StoreHistory(RuleBasedStateMachine):
 
     def held(self) -> list[Claim]:
         return [claim for claim in self.claims if self.task(claim).is_held_by(claim.worker, claim.attempt)]
+
+    def set_asides(self) -> list[Task]:
+        return [task for task in self.model.open_tasks() if task.unknown_since is not None]
 
     def zombies(self) -> list[Claim]:
         """The old claims of tasks that run again; those of the same worker last, which are met most."""
@@ -217,6 +224,18 @@ class StoreHistory(RuleBasedStateMachine):
             steps += ["ends_as_it_should"] * 3 + ["is_rescued_as_it_should"]
         if self.zombies():
             steps += ["ends_during_a_later_attempt"] * 3
+        return steps + self.possible_steps_of_who_knows_no_action()
+
+    def possible_steps_of_who_knows_no_action(self) -> list[str]:
+        steps = []
+        if self.model.workers and self.model.tasks:
+            steps += ["is_set_aside"]
+        if self.model.workers and self.claimable():
+            steps += ["is_set_aside_as_it_may_be"]
+        if self.set_asides():
+            steps += ["is_taken_up"]
+            if self.model.workers:
+                steps += ["waits_in_vain"]
         return steps
 
     def clock_moves(self, milliseconds: int) -> None:
@@ -335,11 +354,56 @@ class StoreHistory(RuleBasedStateMachine):
 
     def is_claimed(self, back: int, worker: str) -> None:
         id = latest(self.model.tasks, back)
-        self.claimed(id, worker, self.run(verbs.claim, id, worker, attempts_of))
+        self.claimed(id, worker, self.run(verbs.claim, id, worker, ABLE, WAIT, attempts_of))
 
     def is_claimed_as_it_should(self, back: int, worker: int) -> None:
         id, name = latest(self.claimable(), back), latest(self.model.workers, worker)
-        self.claimed(id, name, self.run(verbs.claim, id, name, attempts_of))
+        self.claimed(id, name, self.run(verbs.claim, id, name, ABLE, WAIT, attempts_of))
+
+    def is_set_aside(self, back: int, worker: int) -> None:
+        self.set_aside(latest(self.model.tasks, back), latest(self.model.workers, worker))
+
+    def is_set_aside_as_it_may_be(self, back: int, worker: int) -> None:
+        """Again, rather than for the first time."""
+        waiting = [task.id for task in self.set_asides() if self.model.is_claimable(task)]
+        self.set_aside(latest(waiting or self.claimable(), back), latest(self.model.workers, worker))
+
+    def waits_in_vain(self, back: int, worker: int, queued: bool) -> None:
+        """Until it fails: from the queue, or before the mark of its message is written."""
+        task = latest(self.set_asides(), back)
+        self.clock_moves(WAIT - self.model.waited(task))
+        self.leases(10)
+        publishes = [(task.seq, name) for id, name in self.publishes if id == task.id and queued]
+        marked = self.run(verbs.mark_queued, publishes)
+        self.moved(marked, [task] if marked else [], self.model.mark_queued)
+        self.set_aside(task.id, latest(self.model.workers, worker))
+
+    def set_aside(self, id: str, worker: str) -> None:
+        """It is claimed by a worker that doesn't know its action."""
+        task = self.model.tasks[id]
+        over = self.model.waited(task) >= WAIT
+        others = self.set_asides()
+        answer = self.run(verbs.claim, id, worker, UNABLE, WAIT, edge="give_up" if over else "set_aside")
+        if not self.model.is_claimable(task):
+            assert answer is Refusal.NOT_CLAIMABLE
+        elif over:
+            self.model.give_up(task)
+            task.error = at_once(self.reads.get(id)).error
+            assert "UnknownAction" in task.error
+            assert answer == GivenUp(id, "act")
+        else:
+            self.model.set_aside(task)
+            assert answer == SetAside(id, "act", first=not others)
+
+    def is_taken_up(self, knows: bool, limit: int) -> None:
+        repertoire = ABLE if knows else UNABLE
+        waiting = [task for task in self.model.tasks.values() if knows and self.model.may_be_taken_up(task)]
+        seqs = self.run(take_up, repertoire, ["act"], limit)
+        assert len(seqs) == min(len(waiting), limit)
+        for task in waiting:
+            if task.seq in seqs:
+                self.model.take_up(task)
+        assert seqs <= {task.seq for task in waiting}
 
     def claimed(self, id: str, worker: str, answer: Claim | Refusal) -> None:
         """What a claim should have been answered."""
@@ -393,7 +457,7 @@ class StoreHistory(RuleBasedStateMachine):
         def raises(tx: object) -> None:
             raise LookupError
 
-        writes = [self.ending(claim, verb, 0), self.call(verbs.claim, id, claim.worker, attempts_of)]
+        writes = [self.ending(claim, verb, 0), self.call(verbs.claim, id, claim.worker, ABLE, WAIT, attempts_of)]
         ended, answer, *_ = self.commit(*writes, *([raises] if beside else []))
         self.ended(claim, verb, 0, ended)
         self.claimed(id, claim.worker, answer)

@@ -437,8 +437,9 @@ def test_a_damaged_database_exits_1_with_one_line(fresh: Path) -> None:
     migrate(fresh)
     connection = looking(fresh)
     connection.execute(
-        "INSERT INTO workers WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 5000) "
-        "SELECT 'w' || i, 'h', 1, 1, 1, 1, 1, 0, '[]' FROM n"
+        "INSERT INTO workers (id, host, pid, consumers, prefetch, started_at, last_seen) "
+        "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 5000) "
+        "SELECT 'w' || i, 'h', 1, 1, 1, 1, 1 FROM n"
     )
     connection.close()
     with fresh.open("r+b") as file:

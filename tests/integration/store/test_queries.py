@@ -23,14 +23,18 @@ SCANS = {
     "workers": "likewise",
     "status_counts": "reads its six rows",
     "wrong_counts": "likewise",
-    "last_event": "the table has one row for each that numbers its rows",
+    "event_range": "the table has one row for each that numbers its rows",
     "migrations_table": "the table of tables is small",
+    "catalogue": "reads all of the small table of actions, which is what it is for",
+    "actions": "likewise",
+    "prune_actions": "likewise",
     "empty_ranges": "a row for each thousand of tasks, on the connection that counts",
     "prune_events": "reads the first ones, as many as it may delete at a time",
 }
 #: Queries that may walk all tasks of a status, and why.
 WALKS = {
     "wrong_counts": "counts them all, on a connection of its own, now and then",
+    "set_aside_counts": "counts what is set aside, which has an index of its own",
     "oldest_waiting": "takes the first of each priority",
     "empty_ranges": "takes the first of a thousand places",
     "prune_ranges": "likewise",

@@ -16,6 +16,7 @@ from tests.integration.store.given import (
     attempts_of,
     beat,
     claimed,
+    claiming,
     looking,
     stored,
     submitted,
@@ -60,7 +61,7 @@ async def test_a_task_is_claimed_by_one_worker(stores: list[Store]) -> None:
         await submitted(third, str(n))
     claims = await asyncio.gather(
         *(
-            store.write(verbs.claim, str(n), worker)
+            store.write(claiming, str(n), worker)
             for n in range(RACES)
             for store, worker in ((first, "w"), (second, "v"))
         )
@@ -149,7 +150,7 @@ async def test_any_mixture_of_verbs_gives_each_task_one_outcome(stores: list[Sto
 
     async def work(store: Store, worker: str) -> None:
         while True:
-            claim = await store.write(verbs.claim, dice.choice(ids), worker)
+            claim = await store.write(claiming, dice.choice(ids), worker)
             if isinstance(claim, Refusal):
                 if all(task.status in FINAL for task in (await store.reads.find(limit=100)).tasks):
                     return

@@ -51,7 +51,8 @@ def insert(connection: Connection, table: str, row: dict[str, Any]) -> None:
 
 @pytest.fixture
 def worker(connection: Connection) -> None:
-    connection.execute("INSERT INTO workers VALUES ('w', 'host', 1, 2, 5, 0, 0, 0, '[]')")
+    row = {"id": "w", "host": "host", "pid": 1, "consumers": 2, "prefetch": 5, "started_at": 0, "last_seen": 0}
+    insert(connection, "workers", row)
 
 
 @pytest.mark.usefixtures("worker")

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
-from tests.integration.store.given import looking, until
+from tests.integration.store.given import PATIENCE, looking, until
 from tests.integration.store.notes import Notes, Open, adding
 
 from taskqueue.store import CommitUnknownError, StoreUnavailableError
@@ -108,6 +108,35 @@ async def test_a_commit_into_a_file_that_was_replaced_meanwhile_is_unknown(notes
     with pytest.raises(CommitUnknownError, match="was replaced"):
         await notes.write(write)
     assert texts_of_the_file_itself(file) == set()
+
+
+async def test_what_was_refused_by_itself_is_told_so_although_the_commit_is_unknown(
+    notes: Notes, file: Path
+) -> None:
+    def write(tx: Transaction) -> None:
+        tx.change("add", text="lost")
+        move(file)
+
+    def fail(tx: Transaction) -> None:
+        raise LookupError("on purpose")
+
+    told = await asyncio.gather(notes.write(fail), notes.write(write), return_exceptions=True)
+    assert [type(error) for error in told] == [LookupError, CommitUnknownError]
+
+
+async def test_however_many_writes_wait_all_are_refused_once_the_file_is_gone(notes: Notes, file: Path) -> None:
+    writing, let_go = await notes.hold()
+    waiting = [notes.add(f"{number}") for number in range(1000)]
+    move(file)
+    let_go.set()
+    with pytest.raises(CommitUnknownError, match="is gone"):
+        await writing
+    async with asyncio.timeout(PATIENCE):
+        refused = await asyncio.gather(*waiting, return_exceptions=True)
+    assert {type(error) for error in refused} == {StoreUnavailableError}
+    beside(file, ".moved").rename(file)
+    await notes.add("after")
+    assert await notes.texts() == ["held", "after"]
 
 
 async def test_another_file_in_its_place_and_its_log_are_left_alone_also_at_the_end(

@@ -6,7 +6,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.integration.store.given import ERROR, LEASE, NOON, Clock, attempts_of, beat, stored, submitted, task_of
+from tests.integration.store.given import (
+    ERROR,
+    LEASE,
+    NOON,
+    Clock,
+    attempts_of,
+    beat,
+    claiming,
+    stored,
+    submitted,
+    task_of,
+)
 from tests.integration.store.old import OldProgram
 
 from taskqueue.store import IdempotentRequest, Store, StoreUnavailableError, now_ms, open_store, verbs, workers
@@ -230,7 +241,7 @@ async def test_what_was_leased_is_due_at_once(store: Store, clock: Clock) -> Non
 
 async def test_a_message_that_is_still_on_its_way_finds_its_task(store: Store) -> None:
     for id in ("queued", "leased"):
-        assert isinstance(await store.write(verbs.claim, id, "w"), Claim)
+        assert isinstance(await store.write(claiming, id, "w"), Claim)
 
 
 @pytest.mark.parametrize(("id", "worker", "attempts"), [("first attempt", "w", 1), ("second attempt", "v", 2)])
@@ -264,10 +275,10 @@ async def test_attempts_go_on_after_those_of_the_old_version(store: Store, id: s
     before = await attempts_of(store, id)
     if id == "failed":
         assert await store.write(verbs.retry, id, "again")
-    claim = await store.write(verbs.claim, id, "w")
+    claim = await store.write(claiming, id, "w")
     assert isinstance(claim, Claim)
     await store.write(verbs.release, claim)
-    await store.write(verbs.claim, id, "v")
+    await store.write(claiming, id, "v")
     attempts = await attempts_of(store, id)
     assert attempts[:-2] == before
     assert [attempt.number for attempt in attempts] == [1, 2, 3]

@@ -15,6 +15,7 @@ from tests.integration.store.given import (
     attempts_of,
     beat,
     claimed,
+    claiming,
     published,
     queued,
     running,
@@ -36,7 +37,7 @@ Unchanged = Callable[[], object]
 async def test_a_queued_task_is_claimed(store: Store, database: Path, clock: Clock) -> None:
     await queued(store, timeout=1500, request_id="r", tags=("red", "green"))
     clock.move(5)
-    assert await store.write(verbs.claim, "t", "w") == Claim(
+    assert await store.write(claiming, "t", "w") == Claim(
         seq=1,
         id="t",
         attempt=1,
@@ -67,7 +68,7 @@ async def test_a_task_is_claimed_before_its_publisher_comes_round(store: Store, 
 async def test_a_task_is_not_claimed_before_its_time(store: Store, clock: Clock) -> None:
     await submitted(store, run_at=NOON + 500)
     clock.move(499)
-    assert await store.write(verbs.claim, "t", "w") is Refusal.NOT_CLAIMABLE
+    assert await store.write(claiming, "t", "w") is Refusal.NOT_CLAIMABLE
     clock.move(1)
     await claimed(store)
 
@@ -76,14 +77,14 @@ async def test_a_duplicate_message_does_not_shorten_a_backoff(store: Store, cloc
     claim = await running(store)
     await store.write(verbs.back_off, claim, Outcome.ERROR, ERROR, 60_000)
     clock.move(59_999)
-    assert await store.write(verbs.claim, "t", "w") is Refusal.NOT_CLAIMABLE
+    assert await store.write(claiming, "t", "w") is Refusal.NOT_CLAIMABLE
 
 
 async def test_a_task_is_claimed_once(store: Store, unchanged: Unchanged) -> None:
     await running(store)
     before = unchanged()
-    assert await store.write(verbs.claim, "t", "v") is Refusal.NOT_CLAIMABLE
-    assert await store.write(verbs.claim, "t", "w") is Refusal.NOT_CLAIMABLE
+    assert await store.write(claiming, "t", "v") is Refusal.NOT_CLAIMABLE
+    assert await store.write(claiming, "t", "w") is Refusal.NOT_CLAIMABLE
     assert unchanged() == before
 
 
@@ -91,12 +92,12 @@ async def test_a_task_is_claimed_once(store: Store, unchanged: Unchanged) -> Non
 async def test_a_final_task_is_not_claimed(store: Store, unchanged: Unchanged, end: str) -> None:
     await finished(store, end)
     before = unchanged()
-    assert await store.write(verbs.claim, "t", "v") is Refusal.NOT_CLAIMABLE
+    assert await store.write(claiming, "t", "v") is Refusal.NOT_CLAIMABLE
     assert unchanged() == before
 
 
 async def test_an_unknown_task_is_not_claimed(store: Store) -> None:
-    assert await store.write(verbs.claim, "unknown", "w") is Refusal.UNKNOWN
+    assert await store.write(claiming, "unknown", "w") is Refusal.UNKNOWN
 
 
 async def test_a_claim_moves_the_attempt_before_it_to_the_others(store: Store, database: Path) -> None:
@@ -129,7 +130,7 @@ async def test_each_claim_has_the_next_number(store: Store) -> None:
 async def test_a_worker_that_was_taken_for_lost_claims_nothing_until_it_beats(store: Store) -> None:
     await queued(store)
     await store.write(workers.retire, "w")
-    assert await store.write(verbs.claim, "t", "w") is Refusal.WORKER_UNKNOWN
+    assert await store.write(claiming, "t", "w") is Refusal.WORKER_UNKNOWN
     assert await status_of(store) is Status.QUEUED
     assert await attempts_of(store) == []
     await beat(store, "w")
@@ -207,7 +208,7 @@ async def test_a_snoozed_task_costs_nothing_and_is_due_later(store: Store, clock
     assert (task.status, task.failures, task.attempt, task.run_at) == (Status.PENDING, 1, 2, NOON + 2507)
     assert task.error == ERROR, "of the last attempt that failed"
     assert (await attempts_of(store))[1] == Attempt(2, "w", NOON, NOON + 7, Outcome.SNOOZED, None)
-    assert await store.write(verbs.claim, "t", "v") is Refusal.NOT_CLAIMABLE
+    assert await store.write(claiming, "t", "v") is Refusal.NOT_CLAIMABLE
     clock.move(2_500)
     await claimed(store, worker="v")
 
@@ -324,7 +325,7 @@ async def test_a_queued_task_is_cancelled_at_once_and_its_message_finds_nothing(
 ) -> None:
     await given(store)
     assert await store.write(verbs.cancel, "t") is Status.CANCELLED
-    assert await store.write(verbs.claim, "t", "w") is Refusal.NOT_CLAIMABLE
+    assert await store.write(claiming, "t", "w") is Refusal.NOT_CLAIMABLE
 
 
 async def test_a_running_tasks_worker_is_asked_at_its_next_beat(store: Store) -> None:

@@ -39,6 +39,9 @@ async def test_each_beat_raises_the_workers_counter(store: Store, database: Path
         "last_seen": NOON + 5,
         "beat": 1,
         "actions": "[]",
+        "queue": "",
+        "versions": "{}",
+        "memory": None,
     }
 
 

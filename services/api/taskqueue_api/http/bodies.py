@@ -48,11 +48,16 @@ def read_lines(body: bytes, limit: int) -> list[Any]:
         if line.strip():
             try:
                 check_depth(line)
-                values.append(from_json(line, allow_inf_nan=False))
+                values.append(from_json(line.rstrip(b"\r\n"), allow_inf_nan=False))
             except ValueError as error:
                 index = len(values)
-                text = f"line {number}: {_not_json(error)}"
-                wrong.append({"path": f"tasks.{index}", "error": text, "index": index})
+                text, where = _not_json(error, number)
+                item: dict[str, str | int] = {
+                    "path": f"tasks.{index}",
+                    "error": f"line {number}: {text}",
+                    "index": index,
+                }
+                wrong.append(item | ({"detail": where} if where else {}))
                 values.append(None)
     if wrong:
         raise bad_request("; ".join(str(detail["error"]) for detail in wrong), wrong)
@@ -90,7 +95,8 @@ def parse(body: bytes) -> Any:
         check_depth(body)
         return from_json(body, allow_inf_nan=False)
     except ValueError as error:
-        raise bad_request(_not_json(error)) from error
+        text, where = _not_json(error)
+        raise bad_request(text, detail=where) from error
 
 
 def validate(model: type[M], value: dict[str, Any], kind: str) -> M:
@@ -128,8 +134,17 @@ def _check_values(body: bytes) -> None:
         raise too_large(f"the body has {error}", error.limit + 1, error.limit) from error
 
 
-def _not_json(error: ValueError) -> str:
-    return str(error) if isinstance(error, TooDeepError) else "invalid JSON"
+def _not_json(error: ValueError, line: int | None = None) -> tuple[str, str | None]:
+    """What is wrong, and for bad syntax where: the place, and the parser's own words.
+
+    Args:
+        line: which one was parsed, where it was one of many.
+    """
+    if isinstance(error, TooDeepError):
+        return str(error), None
+    cause, _, place = str(error).rpartition(" at line ")
+    its_line, _, column = place.partition(" column ")
+    return "invalid JSON", f"line {line or its_line}, column {column}: {cause}"
 
 
 def _detail(item: ErrorDetails, kind: str) -> dict[str, str | int]:

@@ -6,6 +6,7 @@ So the deadline of a POST is that of its body; what comes then has its own: `wri
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from typing import Any
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
@@ -36,22 +37,43 @@ async def end_long_reads(request: web.Request, handler: Handler) -> web.StreamRe
         raise unavailable("the request took too long") from error
 
 
+class Body:
+    """The body of a request, with room for what is made of it until this is left."""
+
+    def __init__(self, request: web.Request, limit: int | None = None) -> None:
+        """
+        Args:
+            limit: bytes at most, where it is not the application's limit.
+        """
+        self._request = request
+        self._limit = limit or request.client_max_size
+        #: What a body waits for that is large, or has not come.
+        self._held: contextlib.AbstractAsyncContextManager[bytes] | None = None
+
+    async def __aenter__(self) -> bytes:
+        """
+        Raises:
+            HTTPUnsupportedMediaType: it is encoded as it can't be decoded.
+            HTTPRequestTimeout: it didn't come in time.
+            HTTPRequestEntityTooLarge: it has more bytes.
+            HTTPServiceUnavailable: it is large, as are many others, and its turn didn't come in time.
+        """
+        refuse_unknown_codings(self._request)
+        content = self._request.content
+        # Most are small, and came with the headers: a deadline, and what else may be needed, would cost more.
+        if content.is_eof() and content.total_bytes <= min(self._limit, LARGE):
+            return content.read_nowait()
+        self._held = _awaited(self._request, self._limit)
+        return await self._held.__aenter__()
+
+    async def __aexit__(self, *raised: Any) -> bool | None:
+        return await self._held.__aexit__(*raised) if self._held else None
+
+
 @contextlib.asynccontextmanager
-async def body_of(request: web.Request, limit: int | None = None) -> AsyncIterator[bytes]:
-    """The body, with room for what is made of it until this is left.
-
-    Args:
-        limit: bytes at most, where it is not the application's limit.
-
-    Raises:
-        HTTPUnsupportedMediaType: it is encoded as it can't be decoded.
-        HTTPRequestTimeout: it didn't come in time.
-        HTTPRequestEntityTooLarge: it has more bytes.
-        HTTPServiceUnavailable: it is large, as are many others, and its turn didn't come in time.
-    """
-    refuse_unknown_codings(request)
+async def _awaited(request: web.Request, limit: int) -> AsyncIterator[bytes]:
     async with contextlib.AsyncExitStack() as coming:
-        body = await _read(request, limit or request.client_max_size, coming)
+        body = await _read(request, limit, coming)
         if len(body) <= LARGE:
             yield body
         else:

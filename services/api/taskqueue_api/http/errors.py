@@ -20,20 +20,24 @@ def error_body(error: str, **more: Any) -> str:
     return json.dumps({"error": error.encode(errors="backslashreplace").decode()} | more)
 
 
-def bad_request(error: str, details: list[dict[str, str | int]] | None = None) -> web.HTTPBadRequest:
+def bad_request(
+    error: str, details: list[dict[str, str | int]] | None = None, detail: str | None = None
+) -> web.HTTPBadRequest:
     """A 400 to raise.
 
     Args:
         error: what is wrong, for the client's developer.
         details: where there are several errors, each with the member's `path` and its `error`.
+        detail: what more there is to tell of the one error.
     """
-    more = {"details": details} if details else {}
+    more = {name: value for name, value in (("details", details), ("detail", detail)) if value}
     return web.HTTPBadRequest(text=error_body(error, **more), content_type="application/json")
 
 
-def unprocessable(error: str) -> web.HTTPUnprocessableEntity:
-    """A 422 to raise."""
-    return web.HTTPUnprocessableEntity(text=error_body(error), content_type="application/json")
+def unprocessable(error: str, details: list[dict[str, str | int]] | None = None) -> web.HTTPUnprocessableEntity:
+    """A 422 to raise; `details` as of a 400."""
+    more = {"details": details} if details else {}
+    return web.HTTPUnprocessableEntity(text=error_body(error, **more), content_type="application/json")
 
 
 def too_large(error: str, size: int, limit: int) -> web.HTTPRequestEntityTooLarge:

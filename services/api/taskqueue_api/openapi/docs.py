@@ -1,4 +1,5 @@
-"""`GET /openapi.json`, and `GET /docs`: a page to browse it, which asks no other host for anything."""
+"""`GET /openapi.json`, and `GET /docs`: a page to browse it, which asks no other host for anything; `GET /` leads
+there."""
 
 import functools
 import hashlib
@@ -8,6 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from aiohttp import ETag, web
+
+from taskqueue.contract.answers import RootAnswer
+from taskqueue.version import VERSION
+from taskqueue_api.http.prefix import prefix_of
 
 #: Swagger UI's own files are served as they come in this package; its code is not imported.
 _PACKAGE, _FOLDER = "flask-swagger-ui", "flask_swagger_ui/dist"
@@ -77,20 +82,40 @@ class Docs:
     """The document, the page and its files, read once."""
 
     def __init__(self, document: dict[str, Any]) -> None:
-        self.document = File(json.dumps(document, ensure_ascii=False).encode(), "application/json")
+        self._document = document
+        self.document = self.document_at("/")
         self.page = File(_PAGE.encode(), "text/html; charset=utf-8", **{"Content-Security-Policy": _POLICY})
         self.files = {
             name: File(_START.encode() if name == "start.js" else _shipped(name), content_type)
             for name, content_type in FILES.items()
         }
 
+    def document_at(self, path: str) -> File:
+        """The document of an API whose paths begin there."""
+        document = self._document | {"servers": [{"url": path}]}
+        return File(json.dumps(document, ensure_ascii=False).encode(), "application/json")
+
 
 DOCS = web.AppKey("docs", Docs)
 
 
+async def root(request: web.Request) -> web.Response:
+    """`GET /`: leads browsers to the page, and tells programs where all is."""
+    prefix = prefix_of(request)
+    page = f"{prefix}/docs"
+    if "text/html" in request.headers.get("Accept", ""):
+        response = web.Response(status=307, headers={"Location": page})
+    else:
+        answer = RootAnswer(name="taskqueue", version=VERSION, docs=page, openapi=f"{prefix}/openapi.json")
+        response = web.json_response(text=answer.to_json())
+    response.headers["Vary"] = "Accept"
+    return response
+
+
 async def openapi(request: web.Request) -> web.Response:
     """`GET /openapi.json`: what this API can do, for programs."""
-    return request.app[DOCS].document.answer(request)
+    docs, prefix = request.app[DOCS], prefix_of(request)
+    return (docs.document_at(prefix) if prefix else docs.document).answer(request)
 
 
 async def page(request: web.Request) -> web.Response:

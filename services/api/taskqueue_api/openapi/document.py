@@ -1,6 +1,5 @@
 """The OpenAPI 3.1 document, made from the route table and the models that it names."""
 
-import importlib.metadata
 import re
 from collections.abc import Iterable
 from typing import Any
@@ -9,6 +8,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from taskqueue.contract.events import EventData
+from taskqueue.version import VERSION
 from taskqueue_api.openapi import headers
 from taskqueue_api.openapi.docs import FILES
 from taskqueue_api.openapi.terms import JSON, SSE, Answer, Content, Header, Operation, Route
@@ -16,9 +16,9 @@ from taskqueue_api.openapi.terms import JSON, SSE, Answer, Content, Header, Oper
 _ABOUT = """
 A task queue. POST a task; a worker runs its action; read the result back.
 
-Times are in Unix seconds, spans in seconds. Every error is a JSON object with an `error` text. A GET also answers
-HEAD, but for the streams; a method that a path doesn't have is answered 405 with `Allow`, an unknown path 404.
-There is no authentication.
+Times are in Unix seconds, spans in seconds; requests may have times in ISO 8601, too. Every error is a JSON object
+with an `error` text. A GET also answers HEAD, but for the streams; a method that a path doesn't have is answered
+405 with `Allow`, an unknown path 404. There is no authentication.
 """
 
 _GROUPS = {
@@ -50,7 +50,7 @@ def document(routes: Iterable[Route]) -> dict[str, Any]:
         "openapi": "3.1.0",
         "info": {
             "title": "taskqueue",
-            "version": importlib.metadata.version("taskqueue"),
+            "version": VERSION,
             "description": _ABOUT.strip(),
             "license": {"name": "MIT", "identifier": "MIT"},
         },
@@ -119,6 +119,8 @@ def _never_null(schema: dict[str, Any]) -> dict[str, Any]:
     match schema:
         case {"anyOf": [some, {"type": "null"}], "default": None}:
             return dict(some)
+        case {"anyOf": [*several, {"type": "null"}], "default": None}:
+            return {"anyOf": several}
         case _:
             return schema
 

@@ -17,6 +17,7 @@ WITH_OPTIONS = {
     "timeout": 30,
     "tags": ["images", "customer-7"],
 }
+AT_A_TIME = {"action": "mail", "data": {"order": 7}, "run_at": "2030-01-31T08:00:00+01:00"}
 BATCH = {"tasks": [UPPERCASE, {"action": "sum", "data": {"numbers": [1, 2, 3]}, "priority": "low"}]}
 
 ACCEPTED = {"id": ID, "status": "queued"}
@@ -25,6 +26,7 @@ ACCEPTED_BATCH = {"tasks": [ACCEPTED, {"id": OTHER_ID, "status": "queued"}], "co
 TASK: dict[str, Any] = {
     "id": ID,
     "action": "uppercase",
+    "data": {"text": "hello world"},
     "payload": {
         "id": ID,
         "action": "uppercase",
@@ -45,6 +47,7 @@ TASK: dict[str, Any] = {
     "max_attempts": 3,
     "timeout": None,
     "cancel_requested": False,
+    "waiting_for": None,
     "request_id": REQUEST_ID,
 }
 WHOLE_TASK = TASK | {
@@ -76,10 +79,13 @@ data: {{"id": "{ID}", "action": "resize", "tags": ["images"], "status": "running
 
 """
 
+ROOT = {"name": "taskqueue", "version": "0.1.0", "docs": "/docs", "openapi": "/openapi.json"}
+
 _TIMES = {"p50": 0.025, "p95": 0.12}
 STATS = {
     "tasks": {"pending": 0, "queued": 2, "running": 1, "completed": 120, "failed": 3, "cancelled": 0},
     "oldest_waiting": 0.8,
+    "waiting_for_workers": 0,
     "minutes": [
         {"at": 1795341540, "accepted": 60, "completed": 59, "failed": 1, "cancelled": 0},
         {"at": 1795341600, "accepted": 12, "completed": 10, "failed": 0, "cancelled": 0},
@@ -107,6 +113,10 @@ WORKERS = {
             "last_seen": 1795341600.1,
             "consumers": 2,
             "prefetch": 5,
+            "queue": "tasks",
+            "actions": ["resize", "uppercase"],
+            "versions": {"taskqueue": "0.1.0"},
+            "memory": 52428800,
             "running": [{"id": ID, "action": "uppercase", "attempt": 1}],
         }
     ],
@@ -122,7 +132,9 @@ ACTIONS = {
                 "additionalProperties": False,
             },
             "defaults": {"timeout": 30, "max_attempts": 5},
+            "version": "0.1.0",
             "workers": 1,
+            "last_seen": 1795341600.1,
         }
     ],
     "count": 1,

@@ -41,6 +41,7 @@ IF_NONE_MATCH = Header("If-None-Match", "The `ETag` of what the client has alrea
 
 ANSWERED_ID = Header("X-Request-ID", "The request's name.", examples.REQUEST_ID, always=True)
 LOCATION = Header("Location", "Where the task is.", f"/tasks/{examples.ID}", always=True)
+PAGE = Header("Location", "Where the page is.", "/docs", always=True)
 PREFERENCE_APPLIED = Header("Preference-Applied", "How long was waited at most.", "wait=10")
 REPLAYED = Header("Idempotency-Replayed", "`true`: this is the first answer again.", "true")
 STARTED_AFTER = Header(
@@ -52,5 +53,6 @@ STARTED_AFTER = Header(
 ACCEPT_ENCODING = Header("Accept-Encoding", "How a body may be encoded.", ACCEPTED, always=True)
 RETRY_AFTER = Header("Retry-After", "Seconds after which to try again.", "2", always=True)
 LINK = Header("Link", "The next page.", '</tasks?limit=1&cursor=MTMuMC5hMWIyYzNkNGU1ZjY>; rel="next"')
+UNBUFFERED = Header("X-Accel-Buffering", "`no`: proxies pass each event on at once.", "no", always=True)
 TASK_ETAG = Header("ETag", "Names where the task stands.", 'W/"0123456789abcdef01234567"', always=True)
 ETAG = Header("ETag", "Names this version.", '"0123456789abcdef01234567"', always=True)

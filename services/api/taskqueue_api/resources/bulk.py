@@ -7,7 +7,7 @@ from taskqueue.contract.requests import BulkBody
 from taskqueue.logs import REQUEST_ID
 from taskqueue.store.bulk import APPLIES_TO, Verb
 from taskqueue_api.http.bodies import read_json
-from taskqueue_api.http.deadline import body_of
+from taskqueue_api.http.deadline import Body
 from taskqueue_api.http.room import off_loop
 from taskqueue_api.keys import BACKLOG, STORE
 from taskqueue_api.resources.filters import to_store
@@ -29,7 +29,7 @@ async def delete_all(request: web.Request) -> web.Response:
 
 
 async def _act(request: web.Request, verb: Verb) -> web.Response:
-    async with body_of(request) as raw:
+    async with Body(request) as raw:
         body = await off_loop(request.app, len(raw), read_json, BulkBody, raw)
     store, wanted = request.app[STORE], to_store(body)
     if body.dry_run:

@@ -132,7 +132,12 @@ async def _follow(
 
 async def _open(request: web.Request, headers: Mapping[str, str] | None = None) -> web.StreamResponse:
     stream = web.StreamResponse(
-        headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store", **(headers or {})}
+        headers={
+            "Content-Type": "text/event-stream",
+            "Cache-Control": "no-store",
+            "X-Accel-Buffering": "no",  # else nginx would gather them
+            **(headers or {}),
+        }
     )
     await stream.prepare(request)
     return stream

@@ -1,10 +1,11 @@
 """`GET /stats`, `/workers` and `/actions`: what goes on, from counters; nothing here scans tasks."""
 
 import itertools
-from collections import defaultdict
+from collections import Counter, defaultdict
 
 from aiohttp import web
 
+from taskqueue.contract.answers import Kept
 from taskqueue.contract.overview import (
     ActionAnswer,
     ActionsAnswer,
@@ -48,6 +49,7 @@ async def stats(request: web.Request) -> web.Response:
     answer = StatsAnswer(
         tasks=overview.by_status,
         oldest_waiting=None if overview.oldest_waiting is None else max(0, now - overview.oldest_waiting) / 1000,
+        waiting_for_workers=overview.waiting_for_workers,
         minutes=[Minute(at=minute * 60, **per_minute[minute]) for minute in range(since, now // 60_000 + 1)],
         **_percentiles(times),
         actions={
@@ -69,6 +71,10 @@ async def workers(request: web.Request) -> web.Response:
             last_seen=worker.last_seen / 1000,
             consumers=worker.consumers,
             prefetch=worker.prefetch,
+            queue=worker.queue,
+            actions=worker.actions,
+            versions=worker.versions,
+            memory=worker.memory,
             running=[RunningTask(**task) for task in worker.running],
         )
         for worker in await request.app[STORE].reads.workers()
@@ -78,15 +84,20 @@ async def workers(request: web.Request) -> web.Response:
 
 async def actions(request: web.Request) -> web.Response:
     """`GET /actions`: what the workers can run, and the JSON Schema of each one's arguments."""
-    known: dict[str, ActionAnswer] = {}
-    for worker in await request.app[STORE].reads.workers():
-        for action in worker.actions:
-            if action["name"] in known:
-                known[action["name"]].workers += 1
-            else:
-                known[action["name"]] = ActionAnswer(**{"defaults": {}} | action, workers=1)
-    answer = ActionsAnswer(actions=[known[name] for name in sorted(known)], count=len(known))
-    return web.json_response(text=answer.to_json())
+    reads, now = request.app[STORE].reads, request.app[STORE].clock()
+    workers = Counter(name for worker in await reads.workers() for name in worker.actions)
+    known = [
+        ActionAnswer(
+            name=action.name,
+            arguments=Kept(action.arguments),
+            defaults=Kept(action.defaults),
+            version=action.version,
+            workers=workers[action.name],
+            last_seen=(now if workers[action.name] else action.last_seen) / 1000,
+        )
+        for action in await reads.actions()
+    ]
+    return web.json_response(text=ActionsAnswer(actions=known, count=len(known)).to_json())
 
 
 def _no_tasks() -> dict[str, int]:

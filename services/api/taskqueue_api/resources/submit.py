@@ -3,6 +3,7 @@
 import hashlib
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from aiohttp import web
@@ -18,11 +19,15 @@ from taskqueue.store import CommitUnknownError, IdempotentRequest, Replay, Store
 from taskqueue.store.clock import to_ms
 from taskqueue.task import NewTask, new_id
 from taskqueue_api.http.bodies import parse, read_json, read_lines, validate
-from taskqueue_api.http.deadline import body_of
+from taskqueue_api.http.deadline import Body
 from taskqueue_api.http.errors import bad_request, too_large, unavailable, unprocessable
+from taskqueue_api.http.prefix import prefix_of
 from taskqueue_api.http.room import off_loop
-from taskqueue_api.keys import BACKLOG, INTAKE, RANDOM, SETTINGS, STORE
+from taskqueue_api.keys import BACKLOG, CATALOGUE, INTAKE, RANDOM, SETTINGS, STORE
 from taskqueue_api.resources.wait import once_final, place_to_wait, preferred_wait
+
+#: Errors in a batch that are told.
+_ERRORS_TOLD = 100
 
 log = logging.getLogger("taskqueue.api")
 
@@ -37,7 +42,7 @@ async def submit(request: web.Request) -> web.StreamResponse:
     wait = preferred_wait(request)
     if wait is None:
         answer, seqs = await _take_one(request)
-        return _response(answer, replayed=seqs is None)
+        return _response(request, answer, replayed=seqs is None)
     async with place_to_wait(request.app):
         answer, seqs = await _take_one(request)
         try:
@@ -46,9 +51,9 @@ async def submit(request: web.Request) -> web.StreamResponse:
             log.warning("a task can't be waited for: %s", error, extra={"task_id": answer.id})
             final = None
     if final is None:
-        response = _response(answer, replayed=seqs is None)
+        response = _response(request, answer, replayed=seqs is None)
     else:
-        response = _response(WholeTaskAnswer.whole(final), replayed=seqs is None, status=200)
+        response = _response(request, WholeTaskAnswer.whole(final), replayed=seqs is None, status=200)
     response.headers["Preference-Applied"] = f"wait={wait:g}"
     return response
 
@@ -56,31 +61,56 @@ async def submit(request: web.Request) -> web.StreamResponse:
 async def submit_batch(request: web.Request) -> web.StreamResponse:
     """`POST /tasks/batch`: accept up to 1,000 tasks, all or none."""
     await _refuse_early(request)
-    async with body_of(request, request.app[SETTINGS].max_batch_bytes) as raw:
-        tasks, key = await off_loop(request.app, len(raw), _read_batch, request, raw)
-        answer, seqs = await _accept(request, key, tasks, _accepted_batch, BatchAnswer)
-    return _response(answer, replayed=seqs is None)
+    async with Body(request, request.app[SETTINGS].max_batch_bytes) as raw:
+        await request.app[CATALOGUE].refresh()
+        sent = await off_loop(request.app, len(raw), _read_batch, request, raw)
+        answer, seqs = await _accept(request, sent, _accepted_batch, BatchAnswer)
+    return _response(request, answer, replayed=seqs is None)
 
 
 async def _take_one(request: web.Request) -> tuple[AcceptedAnswer, list[int] | None]:
     """Accept the task that is sent. Nothing of it is kept: its client may wait for long."""
-    async with body_of(request) as raw:
-        task, key = await off_loop(request.app, len(raw), _read_one, request, raw)
-        return await _accept(request, key, [task], _accepted, AcceptedAnswer)
+    async with Body(request) as raw:
+        await request.app[CATALOGUE].refresh()
+        sent = await off_loop(request.app, len(raw), _read_one, request, raw)
+        return await _accept(request, sent, _accepted, AcceptedAnswer)
 
 
-def _read_one(request: web.Request, raw: bytes) -> tuple[NewTask, IdempotentRequest | None]:
-    task = _new_task(request, read_json(SubmitBody, raw))
-    return task, _idempotency_key(request, raw)
+@dataclass(frozen=True, slots=True)
+class _Sent:
+    """What was sent, and what of it doesn't fit its action: a repeated request is answered all the same."""
+
+    tasks: list[NewTask]
+    key: IdempotentRequest | None
+    misfits: list[dict[str, str | int]]
 
 
-def _read_batch(request: web.Request, raw: bytes) -> tuple[list[NewTask], IdempotentRequest | None]:
+def _read_one(request: web.Request, raw: bytes) -> _Sent:
+    body = read_json(SubmitBody, raw)
+    return _Sent([_new_task(request, body)], _idempotency_key(request, raw), _misfits(request, body))
+
+
+def _read_batch(request: web.Request, raw: bytes) -> _Sent:
     items = _parse_batch(request, raw)
     items.reverse()
     tasks: list[NewTask] = []
+    misfits: list[dict[str, str | int]] = []
     while items:  # each is let go once it is text
-        tasks.append(_new_task(request, items.pop(), len(tasks)))
-    return tasks, _idempotency_key(request, raw)
+        item, index = items.pop(), len(tasks)
+        tasks.append(_new_task(request, item, index))
+        if len(misfits) < _ERRORS_TOLD:
+            misfits += _misfits(request, item, index)
+    return _Sent(tasks, _idempotency_key(request, raw), misfits)
+
+
+def _misfits(request: web.Request, body: SubmitBody, index: int | None = None) -> list[dict[str, str | int]]:
+    """What speaks against a task, as the details of an answer."""
+    details: list[dict[str, str | int]] = []
+    for misfit in request.app[CATALOGUE].misfits(body.action, body.data):
+        path = ".".join(map(str, misfit.path if index is None else ("tasks", index, *misfit.path)))
+        detail: dict[str, str | int] = {"path": path, "error": f"{path}: {misfit.error}"}
+        details.append(detail if index is None else detail | {"index": index})
+    return details
 
 
 def _parse_batch(request: web.Request, raw: bytes) -> list[SubmitBody]:
@@ -101,17 +131,19 @@ async def _refuse_early(request: web.Request) -> None:
 
 async def _accept(
     request: web.Request,
-    key: IdempotentRequest | None,
-    tasks: list[NewTask],
+    sent: _Sent,
     answer_of: Callable[[Told], A],
     kind: type[A],
 ) -> tuple[A, list[int] | None]:
     """The answer, and the `seq` of each task; None where it is the first one's answer again."""
-    app = request.app
+    app, tasks, key = request.app, sent.tasks, sent.key
     try:
         replay = await app[STORE].reads.first_answer(key) if key else None
-        if key and replay is None:
-            await app[BACKLOG].check()
+        if replay is None:
+            if sent.misfits:
+                raise unprocessable("invalid data", sent.misfits)
+            if key:
+                await app[BACKLOG].check()
         accepted = replay or await app[INTAKE].accept(
             tasks, request=key, answer=lambda told: answer_of(told).to_json()
         )
@@ -140,11 +172,15 @@ def _accepted_batch(told: Told) -> BatchAnswer:
 
 
 def _response(
-    answer: AcceptedAnswer | BatchAnswer | WholeTaskAnswer, *, replayed: bool, status: int = 202
+    request: web.Request,
+    answer: AcceptedAnswer | BatchAnswer | WholeTaskAnswer,
+    *,
+    replayed: bool,
+    status: int = 202,
 ) -> web.Response:
     response = web.json_response(text=answer.to_json(), status=status)
     if not isinstance(answer, BatchAnswer):
-        response.headers["Location"] = f"/tasks/{answer.id}"
+        response.headers["Location"] = f"{prefix_of(request)}/tasks/{answer.id}"
     if replayed:
         response.headers["Idempotency-Replayed"] = "true"
     return response
@@ -152,6 +188,7 @@ def _response(
 
 def _new_task(request: web.Request, body: SubmitBody, index: int | None = None) -> NewTask:
     settings, now = request.app[SETTINGS], request.app[STORE].clock()
+    body = body.with_defaults(request.app[CATALOGUE].defaults(body.action))
     id = new_id(now, request.app[RANDOM])
     try:
         payload = encode(Message(id, body.action, body.data, now / 1000))

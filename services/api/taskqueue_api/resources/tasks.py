@@ -13,14 +13,16 @@ from taskqueue.store import verbs
 from taskqueue.store.bulk import APPLIES_TO
 from taskqueue.task import FINAL, Status, Task
 from taskqueue_api.http.bodies import read_query
+from taskqueue_api.http.prefix import prefix_of
 from taskqueue_api.http.room import room_for_answer
 from taskqueue_api.keys import BACKLOG, STORE
 from taskqueue_api.resources.cursors import decode, encode
 from taskqueue_api.resources.filters import to_store
 from taskqueue_api.resources.wait import once_final, place_to_wait, preferred_wait
 
-#: Bytes of payloads and results in one page: what comes beyond is the next page's.
-PAGE_BYTES = 4 * 1024 * 1024
+#: Bytes of payloads and results in one page, as the store has them: what comes beyond is the next page's. In the
+#: answer a task's data comes twice.
+PAGE_BYTES = 2 * 1024 * 1024
 
 
 async def newest(request: web.Request) -> web.Response:
@@ -39,7 +41,8 @@ async def newest(request: web.Request) -> web.Response:
         return web.json_response(text=answer.to_json())
     answer.next = encode(page.next, wanted)
     url = request.rel_url.update_query(cursor=answer.next)
-    return web.json_response(text=answer.to_json(), headers={"Link": f'<{url}>; rel="next"'})
+    link = f'<{prefix_of(request)}{url}>; rel="next"'
+    return web.json_response(text=answer.to_json(), headers={"Link": link})
 
 
 async def show(request: web.Request) -> web.Response:

@@ -34,7 +34,7 @@ CANCEL_TASKS = _bulk(
 RETRY_TASKS = _bulk(
     "retry",
     "Run all failed or cancelled tasks of a filter again",
-    {"status": ["failed"], "action": "resize", "created_after": 1795341600},
+    {"status": ["failed"], "action": "resize", "created_after": "2026-11-22T10:00:00Z"},
     answers.UNAVAILABLE_OR_FULL,
 )
 

@@ -1,8 +1,18 @@
 """The document itself, and its page."""
 
-from taskqueue.contract.answers import ErrorAnswer, OpenApiDocument
-from taskqueue_api.openapi import answers, headers
+from taskqueue.contract.answers import ErrorAnswer, OpenApiDocument, RootAnswer
+from taskqueue_api.openapi import answers, examples, headers
 from taskqueue_api.openapi.terms import Answer, Content, Operation, answer
+
+GET_ROOT = Operation(
+    id="get_root",
+    group="Documentation",
+    summary="Where to read on",
+    answers={
+        200: answer("The paths.", RootAnswer, examples.ROOT),
+        307: Answer("For browsers, which ask for HTML: the page.", headers=(headers.PAGE,)),
+    },
+)
 
 GET_OPENAPI = Operation(
     id="get_openapi",

@@ -5,6 +5,8 @@ from taskqueue.contract.requests import EventFilter
 from taskqueue_api.openapi import answers, examples, headers
 from taskqueue_api.openapi.terms import SSE, Answer, Content, Operation
 
+_EVENTS = Content(EventData, {"example": examples.STREAM}, SSE)
+
 WATCH_TASKS = Operation(
     id="watch_tasks",
     group="Events",
@@ -14,11 +16,7 @@ WATCH_TASKS = Operation(
     query=EventFilter,
     headers=(headers.LAST_EVENT_ID,),
     answers={
-        200: Answer(
-            "The stream.",
-            (Content(EventData, {"example": examples.STREAM}, SSE),),
-            (headers.STARTED_AFTER,),
-        ),
+        200: Answer("The stream.", (_EVENTS,), (headers.UNBUFFERED, headers.STARTED_AFTER)),
         400: answers.bad("unknown status 'done'; known: pending, queued, running, completed, failed or cancelled"),
         503: answers.NO_STREAM,
     },
@@ -31,7 +29,7 @@ WATCH_TASK = Operation(
     description="Begins with where it stands, unless it is resumed.",
     headers=(headers.LAST_EVENT_ID,),
     answers={
-        200: Answer("The stream.", (Content(EventData, {"example": examples.STREAM}, SSE),)),
+        200: Answer("The stream.", (_EVENTS,), (headers.UNBUFFERED,)),
         204: Answer("The task is final, and the client knows: an EventSource stops."),
         400: answers.bad("Last-Event-ID: not one of ours"),
         404: answers.NO_TASK,

@@ -12,7 +12,16 @@ SUBMIT_TASK = Operation(
     summary="Submit a task",
     description="An accepted task is durable, and is run at least once.",
     headers=(headers.IDEMPOTENCY_KEY, headers.PREFER_WAIT),
-    body=(Content(SubmitBody, {"a task": examples.UPPERCASE, "with all its options": examples.WITH_OPTIONS}),),
+    body=(
+        Content(
+            SubmitBody,
+            {
+                "a task": examples.UPPERCASE,
+                "with all its options": examples.WITH_OPTIONS,
+                "at a time": examples.AT_A_TIME,
+            },
+        ),
+    ),
     answers=answers.OF_WRITES
     | {
         200: answer(
@@ -38,7 +47,7 @@ SUBMIT_TASK = Operation(
                 {"path": "prority", "error": "unknown member 'prority'"},
             ],
         ),
-        422: answers.KEY_USED,
+        422: answers.NOT_TAKEN,
         503: answers.NOT_STORED,
     },
 )
@@ -58,7 +67,7 @@ SUBMIT_BATCH = Operation(
             "tasks.1.action required",
             details=[{"path": "tasks.1.action", "error": "tasks.1.action required", "index": 1}],
         ),
-        422: answers.KEY_USED,
+        422: answers.NONE_TAKEN,
         503: answers.NOT_STORED,
     },
 )

@@ -48,7 +48,7 @@ class _Database:
             contextlib.closing(WriteLock(self.path)) as lock,
         ):
             transactions: Transactions[Any] = Transactions(
-                self.path, connection, self.queries, self.clock, self.balance, self.files, self.monotonic
+                self.path, connection, self.queries, self.clock, self.balance, self.monotonic
             )
             yield transactions, lock
 
@@ -104,15 +104,18 @@ class SqliteWriter:
     def __init__(self, transactions: Transactions[Any], lock: WriteLock, database: _Database) -> None:
         self._transactions = transactions
         self._lock = lock
+        self._files = database.files
         self._timeout = database.timeout
         self._monotonic = database.monotonic
 
     def write(self, function: Callable[[Transaction], T]) -> T:
         deadline = self._monotonic() + self._timeout
         with self._lock.held(self._timeout):
+            self._files.look()
             [outcome] = self._transactions.run([function], deadline - self._monotonic())
         if isinstance(outcome, Refused):
             raise outcome.error
+        self._files.confirm()
         return outcome  # type: ignore[no-any-return]
 
 
@@ -202,7 +205,7 @@ async def _group_commit(
     commits: GroupCommit | None = None
     try:
         transactions, lock = await loop.run_in_executor(executor, lambda: stack.enter_context(database.writing()))
-        commits = GroupCommit(transactions, lock, executor, database.timeout, committed)
+        commits = GroupCommit(transactions, lock, database.files, executor, database.timeout, committed)
         async with commits.running():
             yield commits
     finally:

@@ -8,7 +8,7 @@ import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from taskqueue.store.engine.protocol import StoreUnavailableError
+from taskqueue.store.engine.protocol import CommitUnknownError, StoreUnavailableError
 
 log = logging.getLogger("taskqueue.store")
 
@@ -63,6 +63,17 @@ class Files:
         self.problem = problem
         # Not what stands there: another thread, which has looked a moment before, may write over it.
         raise StoreUnavailableError(problem)
+
+    def confirm(self) -> None:
+        """Look once more, after a commit and before anybody is told of it.
+
+        Raises:
+            CommitUnknownError: a file is gone, or another is in its place.
+        """
+        try:
+            self.look()
+        except StoreUnavailableError as error:
+            raise CommitUnknownError(f"stored, but where nobody may find it: {error}") from error
 
     def check(self) -> None:
         """Tell what the last look has shown.

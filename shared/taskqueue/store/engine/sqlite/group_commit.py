@@ -10,7 +10,14 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
-from taskqueue.store.engine.protocol import StoreBusyError, StoreError, StoreUnavailableError, Transaction
+from taskqueue.store.engine.protocol import (
+    CommitUnknownError,
+    StoreBusyError,
+    StoreError,
+    StoreUnavailableError,
+    Transaction,
+)
+from taskqueue.store.engine.sqlite.files import Files
 from taskqueue.store.engine.sqlite.locks import WriteLock
 from taskqueue.store.engine.sqlite.transaction import Refused, Transactions
 
@@ -57,6 +64,12 @@ class _Waiting:
         with self._mutex:
             self._writes.extendleft(reversed(writes))
 
+    def refuse_all(self, error: StoreError) -> None:
+        """Refuse them, however many they are."""
+        with self._mutex:
+            while self._writes:
+                _tell(self._writes.popleft().future, Refused(error))
+
     def refuse_expired(self, now: float) -> float | None:
         """Refuse those whose time is over; when that of the next one will be. They all have the same time."""
         with self._mutex:
@@ -72,6 +85,7 @@ class GroupCommit:
         self,
         transactions: Transactions[Any],
         lock: WriteLock,
+        files: Files,
         executor: Executor,
         timeout: float,
         committed: Callable[[int, float], None],
@@ -84,6 +98,7 @@ class GroupCommit:
         """
         self._transactions = transactions
         self._lock = lock
+        self._files = files
         self._executor = executor
         self._timeout = timeout
         self._committed = committed
@@ -128,6 +143,14 @@ class GroupCommit:
                 self._watching.cancel()
 
     def _begin(self) -> None:
+        # Here and not on the writer's thread: each look gives the interpreter away, and the thread would wait for
+        # the loop to get it back.
+        try:
+            self._files.look()
+        except StoreUnavailableError as error:
+            self._waiting.refuse_all(error)
+            self._idle.set()
+            return
         self.locked_out = True
         self._watch()
         self._executor.submit(self._commit)
@@ -171,8 +194,14 @@ class GroupCommit:
         return partial(self._tell_committed, writes, outcomes, self._loop.time() - began)
 
     def _tell_committed(self, writes: list[_Write], outcomes: list[Any], seconds: float) -> None:
-        _tell_all(writes, outcomes)
-        self._committed(len(writes), seconds)
+        try:
+            self._files.confirm()
+        except CommitUnknownError as error:
+            unknown = Refused(error)
+            _tell_all(writes, [outcome if isinstance(outcome, Refused) else unknown for outcome in outcomes])
+        else:
+            _tell_all(writes, outcomes)
+            self._committed(len(writes), seconds)
 
     def _watch(self) -> None:
         """Where the lock is not to be had, refuse what can't wait any longer; and look again for the next."""

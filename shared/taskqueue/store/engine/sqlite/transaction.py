@@ -6,15 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from taskqueue.store.engine.protocol import (
-    Balance,
-    Clock,
-    CommitUnknownError,
-    Row,
-    StoreUnavailableError,
-)
+from taskqueue.store.engine.protocol import Balance, Clock, CommitUnknownError, Row
 from taskqueue.store.engine.sqlite.connection import Connection, is_busy, is_full, of_the_disk, translated_errors
-from taskqueue.store.engine.sqlite.files import Files
 
 T = TypeVar("T")
 
@@ -60,14 +53,14 @@ class _RaisedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Transactions(Generic[T]):
-    """Runs write transactions on a connection, whose database the caller has locked for writing."""
+    """Runs write transactions on a connection. Its caller has locked the database for writing, and looks at its
+    files before and after."""
 
     path: Path
     connection: Connection
     queries: Mapping[str, str]
     clock: Clock
     balance: Balance
-    files: Files
     #: The time in seconds, which is never set.
     monotonic: Callable[[], float]
 
@@ -82,7 +75,7 @@ class Transactions(Generic[T]):
 
         Raises:
             StoreBusyError: that time is over; nothing is stored.
-            StoreUnavailableError: the disk is full or failing, or the file is not at its path; nothing is stored.
+            StoreUnavailableError: the disk is full or failing; nothing is stored.
             CommitUnknownError: nobody knows what is stored.
         """
         deadline = self.monotonic() + busy_timeout
@@ -111,7 +104,6 @@ class Transactions(Generic[T]):
     def _commit(self, functions: Sequence[Callable[[SqliteTransaction], Any]], deadline: float) -> list[Any]:
         if self.connection.in_transaction:  # the rollback of the one before failed, too
             self.connection.execute("ROLLBACK")
-        self.files.look()
         # IMMEDIATE, because a read that turns into a write would not wait for a lock.
         self._execute("BEGIN IMMEDIATE", deadline)
         try:
@@ -136,10 +128,6 @@ class Transactions(Generic[T]):
                 raise
             # The frames of the transaction may be in the log, and a recovery would find them there.
             raise CommitUnknownError(f"{self.path}: {error}; nobody knows whether it is stored") from error
-        try:
-            self.files.look()
-        except StoreUnavailableError as error:
-            raise CommitUnknownError(f"stored, but where nobody may find it: {error}") from error
 
     def _execute(self, statement: str, deadline: float) -> None:
         """Wait for other programs where need be: without a write-ahead log, a COMMIT waits for readers."""

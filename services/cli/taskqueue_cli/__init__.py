@@ -1,0 +1,1 @@
+"""The command `taskqueue`: starts the programs, and speaks to a running API."""

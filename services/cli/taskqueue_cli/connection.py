@@ -1,0 +1,83 @@
+"""How the commands reach the API, and what becomes of their errors: a line, and an exit code."""
+
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from taskqueue.client import (
+    Client,
+    InvalidRequestError,
+    NotFoundError,
+    RefusedError,
+    TaskFailedError,
+    TaskqueueError,
+    TooLargeError,
+    UnavailableError,
+    WaitTimeoutError,
+)
+from taskqueue_cli.output import complain
+
+Url = Annotated[str, typer.Option(envvar="TASKQUEUE_URL", help="Where the API is.")]
+HERE = "http://127.0.0.1:8080"
+
+#: Exit codes, beside 0 and those of the programs. The last two are those of sysexits.h.
+FAILED = 1  # a task has no result, or doesn't allow what was asked for
+USAGE = 2  # what was said makes no sense, or was refused as wrong
+NOT_FOUND = 3  # there is no such task
+UNAVAILABLE = 69  # nobody is there who can do it now
+NOT_YET = 75  # there was not time enough
+
+#: Seconds in which a request is sent again where nobody answers: a person waits.
+SHORT = 3
+#: ... and where what was begun is to come to its end, whatever is restarted meanwhile.
+LONG = 120
+
+
+def connect(url: str, *, patient: bool = False) -> Client:
+    """A client of the API there.
+
+    Raises:
+        typer.BadParameter: the URL is none.
+    """
+    try:
+        return Client(url, retry_for=LONG if patient else SHORT)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--url") from error
+
+
+def explain(error: TaskqueueError) -> str:
+    """What went wrong, with each of several errors on a line."""
+    if not isinstance(error, RefusedError):
+        return str(error)
+    # The text of an error is that of its details, where these only say the same.
+    details = [detail for detail in error.details if detail.error not in error.error]
+    return "\n".join([error.error, *(f"  {detail.path}: {detail.error}" for detail in details)])
+
+
+def exit_code(error: TaskqueueError) -> int:
+    """The code to exit with where this was raised."""
+    match error:
+        case InvalidRequestError() | TooLargeError():
+            return USAGE
+        case NotFoundError():
+            return NOT_FOUND
+        case WaitTimeoutError():
+            return NOT_YET
+        case TaskFailedError():
+            return FAILED
+        case RefusedError() if not isinstance(error, UnavailableError):
+            return FAILED
+        case _:
+            return UNAVAILABLE
+
+
+class Commands(TyperGroup):
+    """Ends a command whose request was not carried out with what went wrong, and a code."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except TaskqueueError as error:
+            complain(explain(error))
+            raise typer.Exit(exit_code(error)) from error

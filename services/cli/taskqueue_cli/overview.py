@@ -1,0 +1,138 @@
+"""The commands that tell what goes on: stats, workers, actions."""
+
+import json
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from taskqueue.contract.overview import ActionAnswer, ActionStats, Minute, WorkerAnswer
+from taskqueue.task import Status
+from taskqueue_cli.connection import HERE, Url, connect
+from taskqueue_cli.output import AsJson, ago, span, status_text, table, write
+
+_BARS = "▁▂▃▄▅▆▇█"
+
+
+def stats(
+    minutes: Annotated[int, typer.Option(min=1, max=1440, help="How many past minutes to tell.")] = 15,
+    url: Url = HERE,
+    as_json: AsJson = False,
+) -> None:
+    """Tell how many tasks there are, and what happened in the last minutes."""
+    with connect(url) as client:
+        answer = client.stats(minutes)
+    if as_json:
+        typer.echo(answer.to_json())
+        return
+    write(by_status(answer.tasks))
+    if answer.oldest_waiting is not None:
+        write(f"the oldest that waits is due for {span(answer.oldest_waiting)}")
+    write(f"\nin the last {minutes} minutes, and the present one:")
+    write(by_minute(answer.minutes))
+    if answer.actions:
+        write("")
+        write(by_action(answer.actions))
+
+
+def workers(url: Url = HERE, as_json: AsJson = False) -> None:
+    """List the workers, and what they run."""
+    with connect(url) as client:
+        found = client.workers()
+    if as_json:
+        for worker in found:
+            typer.echo(worker.to_json())
+        return
+    write(by_worker(found))
+
+
+def actions(url: Url = HERE, as_json: AsJson = False) -> None:
+    """List the actions that workers can run, with their arguments."""
+    with connect(url) as client:
+        found = client.actions()
+    if as_json:
+        for action in found:
+            typer.echo(action.to_json())
+        return
+    rows = [(action.name, _arguments(action), f"{action.workers}") for action in found]
+    write(table(("action", "arguments", "workers"), rows))
+
+
+def by_status(tasks: dict[Status, int]) -> Table:
+    """How many tasks have each status."""
+    return table(("status", "tasks"), [(status_text(status), f"{tasks[status]:,}") for status in Status])
+
+
+def by_minute(minutes: list[Minute], rates: dict[str, float] | None = None) -> Table:
+    """What was accepted and ended, with a bar for each minute, and the rates where they are known."""
+    rows = []
+    for what in ("accepted", "completed", "failed", "cancelled"):
+        counts = [getattr(minute, what) for minute in minutes]
+        rate = [f"{rates[what]:.1f}"] if rates else []
+        rows.append((what, f"{sum(counts):,}", *rate, sparkline(counts)))
+    return table(("", "tasks", *(["a second"] if rates else []), "each minute"), rows)
+
+
+def by_action(actions: dict[str, ActionStats], most: int | None = None) -> Table:
+    """What happened to the tasks of each action: those whose attempts run longest first, and so many at most."""
+    slowest = sorted(actions.items(), key=lambda item: item[1].run.p95 or 0, reverse=True)
+    return table(
+        ("action", "accepted", "completed", "failed", "waited", "ran", "ran (95 %)"),
+        [
+            (
+                name,
+                f"{action.accepted:,}",
+                f"{action.completed:,}",
+                f"{action.failed:,}",
+                span(action.wait.p50),
+                span(action.run.p50),
+                span(action.run.p95),
+            )
+            for name, action in slowest[:most]
+        ],
+    )
+
+
+def by_worker(workers: list[WorkerAnswer]) -> Table:
+    """The workers, and what they run."""
+    return table(
+        ("worker", "host", "pid", "up", "seen", "runs", "of"),
+        [
+            (
+                worker.id[:8],
+                worker.host,
+                f"{worker.pid}",
+                ago(worker.started_at),
+                ago(worker.last_seen),
+                ", ".join(task.action for task in worker.running),
+                f"{worker.consumers}",
+            )
+            for worker in workers
+        ],
+    )
+
+
+def sparkline(counts: list[int]) -> str:
+    """A bar for each count, the highest for the largest."""
+    top = max(counts, default=0)
+    return "".join(" " if count == 0 else _BARS[(count * len(_BARS) - 1) // top] for count in counts)
+
+
+def _arguments(action: ActionAnswer) -> str:
+    """As in Python: `path: string, width: integer = 200`; `= ...` where the default is not told."""
+    required = action.arguments.get("required", [])
+    told = [
+        f"{name}: {_type(of)}" + ("" if name in required else f" = {_default(of)}")
+        for name, of in action.arguments.get("properties", {}).items()
+    ]
+    return ", ".join(told if action.arguments.get("additionalProperties") is False else [*told, "..."])
+
+
+def _default(schema: dict[str, Any]) -> str:
+    return json.dumps(schema["default"], ensure_ascii=False) if "default" in schema else "..."
+
+
+def _type(schema: dict[str, Any]) -> str:
+    if "anyOf" in schema:
+        return " or ".join(_type(one) for one in schema["anyOf"])
+    return str(schema.get("type") or schema.get("$ref", "any").rpartition("/")[2])
