@@ -9,6 +9,7 @@ from decimal import Decimal
 from uuid import UUID
 
 import pytest
+from tests.conformance.waiting import eventually
 from tests.integration import actions
 from tests.integration.system import System
 
@@ -130,6 +131,26 @@ async def test_what_is_wrong_is_told_by_path(client: AsyncClient) -> None:
     assert [detail.path for detail in caught.value.details] == ["action", "tags.0"]
     assert caught.value.status == 400
     assert caught.value.request_id
+
+
+async def test_data_that_does_not_fit_an_action_that_is_known_is_told_by_path(
+    system: System, client: AsyncClient
+) -> None:
+    refused: list[InvalidRequestError] = []
+
+    async def refuses() -> bool:  # once the API knows what the worker has told
+        try:
+            await client.submit("sum", {"numbers": "many"})
+        except InvalidRequestError as error:
+            refused.append(error)
+        return bool(refused)
+
+    async with system.worker():
+        await eventually(refuses)
+    [error] = refused
+    assert error.status == 422
+    assert [detail.path for detail in error.details] == ["data.numbers"]
+    assert "data.numbers" in str(error)
 
 
 async def test_a_task_that_there_is_not_is_told(client: AsyncClient) -> None:
