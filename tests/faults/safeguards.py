@@ -38,6 +38,9 @@ INTAKES, LEDGERS, UNKNOWN = (
     f"{CASES}/test_unknown_commits.py",
 )
 
+ROLLING = f"{CASES}/test_rolling.py"
+
+ALIKE = "its workers all know the same actions"
 SECOND = "a second message finds nothing to claim: it costs work, and breaks no promise"
 RECONCILED = "reconciling finds the task, only later"
 
@@ -312,6 +315,31 @@ MUTANTS = (
         "        await store.write(retire, me.id)\n        await _drain(settings, slots, working, duty.runs)\n",
         f"{COMMITS}::test_a_stop_gives_the_task_of_a_granted_claim_back_after_all_outcomes",
         "the task is run once more, which may be",
+    ),
+    # Where tasks run
+    Mutant(
+        "a worker claims what it doesn't know",
+        VERBS,
+        '    if not takes(tx, repertoire, row["action"]):\n',
+        "    if False:\n",
+        f"{ROLLING}::test_a_rolling_deployment_of_a_new_action_loses_and_falsifies_nothing",
+        ALIKE,
+    ),
+    Mutant(
+        "the catch-all that ships takes what is another worker's",
+        f"{STORE}/catalogue.py",
+        '            return not tx.run("own_action")\n',
+        "            return True\n",
+        f"{ROLLING}::test_a_stock_worker_beside_one_of_ones_own_takes_none_of_its_tasks",
+        ALIKE,
+    ),
+    Mutant(
+        "nobody looks whose the queue is",
+        "shared/taskqueue/broker/rabbitmq/topology.py",
+        "                await self._own(connection)\n",
+        "",
+        f"{CASES}/test_owners.py::test_a_second_installation_takes_no_message_of_the_first_ones_queue",
+        "it has one installation",
     ),
     # What needs processes to be killed, or to be of another version
     Mutant(
