@@ -23,6 +23,7 @@ SCANS = {
     "workers": "likewise",
     "status_counts": "reads its six rows",
     "wrong_counts": "likewise",
+    "identity": "reads its two rows",
     "last_event": "the table has one row for each that numbers its rows",
     "migrations_table": "the table of tables is small",
     "catalogue": "reads all of the small table of actions, which is what it is for",
