@@ -65,7 +65,7 @@ WAIT = st.sampled_from([{}, {}, {"Prefer": "wait=0"}])
 ENDINGS = st.sampled_from(["complete", "complete", "fail", "fail", "back off", "back off for long", "release"])
 
 #: What there is when a history begins: without it, failed tasks for one would be met rarely.
-BEGINNING = st.lists(st.sampled_from(STATUSES), max_size=4)
+BEGINNING = st.lists(st.sampled_from(STATUSES), min_size=2, max_size=6)
 
 #: What can happen, and how.
 STEPS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
