@@ -50,12 +50,12 @@ def draw(random: Random, number: int) -> Submission:
             ["compute", "compute_in_thread", "progress", "refuse", "stubborn"], [10, 3, 2, 1, 0.3]
         )
         sent.append(Sent(10 * number + place, action, Status.FAILED if action == "refuse" else Status.COMPLETED))
-    return Submission(sent, f"key-{number}" if random.random() < 0.4 else None, f"s{number}")
+    return Submission(sent, f"key-{number}" if random.random() < 0.5 else None, f"s{number}")
 
 
 def members(random: Random, task: Sent, tag: str) -> dict[str, Any]:
     """What is sent of a task."""
-    seconds = random.choice([0, 0.01, 0.1, 0.5, 2, 4])
+    seconds = random.choice([0, 0, 0.01, 0.1, 0.1, 0.5, 0.5, 3])  # the longest is longer than a lease
     data: dict[str, object] = {"value": task.value}
     if task.action in {"compute", "progress", "stubborn"}:
         data["seconds"] = seconds
