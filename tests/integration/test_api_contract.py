@@ -84,7 +84,7 @@ async def test_data_is_an_empty_object_by_default(system: System) -> None:
 async def test_what_a_submission_leaves_out_comes_from_the_settings_where_its_action_says_nothing(
     system: System,
 ) -> None:
-    id = await system.submit("anything")
+    id = await system.submit("sum")
     task = await system.task(id)
     assert task["max_attempts"] is None, "its action may say: who claims it knows"
     assert task["priority"] == "normal"
