@@ -39,7 +39,7 @@ down: ## stop what `make up` started; tasks stay (add -v by hand to delete them)
 	docker compose down
 
 image: ## build the image that those of projects of one's own begin with; IMAGE=taskqueue is its name
-	@deploy/base-images python
+	@deploy/base-images python rabbitmq
 	docker build --quiet --tag $(IMAGE) $$(sed -n 's/^PYTHON_IMAGE=/--build-arg &/p' .env 2>/dev/null) .
 
 test: $(VENV)/project.stamp ## run all tests (those that need Docker only where it is); ARGS="tests/unit -k relay"

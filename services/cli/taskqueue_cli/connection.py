@@ -52,7 +52,9 @@ def explain(error: TaskqueueError) -> str:
         return str(error)
     # The text of an error is that of its details, where these only say the same.
     details = [detail for detail in error.details if detail.error not in error.error]
-    return "\n".join([error.error, *(f"  {detail.path}: {detail.error}" for detail in details)])
+    # ... and that of a detail may begin with its path.
+    lines = (f"  {detail.path}: {detail.error.removeprefix(f'{detail.path}: ')}" for detail in details)
+    return "\n".join([error.error, *lines])
 
 
 def exit_code(error: TaskqueueError) -> int:
