@@ -17,7 +17,6 @@ from taskqueue.actions import (
     known_actions,
     load_handlers,
     package_versions,
-    version_of,
 )
 from taskqueue.broker import Broker, BrokerState
 from taskqueue.dispatch import demote_when_the_queue_was_lost
@@ -27,6 +26,7 @@ from taskqueue.store import CatchAll, Repertoire, Store, WorkerInfo
 from taskqueue.store.workers import Held, retire
 from taskqueue.task import Outcome
 from taskqueue.telemetry import Telemetry, WorkerStarted, WorkerStopping
+from taskqueue.version import VERSION
 from taskqueue_worker.beside import Beside
 from taskqueue_worker.children.pool import Children
 from taskqueue_worker.consume import Duty, Slot
@@ -79,7 +79,7 @@ async def work(
         started_at=store.clock(),
         queue=settings.queue,
         actions=json.dumps(described),
-        versions=json.dumps({"taskqueue": version_of("taskqueue")} | package_versions()),
+        versions=json.dumps({"taskqueue": VERSION} | package_versions()),
     )
     repertoire = _repertoire(described)
     runs: Runs = {}
