@@ -1,8 +1,6 @@
 """A user's terminal: in a folder of its own, with taskqueue's clone at home, and what PyPI would bring at hand."""
 
 import contextlib
-import http.client
-import json
 import os
 import re
 import shlex
@@ -11,7 +9,7 @@ import subprocess
 import sys
 import sysconfig
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,7 +21,9 @@ from tests.stack.documents import Example, File
 ROOT = Path(__file__).parents[2]
 
 #: Variables of whoever runs the tests.
-_FOREIGN = re.compile(r"TASKQUEUE_|PYTEST|PYTHON|COMPOSE_|RABBITMQ_|API_|BASE_IMAGE|MYPY|VIRTUAL_ENV|.*_proxy", re.IGNORECASE)
+_FOREIGN = re.compile(
+    r"TASKQUEUE_|PYTEST|PYTHON|COMPOSE_|RABBITMQ_|API_|BASE_IMAGE|MYPY|VIRTUAL_ENV|.*_proxy", re.IGNORECASE
+)
 
 #: Plugins of this environment that take long to load, and that the project doesn't use.
 _UNNEEDED = ("hypothesispytest", "schemathesis", "xdist", "anyio", "timeout")

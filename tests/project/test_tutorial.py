@@ -131,7 +131,9 @@ def test_a_process_that_is_killed_there_costs_an_attempt_and_no_neighbour(deploy
     for id in (lost, stopped):
         until(lambda id=id: deployed.ask("GET", f"/tasks/{id}").body["progress"], "progress")
     deployed.type(f"taskqueue cancel {stopped}")
-    until(lambda: deployed.ask("GET", f"/tasks/{stopped}").body["status"] == "cancelled", "the cancelled one to end")
+    until(
+        lambda: deployed.ask("GET", f"/tasks/{stopped}").body["status"] == "cancelled", "the cancelled one to end"
+    )
 
     for index in (1, 2):
         (deployed.folder / "kill.py").write_text(KILL_CHILDREN)

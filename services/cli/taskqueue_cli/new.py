@@ -25,7 +25,8 @@ _NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 
 def new(
     name: Annotated[
-        str, typer.Argument(help="Of the folder, and of the package in it: lower-case letters, digits, underscores.")
+        str,
+        typer.Argument(help="Of the folder, and of the package in it: lower-case letters, digits, underscores."),
     ],
 ) -> None:
     """Make a folder with a project of your own: actions, tests, a Dockerfile, a docker-compose.yml."""
@@ -48,7 +49,9 @@ def new(
 def _objection(name: str) -> str | None:
     """Why a project can't have this name."""
     if not _NAME.fullmatch(name) or keyword.iskeyword(name):
-        return f"{name!r} can't be a project's name: lower-case letters, digits, single underscores, and no keyword"
+        return (
+            f"{name!r} can't be a project's name: lower-case letters, digits, single underscores, and no keyword"
+        )
     if name == "tests" or name in sys.stdlib_module_names or find_spec(name) is not None:
         return f"{name!r} can't be a project's name: there is a module of this name already"
     return None
