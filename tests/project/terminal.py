@@ -29,7 +29,7 @@ _FOREIGN = re.compile(
 _UNNEEDED = ("hypothesispytest", "schemathesis", "xdist", "anyio", "timeout")
 
 #: How long a command may take that builds an image or starts it all, in seconds.
-_LIMIT = 280
+_LIMIT = 600
 
 
 @dataclass
@@ -107,7 +107,7 @@ class Terminal:
     def end(self) -> None:
         """Leave nothing behind, whatever has happened."""
         for server in self._servers:
-            server.kill()
+            os.killpg(server.pid, signal.SIGKILL)
             server.wait()
 
     def ask(self, method: str, path: str, body: Any = None) -> Answer:
@@ -142,7 +142,6 @@ class Terminal:
 
     def _serve(self, command: str) -> None:
         with (self.home / "served").open("ab") as log:
-            # Restored, since what runs in the background of a shell without job control ignores Ctrl-C.
             self._servers.append(
                 subprocess.Popen(
                     ["bash", "-c", f"exec {command}"],
@@ -151,6 +150,7 @@ class Terminal:
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,
+                    start_new_session=True,
                 )
             )
         self._until(lambda: self._begun() == 1, "the development server")

@@ -135,8 +135,8 @@ def test_a_process_that_is_killed_there_costs_an_attempt_and_no_neighbour(deploy
         lambda: deployed.ask("GET", f"/tasks/{stopped}").body["status"] == "cancelled", "the cancelled one to end"
     )
 
+    (deployed.folder / "kill.py").write_text(KILL_CHILDREN)
     for index in (1, 2):
-        (deployed.folder / "kill.py").write_text(KILL_CHILDREN)
         deployed.type(f"docker compose exec -T --index {index} worker python - <kill.py")
     task = until(
         lambda: (task := deployed.ask("GET", f"/tasks/{lost}").body)["status"] == "failed" and task, "its end"
@@ -155,6 +155,14 @@ def test_its_containers_are_confined_as_taskqueues_own(terminal: Terminal) -> No
     assert [(name, {key: own[name].get(key) for key in CONFINED}) for name in sorted(own)] == [
         (name, {key: ours[name].get(key) for key in CONFINED}) for name in sorted(ours)
     ]
+
+
+@pytest.mark.docker
+def test_an_image_can_not_have_what_taskqueue_can_not_do_with(deployed: Terminal) -> None:
+    install = f"docker run --rm --user root {deployed.name}-base taskqueue-install"
+    written = deployed.type(f"{install} 'yarl<1' || echo \"exit code $?\"")
+    assert "The user requested (constraint) yarl==" in written
+    assert written.endswith("exit code 1\n")
 
 
 @pytest.mark.docker
