@@ -4,6 +4,7 @@ import asyncio
 from uuid import uuid4
 
 import pytest
+from tests.conformance.waiting import eventually
 from tests.integration import actions
 from tests.integration.cli.conftest import CommandLine
 from tests.integration.system import System
@@ -77,6 +78,18 @@ async def test_a_task_is_shown_with_its_data_its_result_and_its_attempts(
     assert "RuntimeError: not yet" in shown
     assert (facts["1"][0], facts["2"][0]) == ("error", "ok")
     assert (await taskqueue("show", id, "--json")).json == [await system.task(id)]
+
+
+async def test_what_a_task_waits_for_is_told(taskqueue: CommandLine, system: System) -> None:
+    async with system.worker(handlers="tests.integration.openapi.actions"):
+        id = await system.submit("nobody_knows_it")
+
+        async def set_aside() -> bool:
+            return (await system.task(id))["waiting_for"] is not None
+
+        await eventually(set_aside)
+        assert "a worker with action 'nobody_knows_it'" in (await taskqueue("show", id)).output
+        assert "1 wait for a worker that knows their action" in (await taskqueue("stats")).output
 
 
 async def test_the_traceback_of_a_failed_task_is_shown_in_lines(taskqueue: CommandLine, system: System) -> None:
