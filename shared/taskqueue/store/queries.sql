@@ -283,11 +283,12 @@ DELETE FROM minute_times WHERE (minute, action, what, bound) IN (
 UPDATE workers SET beat = beat + 1, memory = :memory, last_seen = :now WHERE id = :id;
 
 -- name: add_worker
--- Of its actions the names. Versions before schema 5 wrote more beside each.
+-- Of its actions the names and executors. Versions before schema 5 wrote others beside the names.
 INSERT INTO workers (
     id, host, pid, consumers, prefetch, queue, actions, versions, memory, started_at, last_seen
 )
-SELECT :id, :host, :pid, :consumers, :prefetch, :queue, json_group_array(json_object('name', value ->> 'name')),
+SELECT :id, :host, :pid, :consumers, :prefetch, :queue,
+       json_group_array(json_object('name', value ->> 'name', 'executor', value ->> 'executor')),
        :versions, :memory, :started_at, :now
 FROM json_each(:actions);
 

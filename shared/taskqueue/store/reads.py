@@ -336,7 +336,7 @@ def _worker(row: dict[str, Any], running: list[dict[str, Any]]) -> Worker:
     actions = json.loads(row.pop("actions"))
     return Worker(
         actions=[action["name"] for action in actions],
-        executors={action["name"]: action["executor"] for action in actions},
+        executors={action["name"]: executor for action in actions if (executor := action.get("executor"))},
         versions=json.loads(row.pop("versions")),
         running=running,
         **row,
