@@ -8,7 +8,7 @@ import inspect
 import json
 import threading
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,9 +20,10 @@ from taskqueue.contract.bounds import TooDeepError, TooManyValuesError, check_bo
 from taskqueue.log_lines import claim_fields
 from taskqueue.logs import TASK_FIELDS
 from taskqueue.settings import Settings
-from taskqueue.task import Claim, Outcome
+from taskqueue.task import Claim, NewTask, Outcome
 from taskqueue_worker.beside import Beside, Steps
 from taskqueue_worker.resources import Resources
+from taskqueue_worker.submissions import Submissions
 
 #: Seconds that a cancelled handler has to clean up before its attempt is abandoned.
 GRACE = 5
@@ -43,6 +44,8 @@ class Ending:
     final: bool = False
     #: Seconds until the next attempt, where the handler said so; it did where it asked to be snoozed.
     after: float | None = None
+    #: What the handler submitted, where it has completed.
+    submitted: tuple[NewTask, ...] = ()
     #: What the handler raised; `error` tells the same.
     raised: BaseException | None = field(default=None, compare=False)
 
@@ -63,6 +66,7 @@ class Run:
         tell_progress: Callable[[str], None] = lambda progress: None,
         beside: Beside | None = None,
         resources: Resources | None = None,
+        submissions: Submissions | None = None,
     ) -> None:
         self.claim = claim
         self._action = find_action(claim.action)
@@ -73,6 +77,7 @@ class Run:
         self._settings = settings
         self._beside = beside or Beside()
         self._resources = resources or Resources()
+        self._submissions = submissions or Submissions(claim, settings)
         self._context = TaskContext(
             claim.id,
             claim.action,
@@ -84,6 +89,7 @@ class Run:
             request_id=claim.request_id,
             queued_for=max(0, claim.waited) / 1000,
             _tell_progress=tell_progress,
+            _submit=self._submissions.add,
         )
         self._interrupted: Outcome | None = None
         #: Done when the handler has ended, or is abandoned.
@@ -184,12 +190,14 @@ class Run:
         self._end()
 
     def _end(self) -> None:
+        self._submissions.close()
         if not self._over.done():
             self._over.set_result(None)
 
     async def _read(self, handler: asyncio.Future[Any]) -> Ending:
         if handler.done() and not handler.cancelled() and handler.exception() is None:
-            return await _check_result(handler.result(), self._settings.max_result_bytes)
+            limit = self._settings.max_result_bytes
+            return await _check_result(handler.result(), limit, self._submissions.tasks)
         if self._interrupted is not None:
             return self._interrupted_ending(self._interrupted)
         if handler.cancelled():
@@ -272,7 +280,7 @@ _NO_JSON = (set, frozenset, bytes, bytearray, Iterator)
 _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_as_json)
 
 
-async def _check_result(result: Any, limit: int) -> Ending:
+async def _check_result(result: Any, limit: int, submitted: Sequence[NewTask] = ()) -> Ending:
     try:
         text = _ENCODER.encode(result)
         encoded = text.encode()
@@ -290,7 +298,7 @@ async def _check_result(result: Any, limit: int) -> Ending:
         return _failed("ResultTooLarge", f"{error}", final=True)
     except TooDeepError as error:
         return _failed("InvalidResult", f"{error}", final=True)
-    return Ending(Outcome.OK, result=text)
+    return Ending(Outcome.OK, result=text, submitted=tuple(submitted))
 
 
 def _raised(error: BaseException) -> Ending:

@@ -95,7 +95,7 @@ async def work(
     async with contextlib.AsyncExitStack() as stack:
         # Before anything is taken, and until all that was is over.
         resources = await stack.enter_async_context(Resources.opened(known_actions(), telemetry))
-        duty = Duty(me.id, repertoire, settings, store, telemetry, random, beside, resources, runs)
+        duty = Duty(me.id, repertoire, settings, store, telemetry, random, beside, resources, runs=runs)
         heartbeat = await stack.enter_async_context(
             Heartbeat.beating(settings, me, store, runs, beaten, telemetry, beside)
         )
@@ -110,13 +110,13 @@ async def work(
         retention = Retention(settings, store, telemetry)
         taker = Taker(settings, repertoire, store, lambda: any(slot.run is None for slot in slots), telemetry)
         sweeping = [
-            asyncio.create_task(repeat(interval, sweep, telemetry))
-            for interval, sweep in (
-                (settings.relay_interval, relay.relay),
-                (beat_interval(settings), rescuer.rescue),
-                (settings.reconcile_after / 4, reconciler.reconcile),
-                (PRUNE_INTERVAL, retention.prune),
-                (settings.relay_interval, taker.take_up),
+            asyncio.create_task(repeat(interval, sweep, telemetry, due=due))
+            for interval, sweep, due in (
+                (settings.relay_interval, relay.relay, duty.due),
+                (beat_interval(settings), rescuer.rescue, None),
+                (settings.reconcile_after / 4, reconciler.reconcile, None),
+                (PRUNE_INTERVAL, retention.prune, None),
+                (settings.relay_interval, taker.take_up, None),
             )
         ]
         # It counts all tasks: not as long as a start is busy, nor in the same moment as the other workers.

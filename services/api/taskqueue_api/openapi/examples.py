@@ -48,6 +48,7 @@ TASK: dict[str, Any] = {
     "timeout": None,
     "cancel_requested": False,
     "request_id": REQUEST_ID,
+    "parent": None,
 }
 WHOLE_TASK = TASK | {
     "attempts": [
@@ -60,7 +61,8 @@ WHOLE_TASK = TASK | {
             "error": None,
             "request_id": REQUEST_ID,
         }
-    ]
+    ],
+    "children": [],
 }
 PAGE = {"tasks": [TASK], "count": 1, "next": "MTMuMC5hMWIyYzNkNGU1ZjY"}
 
