@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# What `make run` needs: no tools.
+RUNNER := .venv-run
 # What `make bench` compares with, apart from what taskqueue needs.
 PEERS := .venv-bench
 SOURCES := shared services tests bench
@@ -22,8 +24,8 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-run: $(VENV)/project.stamp ## API, worker and queue in one process on 127.0.0.1:8080, without Docker
-	@$(BIN)/taskqueue-embedded
+run: $(RUNNER)/project.stamp ## API, worker and queue in one process on 127.0.0.1:8080, without Docker
+	@$(RUNNER)/bin/taskqueue-embedded
 
 up: ## start it all with Docker Compose, wait until healthy, print the address
 	@deploy/compose-plugin
@@ -88,24 +90,23 @@ lock: $(VENV)/project.stamp ## pin the requirements anew; ARGS=--upgrade takes n
 	$(BIN)/$(UV_COMPILE) $(ARGS) bench/requirements.in -c requirements/dev.txt -o bench/requirements.txt
 
 clean: ## remove the environment and all caches; data/ and .env stay
-	rm -rf $(VENV) $(PEERS) dist \
+	rm -rf $(VENV) $(RUNNER) $(PEERS) dist \
 		.mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage
 	find $(SOURCES) -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# The environment is made anew when the pinned requirements change, so that nothing stale stays in it.
 $(VENV)/requirements.stamp: requirements/dev.txt
+$(RUNNER)/requirements.stamp: requirements/image.txt requirements/build.txt
+$(PEERS)/requirements.stamp: bench/requirements.txt
+
+# An environment is made anew when its pinned requirements change, so that nothing stale stays in it.
+%/requirements.stamp:
 	@$(PYTHON) -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
 		echo "taskqueue needs Python 3.11 or newer with its venv module (Debian: apt install python3-venv);" \
 			"name one with: make PYTHON=/path/to/python3" >&2; exit 1; }
-	$(PYTHON) -m venv --clear $(VENV)
-	$(BIN)/pip install --quiet --require-hashes -r requirements/dev.txt
+	$(PYTHON) -m venv --clear $*
+	$*/bin/pip install --quiet --require-hashes $(addprefix -r ,$^)
 	@touch $@
 
-$(VENV)/project.stamp: pyproject.toml $(VENV)/requirements.stamp
-	$(BIN)/pip install --quiet --no-build-isolation --no-deps -e .
-	@touch $@
-
-$(PEERS)/requirements.stamp: bench/requirements.txt
-	$(PYTHON) -m venv --clear $(PEERS)
-	$(PEERS)/bin/pip install --quiet --require-hashes -r bench/requirements.txt
+%/project.stamp: pyproject.toml %/requirements.stamp
+	$*/bin/pip install --quiet --no-build-isolation --no-deps -e .
 	@touch $@

@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 
 from pydantic import ValidationError
 
-from taskqueue.broker import BrokerError
+from taskqueue.broker import BrokerError, QueueTakenError
 from taskqueue.logs import set_up_logging
 from taskqueue.settings import PREFIX, Settings
 from taskqueue.store import StoreError
@@ -48,7 +48,7 @@ def run_command(command: Callable[[Settings], None]) -> None:
         command(settings)
     except (FatalError, StoreError, BrokerError) as error:
         log.error("%s", error)
-        sys.exit(EXIT_FAILURE)
+        sys.exit(_exit_code(error))
 
 
 def run_service(service: Callable[[Settings, asyncio.Event], Awaitable[None]]) -> None:
@@ -69,11 +69,15 @@ async def _until_signal(service: Callable[[Settings, asyncio.Event], Awaitable[N
         await service(settings, stop)
     except (FatalError, StoreError, BrokerError) as error:
         log.error("%s", error)
-        _end(EXIT_FAILURE)
+        _end(_exit_code(error))
     except Exception:
         log.exception("unexpected error")
         _end(EXIT_FAILURE)
     _end(0)
+
+
+def _exit_code(error: Exception) -> int:
+    return EXIT_CONFIG if isinstance(error, QueueTakenError) else EXIT_FAILURE
 
 
 def _end(code: int) -> NoReturn:

@@ -38,7 +38,12 @@ class Settings(BaseSettings):
     queue: str = Field(
         "tasks",
         pattern=r"^[A-Za-z0-9._-]{1,200}$",
-        description="Name of the queue; its dead-letter queue is `<name>.dead`.",
+        description="Name of the queue, which no other store uses; its dead-letter queue is `<name>.dead`.",
+    )
+    take_queue: bool = Field(
+        False,
+        description="Whether the queue is taken over from another store, or the store may have a queue of another "
+        "name from now on: set it for one start.",
     )
 
     host: str = Field(

@@ -21,6 +21,7 @@ QUERIES, LEDGER, VERBS = f"{STORE}/queries.sql", f"{STORE}/ledger.py", f"{STORE}
 ENGINE = f"{STORE}/engine/sqlite"
 TRANSACTION, GROUP_COMMIT = f"{ENGINE}/transaction.py", f"{ENGINE}/group_commit.py"
 INTAKE = "shared/taskqueue/intake.py"
+API = "services/api/taskqueue_api"
 WORKER = "services/worker/taskqueue_worker"
 MIGRATION = "services/migrate/taskqueue_migrate/migrations/0004_the_row_of_a_task.sql"
 CONSUME, SWEEPS, LIFE = f"{WORKER}/consume.py", f"{WORKER}/sweeps.py", f"{WORKER}/worker.py"
@@ -38,6 +39,8 @@ INTAKES, LEDGERS, UNKNOWN = (
     f"{CASES}/test_ledger.py",
     f"{CASES}/test_unknown_commits.py",
 )
+
+THROUGH_HTTP = "tests/integration"
 
 SECOND = "a second message finds nothing to claim: it costs work, and breaks no promise"
 RECONCILED = "reconciling finds the task, only later"
@@ -313,6 +316,79 @@ MUTANTS = (
         "        await store.write(retire, me.id)\n        await _drain(settings, slots, working, duty.runs)\n",
         f"{COMMITS}::test_a_stop_gives_the_task_of_a_granted_claim_back_after_all_outcomes",
         "the task is run once more, which may be",
+    ),
+    # What clients ask for
+    Mutant(
+        "a bulk verb counts what it doesn't apply to any more",
+        f"{STORE}/bulk.py",
+        " for id in ids if verbs.status_of(tx, id) in statuses)",
+        " for id in ids)",
+        f"{THROUGH_HTTP}/test_bulk.py::test_a_task_that_no_longer_fits_when_it_is_acted_on_is_left_alone",
+    ),
+    Mutant(
+        "a task can be deleted while it runs",
+        QUERIES,
+        "DELETE FROM task WHERE seq = :seq AND status IN ('completed', 'failed', 'cancelled');",
+        "DELETE FROM task WHERE seq = :seq;",
+        f"{THROUGH_HTTP}/test_bulk.py::test_a_task_is_deleted_where_it_is_final_only",
+    ),
+    Mutant(
+        "the tasks of a batch are stored one by one",
+        INTAKE,
+        "            return await self._store.write(_submit_all, tasks, to_publish, self._lease, request, kept)\n",
+        "            return [\n"
+        "                seq\n"
+        "                for task, now in zip(tasks, to_publish, strict=True)\n"
+        "                for seq in await self._store.write(_submit_all, [task], [now], self._lease, None, kept)\n"
+        "            ]\n",
+        f"{THROUGH_HTTP}/test_batch.py::test_a_batch_is_one_transaction",
+    ),
+    Mutant(
+        "a key is looked for before the transaction, and not in it",
+        INTAKE,
+        "        if replay := find_answer(tx, request):\n",
+        "        if replay := None:\n",
+        f"{THROUGH_HTTP}/test_idempotency.py::test_fifty_at_once_make_one_task",
+    ),
+    Mutant(
+        "a POST of which nobody knows whether it is stored is answered as refused",
+        f"{API}/resources/submit.py",
+        "        if request.transport is not None:\n            request.transport.abort()\n        raise\n",
+        '        raise unavailable("failed to queue task") from None\n',
+        f"{THROUGH_HTTP}/test_commit_unknown.py::test_where_nobody_can_look_the_connection_ends_without_an_answer",
+    ),
+    Mutant(
+        "a stream that is resumed goes on with what comes",
+        f"{API}/resources/events.py",
+        "        return _Start(named, resumed=True, lost=False)\n",
+        "        return _Start(last, resumed=True, lost=False)\n",
+        f"{THROUGH_HTTP}/test_watch.py"
+        "::test_a_client_that_resumes_again_and_again_under_load_misses_nothing_and_sees_nothing_twice",
+    ),
+    Mutant(
+        "the first and the last event are read one after the other",
+        f"{STORE}/reads.py",
+        '        [row] = await self._engine.read("event_range")\n',
+        '        [row] = await self._engine.read("event_range")\n'
+        '        [later] = await self._engine.read("event_range")\n'
+        '        row = {"first": row["first"], "last": later["last"]}\n',
+        f"{THROUGH_HTTP}/test_stream_ends.py"
+        "::test_a_stream_resumed_in_the_moment_of_the_first_event_of_all_is_told_it",
+    ),
+    Mutant(
+        "the stream of a task that is resumed goes on with what comes",
+        f"{API}/live/watcher.py",
+        "                yield await self._store.reads.events_of(task_seq, after=after, until=self._last)\n",
+        "",
+        f"{THROUGH_HTTP}/test_task_stream.py"
+        "::test_a_resumed_stream_tells_first_what_was_missed_then_what_comes_in_order_without_doubles",
+    ),
+    Mutant(
+        "the stream of a task that is final can't be resumed, whatever was told of it",
+        f"{API}/resources/events.py",
+        "        if end is None or end <= start.after:\n",
+        "        if True:\n",
+        f"{THROUGH_HTTP}/test_stream_ends.py::test_an_end_that_was_missed_is_told_however_much_came_after_it",
     ),
     # What needs processes to be killed, or to be of another version
     Mutant(

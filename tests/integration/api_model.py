@@ -86,6 +86,7 @@ class Task(lifecycle.Task):
             "max_attempts": self.max_attempts,
             "timeout": self.timeout,
             "cancel_requested": self.cancel_requested,
+            "waiting_for": None,
             "request_id": self.request_id,
         }
 

@@ -12,6 +12,7 @@ from tests.integration.programs import Client, Programs
 from tests.integration.system import System, quick_settings
 
 from taskqueue.settings import PREFIX
+from taskqueue_migrate.runner import migrate
 
 
 @pytest.fixture(autouse=True)
@@ -48,3 +49,11 @@ async def client() -> AsyncIterator[Client]:
 @pytest.fixture
 def queue() -> str:
     return f"test-{uuid4().hex[:12]}"
+
+
+@pytest.fixture
+def migrated(programs: Programs) -> Programs:
+    """Programs whose database is there."""
+    programs.data.mkdir()
+    migrate(programs.data / "tasks.db")
+    return programs

@@ -256,7 +256,7 @@ ODD_BUT_GOOD: dict[str, tuple[bytes, Any]] = {
 
 @pytest.mark.parametrize(("data", "meant"), ODD_BUT_GOOD.values(), ids=ODD_BUT_GOOD)
 async def test_odd_but_good_data_is_accepted_run_and_read_back(system: System, data: bytes, meant: Any) -> None:
-    answer = await post(system, b'{"action": "anything", "data": %s}' % data)
+    answer = await post(system, b'{"action": "x", "data": %s}' % data)
     assert answer.status == 202
     async with system.worker():
         task = await system.until(answer.body["id"])

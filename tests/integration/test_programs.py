@@ -14,17 +14,9 @@ from tests.integration.programs import Client, Programs
 
 from taskqueue.store.engine.sqlite.connection import connect
 from taskqueue.store.engine.sqlite.locks import WriteLock
-from taskqueue_migrate.runner import migrate
 
 API, WORKER = "taskqueue-api", "taskqueue-worker"
 BOTH = pytest.mark.parametrize("name", [API, WORKER])
-
-
-@pytest.fixture
-def migrated(programs: Programs) -> Programs:
-    programs.data.mkdir()
-    migrate(programs.data / "tasks.db")
-    return programs
 
 
 @pytest.fixture

@@ -104,6 +104,7 @@ async def test_a_result_is_recorded_once_the_lock_is_given_back(
 
 async def test_a_task_is_claimed_once_the_lock_is_given_back(tmp_path: Path) -> None:
     async with System.open(quick_settings(tmp_path, write_timeout=0.2)) as system, system.worker():
+        await eventually(system.store.reads.worker_beats)  # it can't start while the lock is held
         id = await system.submit("uppercase", {"text": "x"}, delay=0.2)
         with locked(system.settings.database):
             for _ in range(2):

@@ -17,6 +17,7 @@ from tests.integration.system import System
 
 from taskqueue.contract.events import EventData
 from taskqueue.store import StoreUnavailableError
+from taskqueue.store.engine.sqlite.engine import SqliteEngine
 from taskqueue.task import Status
 from taskqueue_api.resources import events
 
@@ -114,6 +115,24 @@ async def test_a_stream_of_no_task_is_answered_404(system: System) -> None:
     for after in (None, "0"):
         async with listening(system, "/tasks/x/events", after) as response:
             assert response.status == 404
+
+
+async def test_a_stream_resumed_in_the_moment_of_the_first_event_of_all_is_told_it(
+    system: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = SqliteEngine.read
+
+    async def read_then_submit(engine: SqliteEngine, query: str, **values: Any) -> Any:
+        rows = await read(engine, query, **values)
+        if "event" in query:
+            monkeypatch.undo()
+            await system.submit("x", delay=1000)
+        return rows
+
+    monkeypatch.setattr(SqliteEngine, "read", read_then_submit)
+    async with listening(system, "/events", 0) as response:
+        sent = await anext(told(response))
+    assert (sent.kind, sent.id) == ("status", "1")
 
 
 async def test_a_stream_ends_where_the_store_fails_so_that_its_client_resumes(

@@ -56,20 +56,20 @@ async def test_a_task_says_that_it_waits_for_a_worker_and_runs_where_one_comes(
     system: System, told: list[Any], new_action: Any
 ) -> None:
     async with system.worker():
-        ids = [await system.submit("resize") for _ in range(3)]
+        ids = [await system.submit("unheard") for _ in range(3)]
         for id in ids:
             await eventually(lambda id=id: waits(system, id))
         task = await system.task(ids[0])
-        assert task["waiting_for"] == "a worker with action 'resize'"
+        assert task["waiting_for"] == "a worker with action 'unheard'"
         assert (task["attempt"], task["failures"], task["attempts"], task["error"]) == (0, 0, [], None)
-        page = (await system.get("/tasks?action=resize")).body["tasks"]
-        assert {task["waiting_for"] for task in page} == {"a worker with action 'resize'"}
+        page = (await system.get("/tasks?action=unheard")).body["tasks"]
+        assert {task["waiting_for"] for task in page} == {"a worker with action 'unheard'"}
         assert (await system.get("/stats")).body["waiting_for_workers"] == 3
-        new_action("resize")
+        new_action("unheard")
         async with system.worker():
             for id in ids:
                 task = await system.until(id)
-                assert (task["result"], task["attempt"]) == ({"output": "of resize"}, 1)
+                assert (task["result"], task["attempt"]) == ({"output": "of unheard"}, 1)
                 assert task["waiting_for"] is None
     assert (await system.get("/stats")).body["waiting_for_workers"] == 0
     assert all_told(told, TasksTakenUp)
@@ -82,12 +82,14 @@ async def test_one_line_warns_of_an_action_and_a_worker_that_starts_tells_how_ma
 ) -> None:
     async with system.worker():
         for _ in range(3):
-            await system.submit("resize")
+            await system.submit("unheard")
         await eventually(lambda: len(all_told(told, TaskSetAside)) >= 3)
         async with system.worker():
             await eventually(lambda: bool(all_told(told, TasksWaiting)))
-    [line] = [line for line in caplog.records if "wait for a worker with the action 'resize'" in line.getMessage()]
-    assert (line.levelname, vars(line)["action"]) == ("WARNING", "resize")
+    [line] = [
+        line for line in caplog.records if "wait for a worker with the action 'unheard'" in line.getMessage()
+    ]
+    assert (line.levelname, vars(line)["action"]) == ("WARNING", "unheard")
     assert [waiting.tasks for waiting in all_told(told, TasksWaiting)] == [3]
 
 
@@ -96,14 +98,14 @@ async def test_a_task_that_nobody_knows_fails_after_a_while(tmp_path: Path) -> N
         System.open(quick_settings(tmp_path, unknown_action_after=0.3)) as system,
         system.worker(),
     ):
-        task = await system.until(await system.submit("resize", max_attempts=1))
+        task = await system.until(await system.submit("unheard", max_attempts=1))
     assert (task["status"], task["error"]["type"], task["attempts"]) == ("failed", "UnknownAction", [])
     assert task["processed_at"] - task["created_at"] >= 0.3
 
 
 async def test_a_task_that_waits_for_a_worker_can_be_cancelled(system: System) -> None:
     async with system.worker():
-        id = await system.submit("resize")
+        id = await system.submit("unheard")
         await eventually(lambda: waits(system, id))
         assert (await system.post(f"/tasks/{id}/cancel")).body["status"] == "cancelled"
         assert (await system.task(id))["waiting_for"] is None
@@ -116,14 +118,14 @@ async def test_a_stock_worker_runs_whatever_is_sent_until_there_is_an_action_of_
     assert shipped.keys() == {"uppercase", "sum", "*"}
     monkeypatch.setattr(registry, "ACTIONS", shipped)
     async with system.worker(handlers="handlers"):
-        assert (await system.until(await system.submit("resize")))["result"] == {"output": "processed"}
+        assert (await system.until(await system.submit("unheard")))["result"] == {"output": "processed"}
         monkeypatch.setattr(registry, "ACTIONS", {})
-        new_action("resize")
+        new_action("unheard")
         async with system.worker(handlers=""):
             await eventually(lambda: len(all_told(told, WorkerStarted)) == 2)
             monkeypatch.setattr(registry, "ACTIONS", shipped | registry.ACTIONS)
-            tasks = [await system.until(await system.submit("resize")) for _ in range(5)]
-            assert [task["result"] for task in tasks] == [{"output": "of resize"}] * 5
+            tasks = [await system.until(await system.submit("unheard")) for _ in range(5)]
+            assert [task["result"] for task in tasks] == [{"output": "of unheard"}] * 5
         foreign = await system.submit("crop")
         await eventually(lambda: waits(system, foreign))
         shouted = await system.until(await system.submit("uppercase", {"text": "x"}))

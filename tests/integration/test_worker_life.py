@@ -190,7 +190,7 @@ async def test_a_worker_that_is_lost_is_rescued_by_another_and_its_late_result_r
         await actions.started("x")
         [(lost, beat)] = (await system.store.reads.worker_beats()).items()
         # As another worker sees it that has waited for a lease: the counter stands at this beat.
-        while await system.store.write(rescue, lost, beat, "{}", lambda _: 60) is None:
+        while await system.store.write(rescue, lost, beat, "{}", lambda _: 60_000) is None:
             beat = (await system.store.reads.worker_beats())[lost]
         actions.let_go("x")
         await eventually(lambda: "outcome refused" in caplog.text)

@@ -29,7 +29,7 @@ async def progress(value: int, seconds: float, task: TaskContext) -> dict[str, A
 
 
 @action
-async def refuse() -> dict[str, Any]:
+async def refuse(value: int) -> dict[str, Any]:
     raise Reject("on purpose")
 
 

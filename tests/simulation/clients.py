@@ -1,171 +1,189 @@
-"""The clients: they submit, repeat, cancel, retry, wait and leave; and remember what they were told."""
+"""The clients: they submit, repeat, cancel, retry, delete, wait and leave; and remember what they were told."""
 
 import asyncio
 import contextlib
+import json
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
-from operator import methodcaller
 from random import Random
-from typing import TypeVar
+from typing import Any
 
+from tests.simulation.http import PATIENCE, Answer, Http, RefusedError, UnansweredError
 from tests.simulation.loop import Process
-from tests.simulation.programs import Api, Host, RefusedError, UnansweredError
+from tests.simulation.programs import Host
+from tests.simulation.streams import Stream, follow
+from tests.simulation.submissions import Submission, draw, members
 
-from taskqueue.message import Message, Priority, encode
-from taskqueue.task import NewTask, Status, new_id
-
-T = TypeVar("T")
-
-#: Seconds that a client waits for an answer; some leave much earlier.
-PATIENCE = 6.0
-
-
-@dataclass
-class Submitted:
-    """A task that was sent, once or (with a key) several times, each time under another id."""
-
-    value: int
-    action: str
-    #: How it may end, where nobody cancels it.
-    ends: frozenset[Status]
-    #: Under which it was sent, was told, and was refused.
-    sent: list[str] = field(default_factory=list)
-    told: set[str] = field(default_factory=set)
-    refused: set[str] = field(default_factory=set)
-    #: What it was answered, where no try before was left without an answer.
-    answers: set[Status] = field(default_factory=set)
-    cancelled: bool = False
-    retried: int = 0
-    key: str | None = None
+from taskqueue.task import FINAL, Status
 
 
 class Clients:
     """All clients, in a process that nothing happens to."""
 
     def __init__(self, host: Host, process: Process, random: Random) -> None:
-        self.submitted: list[Submitted] = []
-        #: What the clients saw of the events: the numbers.
-        self.seen: list[int] = []
+        self.submissions: list[Submission] = []
+        #: Of all tasks; and of one each.
+        self.streams = [
+            Stream("/events", last=0),
+            Stream("/events?status=completed,failed,cancelled", last=0, statuses=frozenset(FINAL)),
+        ]
+        #: Of which tasks it was told that they are not there any more.
+        self.gone: list[str] = []
+        #: Where tasks stood, as it was told.
+        self.stood: list[tuple[str, str]] = []
         self._host = host
         self._process = process
         self._random = random
-        self._over = asyncio.Event()
 
-    async def run(self, tasks: int, seconds: float) -> None:
-        """Submit so many tasks over that time, and do with them what clients do."""
-        clients = [self._process.start(self._client(seconds)) for _ in range(tasks)]
-        await asyncio.wait(clients)
-        for client in clients:
+    def start(self, clients: int, seconds: float) -> asyncio.Task[None]:
+        """Submit over that time, and do with what was accepted what clients do."""
+        return self._start(self._run(clients, seconds))
+
+    async def _run(self, clients: int, seconds: float) -> None:
+        self.http = Http(self._host, self._process, self._random)
+        self._following = [self._start(follow(self.http, self._random, stream)) for stream in self.streams]
+        running = [self._start(self._client(seconds)) for _ in range(clients)]
+        await asyncio.wait(running)
+        for client in running:
             client.result()
 
-    async def follow(self) -> None:
-        """Read all events, for ever, from one API or another."""
-        while True:
-            try:
-                events = await self._request(methodcaller("events", self.seen[-1] if self.seen else 0))
-                self.seen += [event.seq for event in events]
-            except (RefusedError, UnansweredError, TimeoutError):
-                pass
-            await asyncio.sleep(self._random.uniform(0.1, 1))
+    async def leave(self) -> None:
+        for following in self._following:
+            following.cancel()
+        await asyncio.wait(self._following)
+        await self.http.close()
+
+    def _start(self, coroutine: Any) -> asyncio.Task[None]:
+        return self._process.start(coroutine)
 
     async def _client(self, seconds: float) -> None:
         chance = self._random
         await asyncio.sleep(chance.uniform(0, seconds))
-        task = self._draw()
-        self.submitted.append(task)
-        id = await self._submit(task)
-        if id is None:
+        submission = draw(chance, len(self.submissions))
+        self.submissions.append(submission)
+        ids = await self._submit(submission)
+        if not ids:
             return
-        if chance.random() < 0.2:
-            await asyncio.sleep(chance.expovariate(1))
-            await self._cancel(task, id)
-        elif chance.random() < 0.3:
-            with contextlib.suppress(RefusedError, UnansweredError, TimeoutError):
-                await self._request(lambda api: api.wait(id, 2), patience=chance.choice([0.5, 5]))
-        if (task.cancelled or Status.FAILED in task.ends) and chance.random() < 0.5:
+        acts: list[Callable[[Submission, str], Awaitable[None]]] = [
+            self._cancel, self._cancel_all, self._wait, self._watch, self._rest,
+        ]  # fmt: skip
+        await chance.choices(acts, [2, 2, 2, 2, 4])[0](submission, chance.choice(ids))
+        may_fail = submission.cancelled or any(task.ends is Status.FAILED for task in submission.sent)
+        if may_fail and chance.random() < 0.5:
             await asyncio.sleep(chance.uniform(0, 5))
-            await self._retry(task, id)
+            await chance.choice([self._retry, self._retry_all])(submission, chance.choice(ids))
+        if chance.random() < 0.3:
+            await asyncio.sleep(chance.uniform(0, 5))
+            for _ in range(chance.randint(1, 3)):
+                await chance.choice([self._delete, self._delete_all])(submission, chance.choice(ids))
 
-    def _draw(self) -> Submitted:
-        chance = self._random
-        action = chance.choices(
-            ["compute", "compute_in_thread", "progress", "refuse", "stubborn"], [10, 3, 2, 1, 0.3]
-        )
-        ends = {"refuse": Status.FAILED}.get(action[0], Status.COMPLETED)
-        key = f"key-{len(self.submitted)}" if chance.random() < 0.4 else None
-        return Submitted(len(self.submitted), action[0], frozenset({ends}), key=key)
+    # Submitting
 
-    async def _submit(self, task: Submitted) -> str | None:
-        """Its id, where it was accepted; one with a key is sent until there is an answer."""
+    async def _submit(self, submission: Submission) -> tuple[str, ...]:
+        """The ids, where they were accepted; what has a key is sent until there is an answer."""
         chance = self._random
-        delay = chance.uniform(0.1, 3) if chance.random() < 0.15 else 0
-        seconds = chance.choice([0, 0.01, 0.1, 0.5, 2, 4])
-        data: dict[str, object] = {"value": task.value}
-        if task.action != "compute_in_thread":
-            data["seconds"] = seconds
-        if task.action == "compute":
-            data["failing"] = chance.choice([0, 0, 0, 1, 2])
-        if task.action == "refuse":
-            data = {}
-        priority = chance.choice(list(Priority))
-        timeout = 1000 if task.action == "stubborn" else chance.choice([None, 3000]) if seconds <= 2 else None
+        tasks = [members(chance, task, submission.tag) for task in submission.sent]
+        single = len(tasks) == 1 and chance.random() < 0.8
+        path, body, kind = "/tasks/batch", json.dumps({"tasks": tasks}), "application/json"
+        if single:
+            path, body = "/tasks", json.dumps(tasks[0])
+        elif chance.random() < 0.5:
+            body, kind = "\n".join(map(json.dumps, tasks)), "application/x-ndjson"
+        headers = {"Content-Type": kind} | ({"Idempotency-Key": submission.key} if submission.key else {})
+        if single and chance.random() < 0.3:
+            headers["Prefer"] = f"wait={chance.choice([0, 1, 3])}"
         answered = True
-        for _ in range(20 if task.key else 1):
-
-            def send(api: Api) -> Awaitable[tuple[str, Status]]:
-                now = api.store.clock()
-                id = new_id(now, self._random)
-                task.sent.append(id)
-                new = NewTask(
-                    id=id,
-                    action=task.action,
-                    payload=encode(Message(id, task.action, data, now / 1000)),
-                    created_at=now,
-                    run_at=now + int(delay * 1000),
-                    priority=priority,
-                    max_attempts=2 if task.action == "stubborn" else 30,
-                    timeout=timeout,
-                )
-                return api.submit(new, task.key)
-
-            before = len(task.sent)
+        for _ in range(20 if submission.key else 1):
+            submission.requests.append(name := self.http.name())
             try:
-                id, status = await self._request(
-                    send, patience=chance.choice([0.02, PATIENCE, PATIENCE, PATIENCE])
+                answer = await self.http.ask(
+                    "POST",
+                    path,
+                    body.encode(),
+                    name=name,
+                    headers=headers,
+                    patience=chance.choice([0.02, PATIENCE, PATIENCE, PATIENCE]),
+                    expected=(200, 202) if "Prefer" in headers else (202,),
                 )
             except RefusedError:
-                task.refused.update(task.sent[before:])
-            except (UnansweredError, TimeoutError):
+                submission.refused.add(name)
+            except UnansweredError:
                 answered = False
             else:
-                task.told.add(id)
-                if answered:
-                    task.answers.add(status)
+                told = answer.body["tasks"] if path == "/tasks/batch" else [answer.body]
+                submission.told.add(tuple(task["id"] for task in told))
+                if answer.status == 200:  # it waited for the end
+                    self.stood.append((answer.body["id"], answer.body["status"]))
+                elif answered:
+                    submission.answers.add(tuple(task["status"] for task in told))
                 # Some send it again all the same.
-                if not task.key or chance.random() < 0.7:
-                    return id
+                if not submission.key or chance.random() < 0.7:
+                    break
             await asyncio.sleep(chance.uniform(0.05, 1))
-        return min(task.told, default=None)
+        return min(submission.told, default=())
 
-    async def _cancel(self, task: Submitted, id: str) -> None:
-        task.cancelled = True
-        with contextlib.suppress(RefusedError, UnansweredError, TimeoutError):
-            await self._request(lambda api: api.cancel(id))
+    # Acting on what was accepted
 
-    async def _retry(self, task: Submitted, id: str) -> None:
-        task.retried += 1
-        with contextlib.suppress(RefusedError, UnansweredError, TimeoutError):
-            await self._request(lambda api: api.retry(id))
+    async def _rest(self, submission: Submission, id: str) -> None:
+        pass
 
-    async def _request(self, handler: Callable[[Api], Awaitable[T]], patience: float = PATIENCE) -> T:
-        """What one of the APIs answers.
+    async def _wait(self, submission: Submission, id: str) -> None:
+        patience = self._random.choice([0.5, 5])
+        answer = await self._try("GET", f"/tasks/{id}", patience=patience, headers={"Prefer": "wait=2"})
+        if answer:
+            self.stood.append((id, answer.body["status"]))
 
-        Raises:
-            RefusedError: 503.
-            UnansweredError, TimeoutError: nobody knows.
-        """
-        if not self._host.apis:
-            raise UnansweredError("no API serves")
-        api = self._random.choice(self._host.apis)
-        async with asyncio.timeout(patience):
-            return await api.serve(self._process, handler)
+    async def _watch(self, submission: Submission, id: str) -> None:
+        stream = Stream(f"/tasks/{id}/events", task=id)
+        self.streams.append(stream)
+        following = asyncio.create_task(follow(self.http, self._random, stream))
+        await asyncio.wait({following}, timeout=self._random.uniform(1, 20))
+        following.cancel()
+
+    async def _cancel(self, submission: Submission, id: str) -> None:
+        await asyncio.sleep(self._random.expovariate(1))
+        submission.cancelled = True
+        submission.cancels.append(None)
+        await self._try("POST", f"/tasks/{id}/cancel", expected=(202, 409))
+
+    async def _cancel_all(self, submission: Submission, id: str) -> None:
+        await asyncio.sleep(self._random.expovariate(1))
+        submission.cancelled = True
+        submission.cancels += (await self._act_on_all("cancel", submission)).values()
+
+    async def _retry(self, submission: Submission, id: str) -> None:
+        submission.retried = True
+        await self._try("POST", f"/tasks/{id}/retry", expected=(202, 409))
+
+    async def _retry_all(self, submission: Submission, id: str) -> None:
+        submission.retried = True
+        counts = await self._act_on_all("retry", submission)
+        submission.retries |= {name: count for name, count in counts.items() if count is not None}
+
+    async def _delete(self, submission: Submission, id: str) -> None:
+        submission.deleted = True
+        # Asked again where its connection was lost, it is not there any more.
+        answer = await self._try("DELETE", f"/tasks/{id}", expected=(204, 404, 409))
+        submission.deletes.append({204: 1, 409: 0}.get(answer.status) if answer else None)
+        if answer and answer.status != 409:
+            self.gone.append(id)
+
+    async def _delete_all(self, submission: Submission, id: str) -> None:
+        submission.deleted = True
+        submission.deletes += (await self._act_on_all("delete", submission)).values()
+
+    async def _act_on_all(self, verb: str, submission: Submission) -> dict[str, int | None]:
+        """How many each request was told, by their names: some are sent twice at once."""
+        body = json.dumps({"tag": submission.tag}).encode()
+
+        async def act(name: str) -> int | None:
+            answer = await self._try("POST", f"/tasks/{verb}", body=body, name=name)
+            return answer.body["count"] if answer else None
+
+        names = [self.http.name() for _ in range(self._random.choice([1, 2]))]
+        return dict(zip(names, await asyncio.gather(*map(act, names)), strict=True))
+
+    async def _try(self, method: str, path: str, **options: Any) -> Answer | None:
+        """The answer, where there is one."""
+        with contextlib.suppress(RefusedError, UnansweredError):
+            return await self.http.ask(method, path, **options)
+        return None

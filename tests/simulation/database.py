@@ -30,20 +30,35 @@ BUSY, IOERR_FSYNC, FULL = 5, 1034, 13
 #: Every change of a status, as it happens.
 RECORDER = """
 CREATE TABLE history (
-    number INTEGER PRIMARY KEY, seq INTEGER NOT NULL, id TEXT NOT NULL, old TEXT, new TEXT NOT NULL,
+    number INTEGER PRIMARY KEY, seq INTEGER NOT NULL, id TEXT NOT NULL,
+    -- NULL: there was no such task before, or there is none any more.
+    old TEXT, new TEXT,
     -- Begun before its time, and not published either.
-    early INTEGER NOT NULL DEFAULT 0
+    early INTEGER NOT NULL DEFAULT 0,
+    -- Which request submitted it, or retried it last; and what was submitted.
+    request_id TEXT, value INTEGER, tag TEXT
 ) STRICT;
 CREATE TRIGGER record_new AFTER INSERT ON task
-BEGIN INSERT INTO history (seq, id, new) VALUES (NEW.seq, NEW.id, NEW.status); END;
+BEGIN
+    INSERT INTO history (seq, id, new, request_id, value, tag)
+    VALUES (
+        NEW.seq, NEW.id, NEW.status, NEW.request_id, NEW.payload ->> '$.data.value', NEW.tags ->> '$[0]'
+    );
+END;
 CREATE TRIGGER record_change AFTER UPDATE OF status ON task
 BEGIN
-    INSERT INTO history (seq, id, old, new, early) VALUES (
-        NEW.seq, NEW.id, OLD.status, NEW.status,
+    INSERT INTO history (seq, id, old, new, request_id, early) VALUES (
+        NEW.seq, NEW.id, OLD.status, NEW.status, NEW.request_id,
         NEW.status = 'running' AND OLD.status = 'pending' AND OLD.dispatch_id IS NULL
             AND NEW.attempt_started < OLD.run_at
     );
 END;
+CREATE TRIGGER record_end AFTER DELETE ON task
+BEGIN INSERT INTO history (seq, id, old) VALUES (OLD.seq, OLD.id, OLD.status); END;
+-- How often a running task was asked to stop.
+CREATE TABLE asked (id TEXT NOT NULL) STRICT;
+CREATE TRIGGER record_asked AFTER UPDATE OF cancel_requested ON task WHEN OLD.status = 'running'
+BEGIN INSERT INTO asked VALUES (NEW.id); END;
 """
 
 
@@ -98,6 +113,11 @@ class Database:
         ):
             yield
 
+    def go_for(self, seconds: float) -> None:
+        """Be away for a moment: what has just happened can't be looked at."""
+        self.faults.away = True
+        Process.current().loop.world.call_later(seconds, setattr, self.faults, "away", False)
+
     def raise_if_away(self) -> None:
         if self.faults.away:
             raise error("disk I/O error", IOERR_FSYNC)
@@ -117,9 +137,13 @@ class Database:
         """The tasks that are not final."""
         return self.rows("SELECT id, status, attempt FROM task WHERE processed_at IS NULL ORDER BY seq")
 
-    def histories(self) -> dict[str, list[str]]:
-        """By task, the statuses that it has had, in order."""
-        histories: defaultdict[str, list[str]] = defaultdict(list)
+    def submitted(self) -> list[dict[str, Any]]:
+        """The tasks that were ever stored, in their order: which request sent each, its value and its tag."""
+        return self.rows("SELECT id, seq, request_id, value, tag FROM history WHERE old IS NULL ORDER BY seq")
+
+    def histories(self) -> dict[str, list[str | None]]:
+        """By task, the statuses that it has had, in order; None where it was deleted."""
+        histories: defaultdict[str, list[str | None]] = defaultdict(list)
         for row in self.rows("SELECT * FROM history ORDER BY number"):
             histories[row["id"]].append(row["new"])
         return dict(histories)
@@ -161,6 +185,8 @@ class _Connection:
         done = self._connection.execute("COMMIT")
         if chance() < faults.answer_lost:
             self._database.note("store: a commit's answer is lost")
+            if chance() < 0.3:
+                self._database.go_for(chance())
             raise error("disk I/O error", IOERR_FSYNC)
         return done
 

@@ -9,8 +9,10 @@ from typing import Any
 from tests.simulation.loop import Process
 from tests.simulation.programs import Host
 
-#: Seconds that a wall clock may be off: many leases.
+#: Seconds that a wall clock may be off from others: many leases.
 OFF = 15.0
+#: Seconds that all of them may jump, forth or back.
+JUMP = 8 * 3600.0
 
 
 class Chaos:
@@ -25,6 +27,8 @@ class Chaos:
         self._processes = processes
         self._random = random
         self._note = note
+        #: Seconds that the clocks were ahead at most.
+        self._furthest = 0.0
         self.struck: Counter[str] = Counter()
         self._under_way: set[asyncio.Task[None]] = set()
         kinds: list[Callable[[], Coroutine[Any, Any, None]]] = [
@@ -33,6 +37,8 @@ class Chaos:
             self.stop,
             self.stop,
             self.shift_a_clock,
+            self.jump,
+            self.cut_connections,
             self.purge,
             self.delete_queue,
             self.take_the_broker_away,
@@ -80,6 +86,8 @@ class Chaos:
         self._host.server.block(False)
         store.busy = store.held = store.full = store.away = False
         store.failing = store.answer_lost = 0
+        # What waits for its time waits no longer than that.
+        self._host.ahead = self._furthest
         for process in self._processes:
             process.ahead = 0
             process.doom = None
@@ -127,6 +135,17 @@ class Chaos:
         if process := self._one():
             process.ahead = self._random.choice([0, self._random.uniform(-OFF, OFF)])
             self._note(f"{process.name}'s clock is {process.ahead:+.1f} s off")
+
+    async def jump(self) -> None:
+        """All clocks are set, by up to eight hours."""
+        self._host.ahead = self._random.uniform(-JUMP, JUMP)
+        self._furthest = max(self._furthest, self._host.ahead)
+        self._note(f"all clocks are set to {self._host.ahead:+.1f} s")
+
+    async def cut_connections(self) -> None:
+        if process := self._one():
+            self._note(f"the connections to {process.name} are cut")
+            self._host.network.cut(process.name)
 
     # The broker
 

@@ -187,9 +187,15 @@ class SimulatedLoop(async_solipsism.EventLoop):  # type: ignore[misc]  # it has 
         self.set_task_factory(_make_task)
         #: All there ever were: a coroutine that is collected runs its `finally` blocks, which a dead one must not.
         self.tasks: list[asyncio.Task[Any]] = []
+        #: Makes a server of a process, a factory of protocols and an address.
+        self.listen: Callable[[Process, Any, Any], Any]
         #: Everything that nobody else belongs to: the simulation itself.
         self.world = Process("world", self, random)
         self.turns.begin(self.world)
+
+    async def create_server(self, protocol_factory: Any, host: Any = None, port: Any = None, **_: Any) -> Any:
+        """A server on the simulated network."""
+        return self.listen(Process.current(), protocol_factory, (host, port))
 
     def create_future(self) -> asyncio.Future[Any]:
         return _Future(loop=self)

@@ -14,8 +14,10 @@ from tests.simulation.clients import Clients
 from tests.simulation.database import Database
 from tests.simulation.faults import OFF, Chaos
 from tests.simulation.loop import Process, SimulatedLoop
-from tests.simulation.programs import Host, run_api, run_worker
+from tests.simulation.network import Network
+from tests.simulation.programs import Host, cheaper, run_api, run_worker
 from tests.simulation.server import Server
+from tests.simulation.told import untold
 from tests.simulation.trace import Trace
 
 from taskqueue.settings import Settings
@@ -80,6 +82,7 @@ class _Run:
             reconcile_after=3,
             retry_base=0.1,
             retry_cap=1,
+            keep_events=7 * 86400,
             drain_timeout=5,
             consumers=self.chance.choice([1, 2, 3]),
             prefetch=self.chance.choice([1, 2, 5]),
@@ -90,8 +93,10 @@ class _Run:
             settings,
             Database(template, folder, drawn("store"), lambda text: self.trace.note(world, text)),
             Server(world, drawn("broker"), lambda text: self.trace.note(world, text)),
+            Network(drawn("network")),
             self.trace.note,
         )
+        self.loop.listen = self.host.network.listen
         self.processes: list[Process] = []
         self.started = 0
         self.closing = asyncio.Event()
@@ -100,7 +105,7 @@ class _Run:
         asyncio.set_event_loop(self.loop)
         self.loop.set_exception_handler(self._on_error)
         outcome = self.outcome
-        with self.host.database.in_place():
+        with self.host.database.in_place(), cheaper():
             try:
                 self.loop.run_until_complete(self.loop.world.start(self._main()))
             except Exception as error:
@@ -122,16 +127,19 @@ class _Run:
         roles += [("worker", run_worker)] * chance.randint(1, 3)
         keeping = [world.start(self._keep(name, program)) for name, program in roles]
         chaos = Chaos(self.host, self.processes, self.drawn("faults"), lambda text: self.trace.note(world, text))
-        following = world.start(clients.follow())
-        coming = world.start(clients.run(chance.choice([10, 30, 60]), STORM))
+        coming = clients.start(chance.choice([6, 15, 30]), STORM)
         await chaos.run(STORM)
         chaos.over()
         self.trace.note(world, "calm")
         await self._until(coming.done, CALM, lambda: "its clients")
         await self._until(lambda: not self.host.database.left(), CALM, lambda: f"{self.host.database.left()}")
         self.trace.note(world, "all is final")
-        last = self.host.database.rows("SELECT max(seq) AS seq FROM events")[0]["seq"] or 0
-        await self._until(lambda: clients.seen[-1:] in ([last], []), CALM, lambda: f"event {last} to be told")
+        await self._until(
+            lambda: not untold(self.host.database, clients),
+            CALM,
+            lambda: f"{untold(self.host.database, clients)} to be told",
+        )
+        await clients.leave()
         self.closing.set()
         for process in self.processes:
             process.call_later(0, process.stop.set)
@@ -140,11 +148,10 @@ class _Run:
         )
         for task in keeping:
             task.cancel()
-        following.cancel()
-        await asyncio.wait({*keeping, following})
+        await asyncio.wait(set(keeping))
         if self.trace.told(LeasesKept):  # the answers that were kept with keys could not be amended
-            for submitted in clients.submitted:
-                submitted.answers.clear()
+            for submission in clients.submissions:
+                submission.answers.clear()
         self.outcome.violations += oracle.violations(self.host.database, clients, self.trace.told(TaskEnded))
         self.outcome.counts |= chaos.struck
         self.outcome.counts["tasks"] = len(self.host.database.rows("SELECT 1 FROM task"))

@@ -5,13 +5,13 @@ order, and are lost with it. What it does with them is what the memory broker do
 import asyncio
 import heapq
 import itertools
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random
 from typing import TYPE_CHECKING, Any
 
 from tests.simulation.loop import Process
+from tests.simulation.network import Pipe
 
 if TYPE_CHECKING:
     from tests.simulation.broker import SimulatedBroker
@@ -24,23 +24,6 @@ class Message:
     body: bytes = field(compare=False)
     message_id: str = field(compare=False)
     redelivered: bool = field(default=False, compare=False)
-
-
-class Pipe:
-    """One direction of a connection: what is sent arrives later, in order."""
-
-    def __init__(self, receiver: Process, seconds: Callable[[], float]) -> None:
-        self._receiver = receiver
-        self._seconds = seconds
-        self._sent: deque[tuple[Callable[..., object], tuple[object, ...]]] = deque()
-
-    def send(self, function: Callable[..., object], *arguments: object) -> None:
-        self._sent.append((function, arguments))
-        self._receiver.call_later(self._seconds(), self._arrive)
-
-    def _arrive(self) -> None:
-        function, arguments = self._sent.popleft()
-        function(*arguments)
 
 
 class Session:

@@ -3,8 +3,8 @@
 import asyncio
 import logging
 
-from taskqueue.broker import open_broker
 from taskqueue.log_lines import log_happening
+from taskqueue.own_broker import own_broker
 from taskqueue.process import run_service
 from taskqueue.settings import Settings
 from taskqueue.store import data_dir_lock, open_store
@@ -19,7 +19,7 @@ async def _serve(settings: Settings, stop: asyncio.Event) -> None:
     with data_dir_lock(settings.data_dir, exclusive=False):
         async with (
             open_store(settings.database, write_timeout=settings.write_timeout, telemetry=telemetry) as store,
-            open_broker(settings.broker, settings.queue) as broker,
+            await own_broker(settings, store) as broker,
             serving(build_app(settings, store, broker, telemetry)) as url,
         ):
             log.info("serving on %s", url)

@@ -1,13 +1,14 @@
 """`taskqueue submit`: one task, or a file of them."""
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from taskqueue.client import BatchError, SubmitOptions, TaskqueueError
+from taskqueue.client import BatchError, RefusedError, SubmitOptions, TaskqueueError
 from taskqueue.client.handles import Handle
 from taskqueue.task import Status
 from taskqueue_cli.arguments import read_arguments
@@ -18,6 +19,8 @@ from taskqueue_cli.output import AsJson, complain, console, plain, value, write
 
 #: Wrong lines of a file that are told, at most.
 _TOLD = 20
+#: How the API names a task of a batch: by its place there, which is not its line in the file.
+_PLACE = re.compile(r"^(line \d+: |tasks\.\d+(\.|: | ))")
 
 
 def submit(
@@ -130,9 +133,7 @@ def _explain(error: BatchError, file: TaskFile) -> str:
     """Which lines are accepted, which are not, and of which nobody knows."""
     first, last = file.line(error.batch.start), file.line(error.batch.stop - 1)
     lines = f"line {first}" if first == last else f"lines {first} to {last}"
-    told = [explain(_cause(error))]
-    if error.index is not None:
-        told[0] = f"line {file.line(error.index)}: {told[0]}"
+    told = _wrong_lines(error, file) or [explain(_cause(error))]
     told.append(f"{error.accepted:,} tasks before were submitted")
     if error.unknown:
         told.append(f"{lines}: unknown; they may have been submitted or not")
@@ -140,6 +141,18 @@ def _explain(error: BatchError, file: TaskFile) -> str:
         told.append(f"{lines}: not submitted")
     told.append("what follows was not sent")
     return "\n".join(told)
+
+
+def _wrong_lines(error: BatchError, file: TaskFile) -> list[str]:
+    cause = _cause(error)
+    if error.index is None or not isinstance(cause, RefusedError):
+        return []
+    wrong = [
+        (error.batch.start + detail.index, detail.error) for detail in cause.details if detail.index is not None
+    ]
+    return [
+        f"line {file.line(place)}: {_PLACE.sub('', text)}" for place, text in wrong or [(error.index, cause.error)]
+    ]
 
 
 def _cause(error: BatchError) -> TaskqueueError:

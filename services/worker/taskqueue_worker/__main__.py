@@ -6,8 +6,8 @@
 import argparse
 import asyncio
 
-from taskqueue.broker import open_broker
 from taskqueue.log_lines import log_happening
+from taskqueue.own_broker import own_broker
 from taskqueue.process import run_command, run_service
 from taskqueue.settings import Settings
 from taskqueue.store import data_dir_lock, open_store
@@ -22,7 +22,7 @@ async def run_tasks(settings: Settings, stop: asyncio.Event) -> None:
     with data_dir_lock(settings.data_dir, exclusive=False):
         async with (
             open_store(settings.database, write_timeout=settings.write_timeout, telemetry=telemetry) as store,
-            open_broker(settings.broker, settings.queue) as broker,
+            await own_broker(settings, store) as broker,
         ):
             await work(settings, store, broker, telemetry, stop)
 

@@ -4,7 +4,17 @@ from random import Random
 from urllib.parse import urlsplit
 
 from .memory import MemoryBroker
-from .protocol import Broker, BrokerError, BrokerState, Consumer, Delivery, PublishError, UnroutableError
+from .protocol import (
+    Broker,
+    BrokerError,
+    BrokerState,
+    Consumer,
+    Delivery,
+    Owner,
+    PublishError,
+    QueueTakenError,
+    UnroutableError,
+)
 
 __all__ = [
     "Broker",
@@ -12,18 +22,21 @@ __all__ = [
     "BrokerState",
     "Consumer",
     "Delivery",
+    "Owner",
     "PublishError",
+    "QueueTakenError",
     "UnroutableError",
     "open_broker",
 ]
 
 
-def open_broker(url: str, queue: str, *, random: Random | None = None) -> Broker:
+def open_broker(url: str, queue: str, *, owner: Owner | None = None, random: Random | None = None) -> Broker:
     """A broker that is not started yet: enter it with `async with`.
 
     Args:
         url: `memory://`, `amqp://user:password@host:port/vhost` or `amqps://...`.
         queue: name of the queue; its dead-letter queue is `<queue>.dead`.
+        owner: whose the queue must be, or become; None doesn't look. A queue in memory is its process's own.
         random: what the pauses before it connects again are drawn from; by default its own.
 
     Raises:
@@ -46,4 +59,4 @@ def open_broker(url: str, queue: str, *, random: Random | None = None) -> Broker
     # Imported here so that the embedded mode starts without the AMQP client.
     from .rabbitmq import RabbitBroker  # noqa: PLC0415
 
-    return RabbitBroker(url, queue, random or Random())
+    return RabbitBroker(url, queue, owner, random or Random())

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol, Self
 
@@ -17,6 +18,20 @@ class BrokerState(StrEnum):
 
 class BrokerError(Exception):
     """The broker can't be used. The text says why, without the URL's password."""
+
+
+class QueueTakenError(BrokerError):
+    """The queue is another store's, or the store has another queue. The text says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Whose messages a queue carries: those of one store."""
+
+    #: The store's id.
+    store: str
+    #: Whether the queue is taken from another store.
+    takes: bool = False
 
 
 class PublishError(BrokerError):
@@ -95,7 +110,7 @@ class Broker(Protocol):
     """One queue and its dead-letter queue. An async context manager: entered, it is started; left, closed.
 
     Entering doesn't wait for a broker that is away: the connection is made, and made again, in the
-    background. Only what can't pass by itself (refused credentials) raises `BrokerError`.
+    background. Only what can't pass by itself (refused credentials, another store's queue) raises `BrokerError`.
     Leaving gives back unended deliveries.
     """
 

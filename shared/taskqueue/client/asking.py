@@ -1,5 +1,6 @@
 """Sends a request until it is answered: again where that is safe, and only for so long."""
 
+import math
 import time
 from typing import TypeVar
 
@@ -15,40 +16,49 @@ _BACKOFF = Backoff(first=0.1, most=10)
 
 
 class Tries:
-    """The tries of one request, which have so many seconds in all to begin in."""
+    """The tries of one request, or of a stream to stay there.
 
-    def __init__(self, wire: Wire, seconds: float) -> None:
+    Args:
+        seconds: from the first failure on, in which further tries may begin.
+        deadline: on the monotonic clock, after which none begins whatever the seconds.
+    """
+
+    def __init__(self, wire: Wire, seconds: float, deadline: float = math.inf) -> None:
         self._wire = wire
         self._seconds = seconds
-        self.begin()
+        self._deadline = deadline
+        self.succeed()
 
-    def begin(self) -> None:
-        """From now on they have all their time."""
+    def succeed(self) -> None:
+        """What fails from now on has all the time."""
         self._failures = 0
-        self._until = time.monotonic() + self._seconds
+        self._until = math.inf
 
     async def one_more(self, failure: TaskqueueError) -> bool:
         """Whether there is time for another try after this failure; it is due when this returns."""
+        now = time.monotonic()
+        if self._failures == 0:
+            self._until = min(now + self._seconds, self._deadline)
         self._failures += 1
         pause = _BACKOFF.pause(self._failures)
         if isinstance(failure, RefusedError) and failure.retry_after is not None:
             pause += failure.retry_after  # not all clients at the same moment
-        if time.monotonic() + pause >= self._until:
+        if now + pause >= self._until:
             return False
         await self._wire.sleep(pause)
         return True
 
 
-async def ask(wire: Wire, call: Call[T], seconds: float) -> T:
+async def ask(wire: Wire, call: Call[T], seconds: float, deadline: float = math.inf) -> T:
     """What the answer to a call says.
 
     Args:
-        seconds: in which tries may begin; the first one begins at once.
+        seconds, deadline: as Tries has them.
 
     Raises:
         TaskqueueError: one of those that `errors` has.
     """
-    tries = Tries(wire, seconds)
+    tries = Tries(wire, seconds, deadline)
     lost: AnswerLostError | None = None
     failure: TaskqueueError
     while True:

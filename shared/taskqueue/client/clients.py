@@ -29,7 +29,7 @@ class AsyncClient(Verbs):
     Args:
         url: where the API is; else `TASKQUEUE_URL` says it, else it is on this machine.
         timeout: seconds without a byte after which an answer doesn't come any more.
-        retry_for: seconds in which a request that fails is sent again, where that is safe.
+        retry_for: seconds, from the first failure on, in which a request is sent again, where that is safe.
         http: what sends the requests instead, with headers, certificates, proxies of its own. It is closed by who
             made it.
 

@@ -53,7 +53,7 @@ async def follow(wire: Wire, call: Call[None], seconds: float, after: str | None
                     return
                 if not response.headers.get("Content-Type", "").startswith("text/event-stream"):
                     raise no_taskqueue(response)
-                tries.begin()
+                tries.succeed()
                 after = after or response.headers.get("Last-Event-ID")
                 async for event in events:
                     after = event.id or after

@@ -180,9 +180,8 @@ class Verbs:
         until = time.monotonic() + (float("inf") if timeout is None else timeout)
         while True:
             asked = time.monotonic()
-            left = max(0, until - asked)
-            seconds = int(min(left, _LONGEST_POLL))
-            found = await ask(self._wire, _read_task(id, seconds), min(self._retry_for, left))
+            seconds = int(min(max(0, until - asked), _LONGEST_POLL))
+            found = await ask(self._wire, _read_task(id, seconds), self._retry_for, until)
             if found.status in FINAL:
                 return found
             now = time.monotonic()

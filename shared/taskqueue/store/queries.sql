@@ -379,11 +379,11 @@ WHERE events.seq > :after AND events.seq <= :until AND events.task_seq = :task_s
 SELECT max(seq) AS seq FROM events
 WHERE task_seq = :task_seq AND status IN ('completed', 'failed', 'cancelled') AND progress IS NULL;
 
--- name: first_event
-SELECT min(seq) AS seq FROM events;
-
--- name: last_event
-SELECT seq FROM sqlite_sequence WHERE name = 'events';
+-- name: event_range
+-- Of one moment: the first of all events may come in between.
+SELECT
+    (SELECT min(seq) FROM events) AS first,
+    (SELECT seq FROM sqlite_sequence WHERE name = 'events') AS last;
 
 -- name: data_version
 PRAGMA data_version;
@@ -459,6 +459,13 @@ WHERE unknown_since IS NOT NULL AND status IN ('pending', 'queued') GROUP BY act
 
 -- name: running
 SELECT id, action, attempt, worker_id AS worker FROM task WHERE worker_id IS NOT NULL;
+
+-- name: identity
+SELECT name, value FROM meta;
+
+-- name: note_queue
+INSERT INTO meta (name, value) VALUES ('queue', :queue)
+ON CONFLICT (name) DO UPDATE SET value = excluded.value WHERE :takes;
 
 -- name: migrations_table
 SELECT 1 FROM sqlite_schema WHERE name = 'schema_migrations';

@@ -7,6 +7,7 @@ from typing import Any
 
 from taskqueue.store.engine.protocol import Engine, Row
 from taskqueue.store.idempotency import IdempotentRequest, Replay
+from taskqueue.store.identity import Identity
 from taskqueue.store.pages import EVERYTHING, Cursor, Filter, count_query, ids_query, is_quick, narrow, page_query
 from taskqueue.task import Attempt, Event, Outcome, Status, Task
 
@@ -198,9 +199,9 @@ class Reads:
 
     async def event_range(self) -> tuple[int, int]:
         """The first event that is still kept, and the last there ever was; (1, 0) where there is none."""
-        [first], last = await self._engine.read("first_event"), await self._engine.read("last_event")
-        newest = int(last[0]["seq"]) if last else 0
-        return (newest + 1 if first["seq"] is None else int(first["seq"])), newest
+        [row] = await self._engine.read("event_range")
+        last = row["last"] or 0
+        return (last + 1 if row["first"] is None else row["first"]), last
 
     async def end_event(self, task_seq: int) -> int | None:
         """The event that told the task's (last) end; None where there is none, or it is no longer kept."""
@@ -276,6 +277,10 @@ class Reads:
     async def worker_beats(self) -> dict[str, int]:
         """Each known worker's beat counter."""
         return {row["id"]: row["beat"] for row in await self._engine.read("worker_beats")}
+
+    async def identity(self) -> Identity:
+        """Which store this is, and which queue its tasks go through."""
+        return Identity.of(await self._engine.read("identity"))
 
     async def first_page(self, filter: Filter) -> Cursor:
         """The cursor of the newest page: it knows the range that the filter's times lead to."""

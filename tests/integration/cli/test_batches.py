@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from tests.integration.cli.conftest import CommandLine
 from tests.integration.client.hostile import Hostile, drops, passes_on
-from tests.integration.system import System
+from tests.integration.system import System, quick_settings
 
 #: As many as go into one request.
 BATCH = 1000
@@ -80,13 +80,23 @@ async def test_where_a_batch_is_refused_it_is_told_which_lines_are_in(
     lines[BATCH + 3] = f'{{"action": "x", "data": {{"deep": {"[" * 195}{"]" * 195}}}}}'
     ended = await taskqueue("submit", "--batch", written(tmp_path, "", *lines), code=2)
     first, *told = ended.errors.splitlines()
-    assert first.startswith(f"taskqueue: line {BATCH + 5}: ")
+    assert first.startswith(f"taskqueue: line {BATCH + 5}: JSON nested too deeply")
     assert told == [
         "1,000 tasks before were submitted",
         f"lines {BATCH + 2} to {BATCH + 11}: not submitted",
         "what follows was not sent",
     ]
     assert len(await texts(system)) == BATCH
+
+
+async def test_a_task_that_is_too_large_is_told_by_its_line_and_keeps_none_before_it_back(tmp_path: Path) -> None:
+    lines = [*numbered(10), json.dumps({"action": "note", "data": {"text": "x" * 2000}}), *numbered(5)]
+    async with System.open(quick_settings(tmp_path, max_task_bytes=1000)) as system:
+        url = str(system.client.make_url("")).rstrip("/")
+        ended = await CommandLine(url)("submit", "--batch", written(tmp_path, *lines), code=2)
+        assert await system.count() == 10
+    assert ended.errors.startswith("taskqueue: line 11: makes a message of ")
+    assert "10 tasks before were submitted\nline 11: not submitted\n" in ended.errors
 
 
 async def test_lines_whose_answer_was_lost_are_called_unknown(system: System, tmp_path: Path) -> None:

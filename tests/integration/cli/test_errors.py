@@ -31,6 +31,20 @@ async def test_an_api_that_can_not_exits_69_with_what_it_says() -> None:
     assert ended.errors == "taskqueue: database unavailable\n"
 
 
+async def test_each_of_several_errors_is_told_by_its_path() -> None:
+    details = [
+        {"path": "data.width", "error": "Input should be an integer"},
+        {"path": "data.path", "error": "Field required"},
+    ]
+    async with Hostile.listening(says(422, {"error": "invalid data", "details": details})) as hostile:
+        ended = await CommandLine(hostile.url)("submit", "resize", "width=x", code=2)
+    assert ended.errors.splitlines() == [
+        "taskqueue: invalid data",
+        "  data.width: Input should be an integer",
+        "  data.path: Field required",
+    ]
+
+
 async def test_a_submit_without_an_answer_is_not_said_to_have_failed() -> None:
     async with Hostile.listening(drops) as hostile:
         ended = await CommandLine(hostile.url)("submit", "x", code=69)

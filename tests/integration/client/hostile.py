@@ -73,6 +73,8 @@ class Hostile:
     script: list[Behaviour]
     socket: socket.socket
     requests: list[Request] = field(default_factory=list)
+    #: Seconds that a connection stays open after the answer.
+    lingers: float = 0
     _served: set["asyncio.Task[None]"] = field(default_factory=set)
 
     @property
@@ -110,6 +112,7 @@ class Hostile:
             await reader.read()  # until the client leaves
         else:
             writer.write(answer)
+            await asyncio.sleep(self.lingers)
         with contextlib.suppress(ConnectionError):
             await writer.drain()
         writer.close()

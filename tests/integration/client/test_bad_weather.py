@@ -303,6 +303,13 @@ async def test_a_stream_that_breaks_goes_on_where_it_was() -> None:
     assert [request.headers.get("last-event-id") for request in server.requests] == [None, "3", "3", "3", "3"]
 
 
+async def test_a_stream_that_breaks_after_long_has_all_the_time_to_come_back() -> None:
+    script = [stream(event(3, "queued")), stream(event(8, "completed"))]
+    async with Hostile.listening(*script) as server, AsyncClient(server.url, retry_for=0.2) as client:
+        server.lingers = 0.3
+        assert [event.id async for event in client.watch(ID)] == ["3", "8"]
+
+
 async def test_a_stream_of_all_goes_on_too_and_tells_what_was_missed() -> None:
     script = [stream(event(3, "completed")), stream(b"event: reset\nid: 7\ndata: {}\n\n", event(8, "failed"))]
     async with Hostile.listening(*script) as server, AsyncClient(server.url) as client:
@@ -378,6 +385,19 @@ async def test_a_password_in_the_address_is_sent_and_not_told() -> None:
                     await client.stats()
                 assert "secret" not in str(caught.value)
     assert server.requests[0].headers["authorization"].startswith("Basic ")
+
+
+async def test_a_request_that_fails_late_has_all_the_time_to_be_sent_again() -> None:
+    async with Hostile.listening(says(202, ACCEPTED, cut=3), says(202, ACCEPTED)) as server:
+        server.lingers = 0.3
+        async with AsyncClient(server.url, retry_for=0.2) as client:
+            assert (await client.submit("mail")).id == ID
+
+
+async def test_a_wait_for_an_api_that_is_gone_ends_when_its_time_is_over() -> None:
+    async with Hostile.listening(drops) as server, AsyncClient(server.url, retry_for=1000) as client:
+        with pytest.raises(ConnectionFailedError):
+            await client.wait(ID, timeout=0.3)
 
 
 @pytest.mark.parametrize(

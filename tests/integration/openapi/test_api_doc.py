@@ -9,9 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
+from tests.conformance.waiting import eventually
 from tests.integration.openapi.described import Reply, events
 from tests.integration.system import System, quick_settings
 from yarl import URL
+
+from taskqueue_api.live import catalogue
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "api.md"
 
@@ -110,11 +114,17 @@ async def send(system: System, request: Message, reader: Reader) -> Reply:
         return await Reply.read(response)
 
 
-async def test_the_examples_are_answered_as_they_say(tmp_path: Path) -> None:
+async def is_known(system: System, action: str) -> bool:
+    return action in {known.name for known in await system.store.reads.actions()}
+
+
+async def test_the_examples_are_answered_as_they_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(catalogue, "FRESH", 0)
     settings = quick_settings(tmp_path, handlers="handlers,tests.integration.openapi.actions")
     reader = Reader()
     count = 0
     async with System.open(settings) as system, system.worker():
+        await eventually(lambda: is_known(system, "resize"))
         for request, answer in examples():
             count += 1
             given_up = time.monotonic() + 10

@@ -23,7 +23,7 @@ SCANS = {
     "workers": "likewise",
     "status_counts": "reads its six rows",
     "wrong_counts": "likewise",
-    "last_event": "the table has one row for each that numbers its rows",
+    "event_range": "the table has one row for each that numbers its rows",
     "migrations_table": "the table of tables is small",
     "catalogue": "reads all of the small table of actions, which is what it is for",
     "actions": "likewise",

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from taskqueue.contract.answers import KEY_REUSED, ConflictAnswer, ErrorAnswer
+from taskqueue.contract.answers import ConflictAnswer, ErrorAnswer
 from taskqueue_api.http.compression import UNKNOWN_CODING
 from taskqueue_api.openapi import examples, headers
 from taskqueue_api.openapi.terms import Answer, answer
@@ -63,10 +63,21 @@ FOREIGN = answer(
 )
 #: What every request that changes something may be answered.
 OF_WRITES: dict[int, Answer] = {403: FOREIGN, 408: TOO_SLOW, 413: TOO_LARGE, 415: NOT_DECODED}
-KEY_USED = answer(
-    "The Idempotency-Key came with another request before.",
+NOT_TAKEN = answer(
+    "The data doesn't fit its action, or the Idempotency-Key came with another request before.",
     ErrorAnswer,
-    {"error": KEY_REUSED},
+    {
+        "error": "invalid data",
+        "details": [{"path": "data.width", "error": 'data.width: this value is not of type "integer"'}],
+    },
+)
+NONE_TAKEN = answer(
+    "The data of some tasks doesn't fit their actions, or the Idempotency-Key came with another request before.",
+    ErrorAnswer,
+    {
+        "error": "invalid data",
+        "details": [{"path": "tasks.1.data.width", "error": "tasks.1.data.width: required", "index": 1}],
+    },
 )
 NO_TASK = answer("There is no such task.", ErrorAnswer, {"error": f"no task has the id '{examples.OTHER_ID}'"})
 NOT_MODIFIED = Answer("It is what the client has.", headers=(headers.ETAG,))

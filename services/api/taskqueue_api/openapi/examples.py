@@ -47,6 +47,7 @@ TASK: dict[str, Any] = {
     "max_attempts": 3,
     "timeout": None,
     "cancel_requested": False,
+    "waiting_for": None,
     "request_id": REQUEST_ID,
     "parent": None,
 }
@@ -86,6 +87,7 @@ _TIMES = {"p50": 0.025, "p95": 0.12}
 STATS = {
     "tasks": {"pending": 0, "queued": 2, "running": 1, "completed": 120, "failed": 3, "cancelled": 0},
     "oldest_waiting": 0.8,
+    "waiting_for_workers": 0,
     "minutes": [
         {"at": 1795341540, "accepted": 60, "completed": 59, "failed": 1, "cancelled": 0},
         {"at": 1795341600, "accepted": 12, "completed": 10, "failed": 0, "cancelled": 0},
@@ -113,6 +115,10 @@ WORKERS = {
             "last_seen": 1795341600.1,
             "consumers": 2,
             "prefetch": 5,
+            "queue": "tasks",
+            "actions": ["resize", "uppercase"],
+            "versions": {"taskqueue": "0.1.0"},
+            "memory": 52428800,
             "running": [{"id": ID, "action": "uppercase", "attempt": 1}],
         }
     ],
@@ -128,7 +134,9 @@ ACTIONS = {
                 "additionalProperties": False,
             },
             "defaults": {"timeout": 30, "max_attempts": 5},
+            "version": "0.1.0",
             "workers": 1,
+            "last_seen": 1795341600.1,
         }
     ],
     "count": 1,

@@ -34,3 +34,10 @@ INSERT INTO actions (name, own, arguments, accepts, defaults, last_seen)
 SELECT value ->> 'name', value ->> 'name' NOT IN ('uppercase', 'sum', '*'), value -> 'arguments', '{}', '{}', last_seen
 FROM workers, json_each(workers.actions) WHERE true
 ON CONFLICT DO NOTHING;
+
+-- What there is one of: the id of this store, and the name of the queue that its tasks go through.
+CREATE TABLE meta (
+    name  TEXT NOT NULL PRIMARY KEY,
+    value TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+INSERT INTO meta VALUES ('store', lower(hex(randomblob(16))));

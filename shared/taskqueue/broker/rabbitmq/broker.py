@@ -12,7 +12,7 @@ from aiormq.abc import AbstractChannel, DeliveredMessage
 from aiormq.exceptions import PublishError as ReturnedError
 from yarl import URL
 
-from ..protocol import BrokerError, BrokerState, PublishError, UnroutableError
+from ..protocol import BrokerError, BrokerState, Owner, PublishError, QueueTakenError, UnroutableError
 from .connection import PERSISTENT, Connection, RefusedError, bounded, connected, explained, lost, opened
 from .consumer import RabbitConsumer
 from .supervisor import FIRST_PAUSE, Supervisor
@@ -48,9 +48,9 @@ class RabbitBroker:
     """A `Broker`. It publishes and consumes on connections of their own: RabbitMQ stops reading from a
     publisher while an alarm is on, and acks must not wait behind that."""
 
-    def __init__(self, url: str, queue: str, random: Random) -> None:
+    def __init__(self, url: str, queue: str, owner: Owner | None, random: Random) -> None:
         self._url = url
-        self._topology = Topology(queue)
+        self._topology = Topology(queue, owner)
         self._random = random
         self._publishing = Supervisor("publishing to RabbitMQ", self._publishing_session, random)
         self._consuming = Supervisor("consuming from RabbitMQ", self._consuming_session, random)
@@ -70,6 +70,9 @@ class RabbitBroker:
         except BaseException:
             await self._publishing.stop()
             raise
+        if isinstance(self._publishing.problem, QueueTakenError):
+            await self._publishing.stop()
+            raise self._publishing.problem
         if isinstance(self._publishing.problem, RefusedError):
             await self._publishing.stop()
             url = URL(self._url)

@@ -32,7 +32,7 @@ LIST_WORKERS = Operation(
 LIST_ACTIONS = Operation(
     id="list_actions",
     group="Overview",
-    summary="What the workers can run",
+    summary="What the workers can run, and could",
     answers={
         200: answer("The actions.", ActionsAnswer, examples.ACTIONS),
         400: answers.bad("unknown query parameter 'limit'"),
@@ -52,11 +52,11 @@ CHECK_READY = Operation(
     group="Health",
     summary="Whether tasks can be accepted",
     answers={
-        200: answer("They can.", ReadyAnswer, {"status": "ready", "schema": 3, "broker": "connected"}),
+        200: answer("They can.", ReadyAnswer, {"status": "ready", "schema": 5, "broker": "connected"}),
         503: answer(
             "They can't.",
             NotReadyAnswer,
-            {"status": "not ready", "error": "schema 2, needed is 3", "broker": "connected"},
+            {"status": "not ready", "error": "schema 4, needed is 5", "broker": "connected"},
         ),
     },
 )

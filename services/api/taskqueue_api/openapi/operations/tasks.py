@@ -47,7 +47,7 @@ SUBMIT_TASK = Operation(
                 {"path": "prority", "error": "unknown member 'prority'"},
             ],
         ),
-        422: answers.KEY_USED,
+        422: answers.NOT_TAKEN,
         503: answers.NOT_STORED,
     },
 )
@@ -67,7 +67,7 @@ SUBMIT_BATCH = Operation(
             "tasks.1.action required",
             details=[{"path": "tasks.1.action", "error": "tasks.1.action required", "index": 1}],
         ),
-        422: answers.KEY_USED,
+        422: answers.NONE_TAKEN,
         503: answers.NOT_STORED,
     },
 )
