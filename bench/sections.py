@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench import probes
+from bench.executors import executors as in_threads_and_processes
 from bench.load import percentile
 from bench.measure import Load, Measure
 from bench.ours import Code, Embedded, WithRabbitMQ
@@ -59,6 +60,11 @@ async def idle(bench: Bench) -> str:
             shares = await probes.idle(start, bench.broker, folder)
         rows.append([title, by_process([{role: share * 100 for role, share in shares.items()}], 1)])
     return table(["idle", "CPU, % of a core"], rows)
+
+
+async def executors(bench: Bench) -> str:
+    """Tasks that compute, in threads and in processes."""
+    return await in_threads_and_processes(bench.codes["ours"], bench.rounds)
 
 
 async def start(bench: Bench) -> str:
@@ -165,4 +171,5 @@ SECTIONS: dict[str, Section] = {
     "steady": steady,
     "backlog": backlog,
     "stores": stores,
+    "executors": executors,
 }

@@ -24,13 +24,16 @@ _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", 
 _ENCODER = json.JSONEncoder(default=str)
 
 
-def set_up_logging(settings: Settings) -> None:
+def set_up_logging(settings: Settings, handler: logging.Handler | None = None) -> None:
     """Send the process's log to standard error in the chosen format.
 
     Lines below WARNING are written of taskqueue, of the packages that `settings.handlers` names, and of the root
     logger only: what other libraries chat stays out.
+
+    Args:
+        handler: what takes the records instead.
     """
-    handler = _TickHandler()
+    handler = handler or _TickHandler()
     as_text = settings.log_format == "text" or (settings.log_format == "auto" and sys.stderr.isatty())
     handler.setFormatter(_TextFormatter() if as_text else _JsonFormatter())
     handler.addFilter(_Ours(settings.handlers or "handlers"))
@@ -96,7 +99,9 @@ class _JsonFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         fields = {"level": record.levelname, "logger": record.name, "message": record.getMessage()}
         fields |= {name: value for name, value in vars(record).items() if name not in _STANDARD}
-        if record.exc_info:
+        if record.exc_text:  # of a record from another process
+            fields["exc_info"] = record.exc_text
+        elif record.exc_info:
             fields["exc_info"] = self.formatException(record.exc_info)
         fields["time"] = datetime.fromtimestamp(record.created, UTC).isoformat().replace("+00:00", "Z")
         return _ENCODER.encode(fields)

@@ -144,6 +144,16 @@ class Settings(BaseSettings):
         description="Seconds for which a task waits for a worker that knows its action, before it fails as "
         "`UnknownAction`; 0 is at once.",
     )
+    processes: int = Field(
+        0,
+        ge=0,
+        le=1000,
+        description='Child processes of a worker, for handlers with `executor="process"`; 0 is one for each core. '
+        "There are never more than consumers.",
+    )
+    process_tasks: int = Field(
+        1000, ge=1, description="Tasks that a child process runs until a new one takes its place."
+    )
     simulated_work: float = Field(
         0,
         ge=0,

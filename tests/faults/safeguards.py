@@ -41,7 +41,9 @@ INTAKES, LEDGERS, UNKNOWN = (
 )
 
 THROUGH_HTTP = "tests/integration"
+ROLLING = f"{CASES}/test_rolling.py"
 
+ALIKE = "its workers all know the same actions"
 SECOND = "a second message finds nothing to claim: it costs work, and breaks no promise"
 RECONCILED = "reconciling finds the task, only later"
 
@@ -389,6 +391,31 @@ MUTANTS = (
         "        if end is None or end <= start.after:\n",
         "        if True:\n",
         f"{THROUGH_HTTP}/test_stream_ends.py::test_an_end_that_was_missed_is_told_however_much_came_after_it",
+    ),
+    # Where tasks run
+    Mutant(
+        "a worker claims what it doesn't know",
+        VERBS,
+        '    if not takes(tx, repertoire, row["action"]):\n',
+        "    if False:\n",
+        f"{ROLLING}::test_a_rolling_deployment_of_a_new_action_loses_and_falsifies_nothing",
+        ALIKE,
+    ),
+    Mutant(
+        "the catch-all that ships takes what is another worker's",
+        f"{STORE}/catalogue.py",
+        '            return not tx.run("own_action")\n',
+        "            return True\n",
+        f"{ROLLING}::test_a_stock_worker_beside_one_of_ones_own_takes_none_of_its_tasks",
+        ALIKE,
+    ),
+    Mutant(
+        "nobody looks whose the queue is",
+        "shared/taskqueue/broker/rabbitmq/topology.py",
+        "                await self._own(connection)\n",
+        "",
+        f"{CASES}/test_owners.py::test_a_second_installation_takes_no_message_of_the_first_ones_queue",
+        "it has one installation",
     ),
     # What needs processes to be killed, or to be of another version
     Mutant(

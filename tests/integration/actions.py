@@ -217,3 +217,8 @@ def report_too_late(name: str, task: TaskContext) -> dict[str, Any]:
 async def x(**data: Any) -> dict[str, Any]:
     """Takes whatever it is given, where a test needs any task that completes."""
     return {}
+
+
+@action
+async def echo(**data: Any) -> dict[str, Any]:
+    return {"output": data.get("value")}

@@ -22,6 +22,14 @@ ROOT = Path(__file__).parents[2]
 LIMIT = 30
 
 
+def is_running(pid: int) -> bool:
+    """Whether there is a process, and it is no zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
 @dataclass
 class Program:
     """One process."""

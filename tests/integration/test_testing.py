@@ -15,6 +15,7 @@ from taskqueue.actions import HandlersError, registry
 from taskqueue.client import AsyncClient, Client, InvalidRequestError
 from taskqueue.process import FatalError
 from taskqueue.task import Status
+from taskqueue.testing import arun
 from taskqueue.testing.queue import Queue
 
 DAY = 86_400
@@ -51,7 +52,25 @@ def taskqueue_settings() -> dict[str, Any]:
     return {"consumers": 1, "drain_timeout": 0.1}
 
 
-# When tasks run
+# Where and when tasks run
+
+
+async def test_what_is_for_a_process_runs_in_that_of_the_test_where_no_module_is_named(taskqueue: Queue) -> None:
+    opened = []
+
+    def owner() -> int:
+        opened.append(os.getpid())
+        return os.getpid()
+
+    @action(executor="process")
+    def whose(owner: Annotated[int, Depends(owner)]) -> list[int]:
+        return [owner, os.getpid()]
+
+    task = await taskqueue.submit("whose")
+    await taskqueue.drain()
+    assert await task.result() == [os.getpid()] * 2
+    assert await arun(whose) == [os.getpid()] * 2
+    assert opened == [os.getpid()] * 2
 
 
 async def test_a_task_runs_at_the_drain_and_not_before(taskqueue: Queue) -> None:

@@ -82,7 +82,9 @@ async def test_a_shipped_action_gives_its_output(
 async def test_wrong_arguments_fail_the_task_at_once_and_say_which(
     system: System, action: str, data: dict[str, Any], message: str
 ) -> None:
-    task = await run(system, action, data, max_attempts=3)
+    id = await system.submit(action, data, max_attempts=3)  # before a worker has told what it takes
+    async with system.worker():
+        task = await system.until(id)
     assert (task["status"], task["result"], task["attempt"]) == ("failed", None, 1)
     assert task["error"]["type"] == "InvalidArguments"
     assert re.search(message, task["error"]["message"])

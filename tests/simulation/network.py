@@ -100,6 +100,12 @@ class Listener:
         if self in self._network.listeners:
             self._network.listeners.remove(self)
 
+    def accept(self, end: End) -> None:
+        if self in self._network.listeners:
+            end.open(self.factory)
+        else:
+            end.close()
+
     def die(self) -> None:
         """The process is gone: its clients find their connections closed."""
         self.close()
@@ -143,7 +149,7 @@ class Network:
                 near, far = End(client, self), End(listener.process, self)
                 near.other, far.other = far, near
                 listener.ends.append(far)
-                far.coming.send(far.open, listener.factory)
+                far.coming.send(listener.accept, far)
                 return near.open(factory)
         raise aiohttp.ClientConnectionError(f"{name} doesn't listen")
 

@@ -28,8 +28,8 @@ Program = Callable[[Host, Process, asyncio.Event], Coroutine[Any, Any, None]]
 #: Virtual seconds that things go wrong for.
 STORM = 15
 #: Within so many seconds after that all must be final: clocks that were off, a lease of every kind, a backoff, an
-#: attempt that is abandoned.
-CALM = OFF * 2 + 60
+#: attempt that is abandoned; and, one after another, as many tasks as there may be.
+CALM = OFF * 2 + 90
 #: A process that is told to stop has ended by then.
 DRAINED = 30
 

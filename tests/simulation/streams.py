@@ -11,8 +11,8 @@ from typing import Any
 import aiohttp
 from tests.simulation.http import Http, UnansweredError
 
-#: Seconds without a word, not even a heartbeat, after which a stream is given up.
-SILENT = 20
+#: Seconds without a word after which a stream is given up: within a second, or where even a heartbeat is missing.
+SILENT = (0.5, 20)
 
 
 @dataclass
@@ -55,7 +55,7 @@ async def _follow_once(http: Http, random: Random, stream: Stream) -> None:
             if response.status != 503:
                 http.broken.append(f"{stream.path} after {stream.last} was answered {response.status}")
             return
-        async for kind, id, data in _events(response):
+        async for kind, id, data in _events(response, random.choice(SILENT)):
             if kind == "reset":
                 stream.resets += 1
             elif stream.task and stream.last is None:
@@ -68,10 +68,10 @@ async def _follow_once(http: Http, random: Random, stream: Stream) -> None:
                 return
 
 
-async def _events(response: aiohttp.ClientResponse) -> AsyncIterator[tuple[str, int, Any]]:
+async def _events(response: aiohttp.ClientResponse, silent: float) -> AsyncIterator[tuple[str, int, Any]]:
     fields: dict[str, str] = {}
     while True:
-        async with asyncio.timeout(SILENT):
+        async with asyncio.timeout(silent):
             line = (await response.content.readline()).decode()
         if not line:
             return

@@ -55,7 +55,7 @@ def draw(random: Random, number: int) -> Submission:
 
 def members(random: Random, task: Sent, tag: str) -> dict[str, Any]:
     """What is sent of a task."""
-    seconds = random.choice([0, 0.01, 0.1, 0.5, 2, 4])
+    seconds = random.choice([0, 0, 0.01, 0.1, 0.1, 0.5, 0.5, 3])  # the longest is longer than a lease
     data: dict[str, object] = {"value": task.value}
     if task.action in {"compute", "progress", "stubborn"}:
         data["seconds"] = seconds

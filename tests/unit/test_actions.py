@@ -159,6 +159,54 @@ def test_what_has_no_name_needs_one(handler: Callable[..., Any]) -> None:
         action(handler)
 
 
+# Where it runs
+
+
+async def on_the_loop() -> dict[str, Any]:
+    return {}
+
+
+def in_a_thread() -> dict[str, Any]:
+    return {}
+
+
+@pytest.mark.parametrize(
+    ("handler", "executor", "runs"),
+    [
+        (on_the_loop, None, "async"),
+        (on_the_loop, "async", "async"),
+        (on_the_loop, "process", "process"),
+        (in_a_thread, None, "thread"),
+        (in_a_thread, "thread", "thread"),
+        (in_a_thread, "process", "process"),
+    ],
+)
+def test_a_handler_runs_where_it_usually_does_or_in_a_process(
+    handler: Callable[..., Any], executor: Any, runs: str
+) -> None:
+    action("act", executor=executor)(handler)
+    found = find_action("act")
+    assert found is not None
+    assert found.executor == runs
+
+
+@pytest.mark.parametrize(
+    ("handler", "executor"), [(on_the_loop, "thread"), (in_a_thread, "async"), (in_a_thread, "fiber")]
+)
+def test_a_handler_that_cannot_run_there_is_refused(handler: Callable[..., Any], executor: Any) -> None:
+    with pytest.raises(HandlersError, match=f"'act'.*executor.*not '{executor}'"):
+        action("act", executor=executor)(handler)
+    assert find_action("act") is None
+
+
+def test_with_an_executor_alone_it_has_the_name_of_its_function() -> None:
+    @action(executor="process")
+    def crunch() -> dict[str, Any]:
+        return {}
+
+    assert find_action("crunch") is not None
+
+
 # What its data must be
 
 

@@ -2,20 +2,27 @@
 
 import json
 import shlex
+from collections.abc import Callable
 from typing import Any, Literal
 
-from taskqueue.actions.signatures import Handler, read_signature
+import pytest
+
+from taskqueue.actions import action, describe_actions, find_action, registry
 from taskqueue_embedded.greeting import greeting
 
 URL = "http://127.0.0.1:8080"
 
 
-def greeted(**handlers: Handler) -> dict[str, Any] | None:
+@pytest.fixture(autouse=True)
+def no_actions(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "ACTIONS", {})
+
+
+def greeted(**handlers: Callable[..., Any]) -> dict[str, Any] | None:
     """The task of the greeting's request."""
-    described = [
-        {"name": name, "arguments": read_signature(name, handler).schema()} for name, handler in handlers.items()
-    ]
-    text = greeting(URL, described)
+    for name, handler in handlers.items():
+        action(name)(handler)
+    text = greeting(URL, describe_actions())
     assert URL in text
     if "curl" not in text:
         assert "TASKQUEUE_HANDLERS" in text
@@ -47,7 +54,9 @@ def test_it_has_arguments_that_the_action_takes() -> None:
     task = greeted(**{"*": anything, "it's": resize})
     assert task
     assert task["action"] == "it's"
-    assert read_signature("x", resize).arguments.validate_json(json.dumps(task["data"]))
+    resizing = find_action("it's")
+    assert resizing
+    assert resizing.arguments.validate_json(json.dumps(task["data"]))
 
 
 def test_without_an_action_it_says_where_they_come_from() -> None:

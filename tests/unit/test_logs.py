@@ -57,6 +57,28 @@ def test_a_json_line_about_a_task_has_its_id_and_action(capsys: pytest.CaptureFi
     }
 
 
+@pytest.mark.parametrize("log_format", ["json", "text"])
+def test_the_traceback_of_another_process_is_written(capsys: pytest.CaptureFixture[str], log_format: Any) -> None:
+    set_up_logging(Settings(log_format=log_format))
+    log.handle(logging.makeLogRecord({"msg": "failed", "levelno": logging.ERROR, "exc_text": "Traceback ..."}))
+    [*_, last] = lines(capsys)
+    assert last == "Traceback ..." or json.loads(last)["exc_info"] == "Traceback ..."
+
+
+def test_records_can_go_elsewhere(capsys: pytest.CaptureFixture[str]) -> None:
+    records: list[logging.LogRecord] = []
+
+    class Elsewhere(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            records.append(record)
+
+    set_up_logging(Settings(log_level="WARNING"), Elsewhere())
+    log.info("too quiet")
+    log.warning("loud")
+    assert [record.getMessage() for record in records] == ["loud"]
+    assert not lines(capsys)
+
+
 def test_an_exception_stays_on_its_json_line(capsys: pytest.CaptureFixture[str]) -> None:
     set_up_logging(Settings(log_format="json"))
     try:

@@ -1,11 +1,11 @@
 """The commands of `taskqueue`, in the groups in which its help shows them."""
 
 from collections.abc import Callable
-from importlib.metadata import version
 from typing import Annotated, Any
 
 import typer
 
+from taskqueue.version import VERSION
 from taskqueue_cli import acting, dead, overview, programs, reading, submitting, top
 from taskqueue_cli.connection import Commands
 
@@ -21,7 +21,7 @@ app = typer.Typer(
 
 def _tell_version(asked: bool) -> None:
     if asked:
-        typer.echo(f"taskqueue {version('taskqueue')}")
+        typer.echo(f"taskqueue {VERSION}")
         raise typer.Exit
 
 

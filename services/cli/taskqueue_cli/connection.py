@@ -50,9 +50,9 @@ def explain(error: TaskqueueError) -> str:
     """What went wrong, with each of several errors on a line."""
     if not isinstance(error, RefusedError):
         return str(error)
-    # The text of an error is that of its details, where these only say the same.
-    details = [detail for detail in error.details if detail.error not in error.error]
-    return "\n".join([error.error, *(f"  {detail.path}: {detail.error}" for detail in details)])
+    # Each detail names its path; where the whole has their texts already, they say nothing more.
+    details = [detail.error for detail in error.details if detail.error not in error.error]
+    return "\n  ".join([error.error, *details])
 
 
 def exit_code(error: TaskqueueError) -> int:

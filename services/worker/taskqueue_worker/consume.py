@@ -27,7 +27,7 @@ from taskqueue.telemetry import (
     Telemetry,
 )
 from taskqueue_worker.beside import Beside
-from taskqueue_worker.execute import Run, Runs
+from taskqueue_worker.execute import Run, RunInChild, Runs
 from taskqueue_worker.heartbeat import beat_interval
 from taskqueue_worker.outcome import Outcomes
 from taskqueue_worker.progress import Progress
@@ -51,9 +51,11 @@ class Duty:
     random: Random
     beside: Beside
     resources: Resources
+    #: None where nothing runs in one.
+    run_in_child: RunInChild | None
+    runs: Runs = field(default_factory=dict)
     #: Set where the relay has something to publish.
     due: asyncio.Event = field(default_factory=asyncio.Event)
-    runs: Runs = field(default_factory=dict)
     #: By priority: when the message was made that brought a task last, from its first delivery. Not when that task
     #: was queued: it may have been published again since.
     newest: dict[int, int] = field(default_factory=dict)
@@ -186,7 +188,7 @@ class Slot:
         duty.telemetry.tell(TaskClaimed(claim))
         progress = Progress(claim, duty.store)
         submissions = Submissions(claim, duty.settings, duty.store.clock, duty.random)
-        run = Run(claim, duty.settings, progress.tell, duty.beside, duty.resources, submissions)
+        run = Run(claim, duty.settings, progress.tell, duty.beside, duty.resources, duty.run_in_child, submissions)
         self.run = duty.runs[claim.id, claim.attempt] = run
         giving_back = asyncio.get_running_loop().call_later(duty.settings.give_back_after, self._give_back)
         try:

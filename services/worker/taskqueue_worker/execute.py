@@ -6,9 +6,10 @@ import contextvars
 import functools
 import inspect
 import json
+import math
 import threading
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -50,6 +51,10 @@ class Ending:
     raised: BaseException | None = field(default=None, compare=False)
 
 
+#: Runs a claim's handler in a child process. It is given what to call with the progress, and when it begins.
+RunInChild = Callable[[Claim, Callable[[str], None], Callable[[], None]], Coroutine[Any, Any, Ending]]
+
+
 class Run:
     """A handler at work. `interrupt` may be called from the loop at any time.
 
@@ -57,6 +62,8 @@ class Run:
     runs in a thread of its own, which nobody can stop: its context's flag is set, and when the task is out
     of time or the worker stops, the thread is abandoned. An awaitable that it returns is then awaited as if it
     were an `async def` handler. A handler that returns has completed, interrupted or not.
+
+    A handler with `executor="process"` has a run of its own in a child, which is killed to interrupt it.
     """
 
     def __init__(
@@ -66,8 +73,13 @@ class Run:
         tell_progress: Callable[[str], None] = lambda progress: None,
         beside: Beside | None = None,
         resources: Resources | None = None,
+        run_in_child: RunInChild | None = None,
         submissions: Submissions | None = None,
     ) -> None:
+        """
+        Args:
+            run_in_child: None where all runs in this process: in a child, too.
+        """
         self.claim = claim
         self._action = find_action(claim.action)
         said = self._action and self._action.options.timeout
@@ -77,6 +89,8 @@ class Run:
         self._settings = settings
         self._beside = beside or Beside()
         self._resources = resources or Resources()
+        self._run_in_child = run_in_child
+        self._tell_progress = tell_progress
         self._submissions = submissions or Submissions(claim, settings)
         self._context = TaskContext(
             claim.id,
@@ -95,6 +109,7 @@ class Run:
         #: Done when the handler has ended, or is abandoned.
         self._over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._handler: asyncio.Future[Any] | None = None
+        self._out_of_time: asyncio.TimerHandle | None = None
         self._threaded = False
 
     async def ending(self) -> Ending:
@@ -102,6 +117,11 @@ class Run:
         action = self._action
         if action is None:
             return _failed("UnknownAction", f"no handler is registered for {self.claim.action!r}", final=True)
+        if self._run_in_child and action.executor == "process":
+            self.deadline = math.inf  # it can't block the loop
+            in_child = self._run_in_child(self.claim, self._tell_progress, self._start_the_clock)
+            running = asyncio.ensure_future(in_child)
+            return await self._unfinished(running) or running.result()
         # Of pydantic's parser: it is quick, and the store holds what it has checked before.
         data = to_json(from_json(self.claim.payload)["data"]).decode()
         try:
@@ -112,16 +132,11 @@ class Run:
             return _raised(error)
         if self._interrupted is not None:
             return self._interrupted_ending(self._interrupted)
-        out_of_time = asyncio.get_running_loop().call_at(
-            asyncio.get_running_loop().time() + self.timeout, self.interrupt, Outcome.TIMEOUT
+        self._start_the_clock()
+        handler = asyncio.ensure_future(self._work(action, call))
+        return await self._unfinished(handler) or await _check_result(
+            handler.result(), self._settings.max_result_bytes, self._submissions.tasks
         )
-        try:
-            self._handler = asyncio.ensure_future(self._work(action, call))
-            self._handler.add_done_callback(self._handler_ended)
-            await self._over
-        finally:
-            out_of_time.cancel()
-        return await self._read(self._handler)
 
     def interrupt(self, outcome: Outcome) -> None:
         """Make it stop: TIMEOUT, CANCELLED or SHUTDOWN, the first of which counts.
@@ -194,10 +209,20 @@ class Run:
         if not self._over.done():
             self._over.set_result(None)
 
-    async def _read(self, handler: asyncio.Future[Any]) -> Ending:
+    def _start_the_clock(self) -> None:
+        self._out_of_time = asyncio.get_running_loop().call_later(self.timeout, self.interrupt, Outcome.TIMEOUT)
+
+    async def _unfinished(self, handler: asyncio.Future[Any]) -> Ending | None:
+        """Wait until a handler has ended, or is abandoned: how, or None where it has a result."""
+        self._handler = handler
+        handler.add_done_callback(self._handler_ended)
+        try:
+            await self._over
+        finally:
+            if self._out_of_time:
+                self._out_of_time.cancel()
         if handler.done() and not handler.cancelled() and handler.exception() is None:
-            limit = self._settings.max_result_bytes
-            return await _check_result(handler.result(), limit, self._submissions.tasks)
+            return None
         if self._interrupted is not None:
             return self._interrupted_ending(self._interrupted)
         if handler.cancelled():

@@ -6,6 +6,7 @@ import importlib.util
 import json
 import os
 import socket
+from collections.abc import AsyncIterator
 from random import Random
 from typing import Any
 
@@ -16,7 +17,6 @@ from taskqueue.actions import (
     known_actions,
     load_handlers,
     package_versions,
-    version_of,
 )
 from taskqueue.broker import Broker, BrokerState
 from taskqueue.dispatch import demote_when_the_queue_was_lost
@@ -26,9 +26,11 @@ from taskqueue.store import CatchAll, Repertoire, Store, WorkerInfo
 from taskqueue.store.workers import Held, retire
 from taskqueue.task import Outcome
 from taskqueue.telemetry import Telemetry, WorkerStarted, WorkerStopping
+from taskqueue.version import VERSION
 from taskqueue_worker.beside import Beside
+from taskqueue_worker.children.pool import Children
 from taskqueue_worker.consume import Duty, Slot
-from taskqueue_worker.execute import GRACE, Runs
+from taskqueue_worker.execute import GRACE, RunInChild, Runs
 from taskqueue_worker.heartbeat import BEATS_PER_LEASE, Heartbeat, beat_interval
 from taskqueue_worker.resources import Resources
 from taskqueue_worker.retention import PRUNE_INTERVAL, RECOUNT_INTERVAL, Retention
@@ -61,8 +63,9 @@ async def work(
             handler that ignores its timeout.
         StoreError: the store can't be written at the start.
     """
+    settings = _with_handlers(settings)
     try:
-        actions = load_handlers(_default_handlers() if settings.handlers is None else settings.handlers)
+        actions = load_handlers(settings.handlers or "")
     except HandlersError as error:
         raise FatalError(str(error)) from error
     described = describe_actions()
@@ -76,7 +79,7 @@ async def work(
         started_at=store.clock(),
         queue=settings.queue,
         actions=json.dumps(described),
-        versions=json.dumps({"taskqueue": version_of("taskqueue")} | package_versions()),
+        versions=json.dumps({"taskqueue": VERSION} | package_versions()),
     )
     repertoire = _repertoire(described)
     runs: Runs = {}
@@ -94,8 +97,8 @@ async def work(
 
     async with contextlib.AsyncExitStack() as stack:
         # Before anything is taken, and until all that was is over.
-        resources = await stack.enter_async_context(Resources.opened(known_actions(), telemetry))
-        duty = Duty(me.id, repertoire, settings, store, telemetry, random, beside, resources, runs=runs)
+        resources, run_in_child = await stack.enter_async_context(_opened(settings, telemetry))
+        duty = Duty(me.id, repertoire, settings, store, telemetry, random, beside, resources, run_in_child, runs)
         heartbeat = await stack.enter_async_context(
             Heartbeat.beating(settings, me, store, runs, beaten, telemetry, beside)
         )
@@ -145,9 +148,31 @@ async def work(
         task.result()  # raises what ended this worker
 
 
-def _default_handlers() -> str:
-    """The package that this repository, its image or a user has; else, in a bare installation, the examples."""
-    return "handlers" if importlib.util.find_spec("handlers") else "taskqueue_worker.examples"
+@contextlib.asynccontextmanager
+async def _opened(settings: Settings, telemetry: Telemetry) -> AsyncIterator[tuple[Resources, RunInChild | None]]:
+    """What handlers need beside their tasks: the resources of those that run here, and child processes.
+
+    Raises:
+        FatalError: a resource can't be opened, or a child can't load the handlers.
+    """
+    # Where no module is named, as in a test of a user's, a child would have nothing to load.
+    elsewhere = "process" if settings.handlers else None
+    here = [action for action in known_actions() if action.executor != elsewhere]
+    async with Resources.opened(here, telemetry) as resources:
+        if len(here) == len(known_actions()):
+            yield resources, None
+        else:
+            async with Children(settings) as children:
+                yield resources, children.run
+
+
+def _with_handlers(settings: Settings) -> Settings:
+    """Where none are named: the package that this repository, its image or a user has; else, in a bare
+    installation, the examples. Child processes load the same."""
+    if settings.handlers is not None:
+        return settings
+    handlers = "handlers" if importlib.util.find_spec("handlers") else "taskqueue_worker.examples"
+    return settings.model_copy(update={"handlers": handlers})
 
 
 def _repertoire(actions: list[dict[str, Any]]) -> Repertoire:

@@ -18,7 +18,7 @@ from typing import Any, ParamSpec, Protocol, TypeVar, overload
 
 from pydantic import ValidationError
 
-from taskqueue.actions.options import Options, PriorityName, Validate
+from taskqueue.actions.options import Executor, Options, PriorityName, Validate
 from taskqueue.actions.signatures import Action, Handler, HandlersError, read_signature
 from taskqueue.actions.submitting import ActionFunction, make_submittable
 from taskqueue.retry import Backoff
@@ -56,6 +56,7 @@ def action(
     max_attempts: int | None = None,
     priority: PriorityName | None = None,
     retry: Backoff | None = None,
+    executor: Executor | None = None,
     validate: Validate = "strict",
 ) -> Registrar: ...
 def action(name: str | Handler | None = None, **options: Any) -> Any:
@@ -71,12 +72,14 @@ def action(name: str | Handler | None = None, **options: Any) -> Any:
         max_attempts: attempts that a task has, if its POST doesn't say.
         priority: which of the waiting go first, if the POST doesn't say.
         retry: how long a task waits after a failed attempt.
+        executor: where it runs. "process" is a child process of the worker, for work that keeps a core busy; None
+            is "async" for an `async def` function, else "thread".
         validate: how a task's `data` is held against the annotations: `"strict"`, `"lax"` (with pydantic's
             conversions: "5" for an int), or False (by name only).
 
     Raises:
-        HandlersError: the name is taken, there is none, an option is out of its range, or the parameters can't be
-            filled from a JSON object.
+        HandlersError: the name is taken, there is none, an option is out of its range, the parameters can't be
+            filled from a JSON object, or the function can't run there.
     """
     if name is None or isinstance(name, str):
         return lambda function: _register(name or _name_of(function), function, options)

@@ -12,7 +12,7 @@ from pydantic import ConfigDict, PydanticUserError, TypeAdapter
 
 from taskqueue.actions.accepts import accepted
 from taskqueue.actions.context import TaskContext
-from taskqueue.actions.options import Options
+from taskqueue.actions.options import Executor, Options
 from taskqueue.actions.resources import Depends, Resource, Scope
 
 #: It returns the result, now or when awaited.
@@ -40,16 +40,14 @@ class Action:
     context_parameter: str | None
     #: Those that it takes, by parameter.
     resources: Mapping[str, Resource]
+    #: Where it runs.
+    executor: Executor
     options: Options
 
     @property
     def is_async(self) -> bool:
-        """Whether it runs on the event loop; others run in a thread."""
-        function: Any = self.function
-        while isinstance(function, functools.partial):
-            function = function.func
-        # Of an object, its class says how it is called.
-        return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)
+        """Whether it is called on an event loop; others are called in a thread."""
+        return _is_async(self.function)
 
     def bind(self, data: str, context: TaskContext) -> Callable[..., Any]:
         """The handler's call for one task; it takes the values of the resources.
@@ -93,8 +91,9 @@ def read_signature(name: str, function: Handler, options: Options) -> Action:
     """The action of this name that a function handles.
 
     Raises:
-        HandlersError: its parameters can't be filled from a JSON object and resources.
+        HandlersError: its parameters can't be filled from a JSON object and resources, or it can't run there.
     """
+    executor = _checked_executor(name, function, options.executor)
     members: dict[str, Any] = {}
     resources: dict[str, Resource] = {}
     context_parameter = None
@@ -122,9 +121,24 @@ def read_signature(name: str, function: Handler, options: Options) -> Action:
     arguments: Any = _typed_dict(name, members)
     arguments.__pydantic_config__ = config
     try:
-        return Action(name, function, TypeAdapter(arguments), context_parameter, resources, options)
+        return Action(name, function, TypeAdapter(arguments), context_parameter, resources, executor, options)
     except PydanticUserError as error:
         raise HandlersError(f"action {name!r}: {error}") from error
+
+
+def _checked_executor(name: str, function: Handler, executor: Executor | None) -> Executor:
+    usual: Executor = "async" if _is_async(function) else "thread"
+    if executor not in (None, usual, "process"):
+        kind = "an `async def`" if usual == "async" else "a `def`"
+        raise HandlersError(f'action {name!r}: the executor of {kind} is "{usual}" or "process", not {executor!r}')
+    return executor or usual
+
+
+def _is_async(function: Any) -> bool:
+    while isinstance(function, functools.partial):
+        function = function.func
+    # Of an object, its class says how it is called.
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)
 
 
 def _depends(annotation: Any) -> Depends | None:

@@ -38,7 +38,8 @@ class RefusedError(TaskqueueError):
         task_status: Status | None = None,
         retry_after: float | None = None,
     ) -> None:
-        super().__init__(f"{error} ({status})")
+        more = [detail.error for detail in details or [] if detail.error not in error]
+        super().__init__(f"{'; '.join([error, *more])} ({status})")
         #: Of HTTP.
         self.status = status
         #: What is wrong, in words.

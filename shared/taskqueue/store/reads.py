@@ -268,7 +268,8 @@ class Reads:
 
     async def catalogue(self) -> list[Accepts]:
         """What tasks are checked against before they are stored."""
-        return [Accepts(**row) for row in await self._engine.read("catalogue")]
+        rows = await self._engine.read("catalogue")
+        return [Accepts(row["name"], bool(row["own"]), row["accepts"], row["defaults"]) for row in rows]
 
     async def set_aside_counts(self) -> dict[str, int]:
         """By action, how many tasks wait for a worker that knows it."""

@@ -33,15 +33,15 @@ async def test_an_api_that_can_not_exits_69_with_what_it_says() -> None:
 
 async def test_each_of_several_errors_is_told_by_its_path() -> None:
     details = [
-        {"path": "data.width", "error": "Input should be an integer"},
-        {"path": "data.path", "error": "Field required"},
+        {"path": "data.width", "error": 'data.width: this value is not of type "integer"'},
+        {"path": "data.path", "error": "data.path: required"},
     ]
     async with Hostile.listening(says(422, {"error": "invalid data", "details": details})) as hostile:
         ended = await CommandLine(hostile.url)("submit", "resize", "width=x", code=2)
     assert ended.errors.splitlines() == [
         "taskqueue: invalid data",
-        "  data.width: Input should be an integer",
-        "  data.path: Field required",
+        '  data.width: this value is not of type "integer"',
+        "  data.path: required",
     ]
 
 

@@ -1,6 +1,7 @@
 """Each verb of the client, against a real API."""
 
 import asyncio
+import json
 import threading
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -8,6 +9,7 @@ from decimal import Decimal
 from uuid import UUID
 
 import pytest
+from tests.conformance.waiting import eventually
 from tests.integration import actions
 from tests.integration.system import System
 
@@ -23,6 +25,7 @@ from taskqueue.client import (
     TooLargeError,
     WaitTimeoutError,
 )
+from taskqueue.client.batches import cut
 from taskqueue.contract.requests import SubmitBody
 from taskqueue.task import Status
 
@@ -130,6 +133,26 @@ async def test_what_is_wrong_is_told_by_path(client: AsyncClient) -> None:
     assert caught.value.request_id
 
 
+async def test_data_that_does_not_fit_an_action_that_is_known_is_told_by_path(
+    system: System, client: AsyncClient
+) -> None:
+    refused: list[InvalidRequestError] = []
+
+    async def refuses() -> bool:  # once the API knows what the worker has told
+        try:
+            await client.submit("sum", {"numbers": "many"})
+        except InvalidRequestError as error:
+            refused.append(error)
+        return bool(refused)
+
+    async with system.worker():
+        await eventually(refuses)
+    [error] = refused
+    assert error.status == 422
+    assert [detail.path for detail in error.details] == ["data.numbers"]
+    assert "data.numbers" in str(error)
+
+
 async def test_a_task_that_there_is_not_is_told(client: AsyncClient) -> None:
     for asked in (client.get(MISSING), client.wait(MISSING), client.cancel(MISSING), client.delete("../x?/y")):
         with pytest.raises(NotFoundError, match="no task has the id"):
@@ -223,6 +246,13 @@ async def test_the_task_that_is_wrong_among_many_is_named(system: System, client
     assert not e.value.unknown
     assert isinstance(e.value.__cause__, InvalidRequestError)
     assert (await client.stats()).tasks[Status.QUEUED] == 1000
+
+
+async def test_a_batch_has_so_many_bytes_at_most() -> None:
+    given = [{"action": "mail", "data": {"text": "x" * 1_500_000}} for _ in range(5)]
+    batches = [batch async for batch in cut(given)]
+    assert [list(batch.places) for batch in batches] == [[0, 1], [2, 3], [4]]
+    assert [json.loads(line) for batch in batches for line in batch.lines] == given
 
 
 async def test_a_batch_that_is_too_large_is_sent_in_parts(client: AsyncClient) -> None:
