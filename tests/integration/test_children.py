@@ -11,7 +11,6 @@ from tests.integration.system import System, quick_settings
 from tests.integration.test_finding import followed, ids
 
 from taskqueue.store import now_ms, verbs
-from taskqueue.store.workers import rescue
 from taskqueue.task import Status
 from taskqueue.telemetry import TaskAccepted
 
@@ -103,18 +102,6 @@ async def test_children_are_told_as_accepted(system: System) -> None:
         parent = await system.until(await system.submit("spread", {"names": ["a"]}))
         await eventually(lambda: len(told) == 2)
     assert told[1] == TaskAccepted(parent["children"][0], "note", Status.PENDING)
-
-
-async def test_the_result_of_a_worker_that_was_taken_for_lost_brings_no_children(tmp_path: Path) -> None:
-    async with System.open(quick_settings(tmp_path, lease=3600)) as system:
-        async with system.worker():
-            id = await system.submit("spread", {"names": ["a"], "gate": "gate"}, max_attempts=1)
-            await started("gate")
-            [(worker, last_beat)] = (await system.store.reads.worker_beats()).items()
-            await system.store.write(rescue, worker, last_beat, '{"type":"WorkerLost"}', lambda failures: 0)
-            let_go("gate")
-        task = await system.task(id)
-    assert (task["status"], task["children"]) == ("failed", [])
 
 
 async def test_children_and_their_parents_completion_are_one_transaction(tmp_path: Path) -> None:
