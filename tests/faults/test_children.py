@@ -1,4 +1,4 @@
-"""What a task submits is stored with its completion, whatever goes wrong around that: all of it, once, or nothing."""
+"""What a task submits is stored with its completion, whatever goes wrong: all of it, once, or nothing."""
 
 from pathlib import Path
 
