@@ -421,7 +421,8 @@ MUTANTS = (
         "shared/taskqueue/broker/rabbitmq/topology.py",
         "                await self._own(connection)\n",
         "",
-        f"{CASES}/test_owners.py::test_a_second_installation_takes_no_message_of_the_first_ones_queue",
+        "tests/integration/test_queue_owners.py"
+        "::test_a_second_installation_or_another_queues_name_is_refused_at_the_start",
         "it has one installation",
     ),
     # What needs processes to be killed, or to be of another version

@@ -10,6 +10,7 @@ from tests.integration.store.given import looking, worker_info
 from tests.integration.system import System, quick_settings
 
 from taskqueue import TaskContext
+from taskqueue.actions.options import Options
 from taskqueue.actions.signatures import read_signature
 from taskqueue.store import WorkerInfo, workers
 from taskqueue_api.live import catalogue
@@ -29,7 +30,7 @@ async def resize(
 
 async def knowing(system: System, name: str = "resize", function: Any = resize, *, own: bool = True) -> None:
     """A worker that knows an action."""
-    action = read_signature(name, function)
+    action = read_signature(name, function, Options())
     entry = {"name": name, "own": own, "arguments": {}, "accepts": action.accepts(), "defaults": {}}
     info = worker_info(f"of {name}")
     values = {field: getattr(info, field) for field in info.__slots__} | {"actions": json.dumps([entry])}

@@ -34,6 +34,7 @@ from pydantic import (
 from typing_extensions import TypedDict
 
 from taskqueue import TaskContext
+from taskqueue.actions.options import Options
 from taskqueue.actions.signatures import Action, read_signature
 
 CONTEXT = TaskContext("t", "act", 1)
@@ -226,7 +227,7 @@ def action_of(type_: Any, *, with_default: bool = False) -> Action:
     if with_default:
         handler.__defaults__ = (None, CONTEXT)
     handler.__annotations__["value"] = type_
-    return read_signature("act", handler)
+    return read_signature("act", handler, Options())
 
 
 def is_accepted(action: Action, data: dict[str, Any]) -> bool:

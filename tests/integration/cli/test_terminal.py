@@ -23,6 +23,18 @@ from taskqueue_cli.app import app
 #: background.
 IGNORING_CTRL_C = ["sh", "-c", 'trap "" INT; exec "$@"', "sh"]
 
+#: Sends Ctrl-C's signal when the first of the commands is imported.
+AS_IT_STARTS = """
+import os, signal, sys
+
+class Finder:
+    def find_spec(name, path, target=None):
+        if name == "taskqueue_cli.acting":
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Finder)
+"""
+
 #: Seconds that a command may take to end.
 LIMIT = 30
 
@@ -131,6 +143,13 @@ async def test_ctrl_c_ends_a_watch_without_a_mess(taskqueue: CommandLine, system
         assert await ended(process) == 130
     assert "Traceback" not in terminal.text
     assert "Aborted" not in terminal.text
+
+
+async def test_ctrl_c_while_it_is_still_starting_is_no_mess_either(taskqueue: CommandLine, tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(AS_IT_STARTS)
+    with Terminal.opened() as terminal:
+        assert await ended(await start(taskqueue, terminal, "list", PYTHONPATH=str(tmp_path))) == 130
+    assert terminal.text == ""
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,7 @@ SCANS = {
     "status_counts": "reads its six rows",
     "wrong_counts": "likewise",
     "event_range": "the table has one row for each that numbers its rows",
+    "identity": "reads its two rows",
     "migrations_table": "the table of tables is small",
     "catalogue": "reads all of the small table of actions, which is what it is for",
     "actions": "likewise",
