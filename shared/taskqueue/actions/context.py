@@ -68,7 +68,7 @@ class Submitted:
 
     def __await__(self) -> Generator[None, None, Self]:
         return self
-        yield
+        yield  # which makes it a generator: it waits for nothing
 
 
 @dataclass(frozen=True, slots=True)
