@@ -67,7 +67,7 @@ ENDINGS = st.sampled_from(
 )
 
 #: What there is when a history begins: without it, failed tasks for one would be met rarely.
-BEGINNING = st.lists(st.sampled_from(STATUSES), max_size=4)
+BEGINNING = st.lists(st.sampled_from(STATUSES), min_size=2, max_size=6)
 
 #: What can happen, and how.
 STEPS: dict[str, dict[str, st.SearchStrategy[Any]]] = {

@@ -80,8 +80,10 @@ async def test_a_handler_runs_in_a_process_of_its_own_which_is_used_again(system
     async with system.worker(processes=1):
         ids = [await system.submit(action) for action in ("tell", "tell_async", "tell", "here")]
         tasks = [await system.until(id) for id in ids]
+        [worker] = (await system.get("/workers")).body["workers"]
     *told, here = [task["result"] for task in tasks]
     assert here["pid"] == os.getpid()
+    assert (worker["executors"]["tell"], worker["executors"]["here"]) == ("process", "async")
     [pid] = {result["pid"] for result in told}
     assert pid != os.getpid()
     assert (told[0]["parent"], told[0]["session"]) == (os.getpid(), pid)
@@ -459,6 +461,22 @@ async def test_a_worker_whose_processes_cannot_load_the_handlers_does_not_start(
     sys.modules.pop("own_handlers", None)
     assert await system.store.reads.worker_beats() == {}
     assert not children()
+
+
+async def test_processes_load_what_the_worker_does_where_no_setting_names_it(
+    programs: Programs, client: Client
+) -> None:
+    (programs.folder / "handlers.py").write_text(
+        "import os\n"
+        "from taskqueue import action\n"
+        "@action(executor='process')\n"
+        "def own() -> int: return os.getpid()\n"
+    )
+    program = await programs.start("taskqueue-embedded", processes=1)
+    url = await program.url()
+    [task] = await client.until_final(url, await client.submit(url, "own"))
+    assert task["status"] == "completed", task
+    assert task["result"] != program.handle.pid
 
 
 async def test_killed_itself_a_worker_leaves_no_process_behind(programs: Programs, client: Client) -> None:

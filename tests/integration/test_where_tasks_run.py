@@ -141,6 +141,8 @@ async def test_workers_tell_their_queue_actions_versions_and_memory(system: Syst
         [worker] = (await system.get("/workers")).body["workers"]
     assert worker["queue"] == "tasks"
     assert {"hold", "sum", "*"} <= set(worker["actions"])
+    assert worker["executors"].keys() == set(worker["actions"])
+    assert worker["executors"]["sum"] == "async"
     assert worker["versions"]["taskqueue"]
     assert worker["memory"] is None or worker["memory"] > 1_000_000
 

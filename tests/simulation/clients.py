@@ -116,7 +116,7 @@ class Clients:
                 elif answered:
                     submission.answers.add(tuple(task["status"] for task in told))
                 # Some send it again all the same.
-                if not submission.key or chance.random() < 0.7:
+                if not submission.key or chance.random() < 0.5:
                     break
             await asyncio.sleep(chance.uniform(0.05, 1))
         return min(submission.told, default=())

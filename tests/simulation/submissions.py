@@ -50,7 +50,7 @@ def draw(random: Random, number: int) -> Submission:
             ["compute", "compute_in_thread", "fan_out", "progress", "refuse", "stubborn"], [10, 3, 2, 2, 1, 0.3]
         )
         sent.append(Sent(10 * number + place, action, Status.FAILED if action == "refuse" else Status.COMPLETED))
-    return Submission(sent, f"key-{number}" if random.random() < 0.4 else None, f"s{number}")
+    return Submission(sent, f"key-{number}" if random.random() < 0.5 else None, f"s{number}")
 
 
 def members(random: Random, task: Sent, tag: str) -> dict[str, Any]:

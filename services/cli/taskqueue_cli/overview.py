@@ -28,6 +28,8 @@ def stats(
     write(by_status(answer.tasks))
     if answer.oldest_waiting is not None:
         write(f"the oldest that waits is due for {span(answer.oldest_waiting)}")
+    if answer.waiting_for_workers:
+        write(f"{answer.waiting_for_workers:,} wait for a worker that knows their action")
     write(f"\nin the last {minutes} minutes, and the present one:")
     write(by_minute(answer.minutes))
     if answer.actions:
@@ -47,15 +49,15 @@ def workers(url: Url = HERE, as_json: AsJson = False) -> None:
 
 
 def actions(url: Url = HERE, as_json: AsJson = False) -> None:
-    """List the actions that workers can run, with their arguments."""
+    """List the actions that workers know, or knew, with their arguments."""
     with connect(url) as client:
         found = client.actions()
     if as_json:
         for action in found:
             typer.echo(action.to_json())
         return
-    rows = [(action.name, _arguments(action), f"{action.workers}") for action in found]
-    write(table(("action", "arguments", "workers"), rows))
+    rows = [(action.name, _arguments(action), action.version or "", f"{action.workers}") for action in found]
+    write(table(("action", "arguments", "version", "workers"), rows))
 
 
 def by_status(tasks: dict[Status, int]) -> Table:
@@ -96,7 +98,7 @@ def by_action(actions: dict[str, ActionStats], most: int | None = None) -> Table
 def by_worker(workers: list[WorkerAnswer]) -> Table:
     """The workers, and what they run."""
     return table(
-        ("worker", "host", "pid", "up", "seen", "runs", "of"),
+        ("worker", "host", "pid", "up", "seen", "memory", "runs", "of"),
         [
             (
                 worker.id[:8],
@@ -104,6 +106,7 @@ def by_worker(workers: list[WorkerAnswer]) -> Table:
                 f"{worker.pid}",
                 ago(worker.started_at),
                 ago(worker.last_seen),
+                "" if worker.memory is None else f"{worker.memory / 2**20:.0f} MiB",
                 ", ".join(task.action for task in worker.running),
                 f"{worker.consumers}",
             )

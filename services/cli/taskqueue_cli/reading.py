@@ -123,6 +123,7 @@ def _whole(task: WholeTaskAnswer) -> RenderableType:
         "id": task.id,
         "action": task.action,
         "status": status_text(task.status),
+        "waits for": task.waiting_for or "",
         "accepted": when(task.created_at),
         "due": when(task.run_at) if task.run_at > task.created_at else "",
         "ended": when(task.processed_at),

@@ -98,7 +98,8 @@ def known_actions() -> list[Action]:
 
 def describe_actions() -> list[dict[str, Any]]:
     """The registered actions as the catalogue has them: `name`, whether it is a user's `own`, the JSON Schemas of
-    its `arguments` and of what it `accepts`, the `defaults` of its tasks, and its package's `version`."""
+    its `arguments` and of what it `accepts`, the `defaults` of its tasks, its `executor`, and its package's
+    `version`."""
     return [
         {
             "name": action.name,
@@ -106,6 +107,7 @@ def describe_actions() -> list[dict[str, Any]]:
             "arguments": action.schema(),
             "accepts": action.accepts(),
             "defaults": action.options.told(),
+            "executor": action.executor,
             "version": version_of(action.package),
         }
         for action in known_actions()

@@ -71,6 +71,7 @@ class WorkerAnswer(Answer):
     prefetch: int
     queue: str
     actions: list[str] = Field(description="The names of those that it can run.")
+    executors: dict[str, str] = Field(description="By action: where it runs, `async`, `thread` or `process`.")
     versions: dict[str, str] = Field(description="Of taskqueue, and of the packages that its actions are from.")
     memory: int | None = Field(
         ge=0, description="Its resident bytes at its last beat; null where that is not told."

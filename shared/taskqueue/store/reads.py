@@ -43,6 +43,8 @@ class Worker:
     queue: str
     #: Their names.
     actions: list[str]
+    #: By action: where it runs.
+    executors: dict[str, str]
     #: By package: taskqueue's, and those of its actions.
     versions: dict[str, str]
     #: Resident bytes at its last beat; None where that can't be read.
@@ -250,17 +252,7 @@ class Reads:
         for row in await self._engine.read("running"):
             task = {"id": row["id"], "action": row["action"], "attempt": row["attempt"]}
             running.setdefault(row["worker"], []).append(task)
-        return [
-            Worker(
-                **dict(row)
-                | {
-                    "actions": [action["name"] for action in json.loads(row["actions"])],
-                    "versions": json.loads(row["versions"]),
-                    "running": running.get(row["id"], []),
-                }
-            )
-            for row in await self._engine.read("workers")
-        ]
+        return [_worker(dict(row), running.get(row["id"], [])) for row in await self._engine.read("workers")]
 
     async def actions(self) -> list[KnownAction]:
         """What workers can run, or could, by name."""
@@ -339,3 +331,14 @@ def _event(columns: dict[str, Any]) -> Event:
     columns["status"] = Status(columns["status"])
     columns["tags"] = tuple(json.loads(columns["tags"] or "[]"))
     return Event(**columns)
+
+
+def _worker(row: dict[str, Any], running: list[dict[str, Any]]) -> Worker:
+    actions = json.loads(row.pop("actions"))
+    return Worker(
+        actions=[action["name"] for action in actions],
+        executors={action["name"]: action["executor"] for action in actions},
+        versions=json.loads(row.pop("versions")),
+        running=running,
+        **row,
+    )

@@ -10,6 +10,7 @@ import pytest
 from tests.integration.system import System
 from typer.testing import CliRunner
 
+from taskqueue_api.live import catalogue
 from taskqueue_cli import connection
 from taskqueue_cli.app import app
 
@@ -66,6 +67,12 @@ def no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
 def little_patience(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection, "SHORT", 0.2)
     monkeypatch.setattr(connection, "LONG", 1)
+
+
+@pytest.fixture
+def fresh_catalogue(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The API looks for each request at what the workers can run."""
+    monkeypatch.setattr(catalogue, "FRESH", 0)
 
 
 @pytest.fixture

@@ -89,6 +89,21 @@ async def test_where_a_batch_is_refused_it_is_told_which_lines_are_in(
     assert len(await texts(system)) == BATCH
 
 
+@pytest.mark.usefixtures("fresh_catalogue")
+async def test_lines_whose_data_do_not_fit_their_action_are_told_and_nothing_of_their_batch_is_submitted(
+    taskqueue: CommandLine, system: System, tmp_path: Path
+) -> None:
+    lines = ["", *numbered(3), '{"action": "note", "data": {"text": 1}}', '{"action": "note"}', *numbered(3)]
+    async with system.worker():
+        await system.until(await system.submit("uppercase"))  # by now, it has told what it can run
+        ended = await taskqueue("submit", "--batch", written(tmp_path, *lines), code=2)
+    first, second, *told = ended.errors.splitlines()
+    assert first.startswith("taskqueue: line 5: data.text: ")
+    assert second == "line 6: data.text: required"
+    assert told[:2] == ["0 tasks before were submitted", "lines 2 to 9: not submitted"]
+    assert await system.count() == 1
+
+
 async def test_a_task_that_is_too_large_is_told_by_its_line_and_keeps_none_before_it_back(tmp_path: Path) -> None:
     lines = [*numbered(10), json.dumps({"action": "note", "data": {"text": "x" * 2000}}), *numbered(5)]
     async with System.open(quick_settings(tmp_path, max_task_bytes=1000)) as system:

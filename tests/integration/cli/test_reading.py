@@ -4,6 +4,7 @@ import asyncio
 from uuid import uuid4
 
 import pytest
+from tests.conformance.waiting import eventually
 from tests.integration import actions
 from tests.integration.cli.conftest import CommandLine
 from tests.integration.system import System
@@ -86,9 +87,21 @@ async def test_a_task_is_shown_with_its_parent_and_its_children(taskqueue: Comma
     assert all(child in shown for child in parent["children"])
     assert "parent" not in shown
     first, second = parent["children"]
-    assert f"parent    {parent['id']}" in (await taskqueue("show", first)).output
+    assert f"parent {parent['id']}" in " ".join((await taskqueue("show", first)).output.split())
     _, *rows = (await taskqueue("list", "--parent", parent["id"])).output.splitlines()
     assert [row.split()[0] for row in rows] == [second, first]
+
+
+async def test_what_a_task_waits_for_is_told(taskqueue: CommandLine, system: System) -> None:
+    async with system.worker(handlers="tests.integration.openapi.actions"):
+        id = await system.submit("nobody_knows_it")
+
+        async def set_aside() -> bool:
+            return (await system.task(id))["waiting_for"] is not None
+
+        await eventually(set_aside)
+        assert "a worker with action 'nobody_knows_it'" in (await taskqueue("show", id)).output
+        assert "1 wait for a worker that knows their action" in (await taskqueue("stats")).output
 
 
 async def test_the_traceback_of_a_failed_task_is_shown_in_lines(taskqueue: CommandLine, system: System) -> None:

@@ -99,6 +99,19 @@ async def test_what_the_api_refuses_is_told_by_its_path(taskqueue: CommandLine) 
     assert "tags.0" in ended.errors
 
 
+@pytest.mark.usefixtures("fresh_catalogue")
+async def test_data_that_do_not_fit_the_action_are_refused_by_their_path(
+    taskqueue: CommandLine, system: System
+) -> None:
+    async with system.worker():
+        await system.until(await system.submit("sum"))  # by now, it has told what it can run
+        ended = await taskqueue("submit", "sum", "numbers=many", "other=1", code=2)
+    first, *told = ended.errors.splitlines()
+    assert first == "taskqueue: invalid data"
+    assert sorted(line.partition(":")[0] for line in told) == ["  data.numbers", "  data.other"]
+    assert await system.count() == 1
+
+
 async def test_with_wait_its_result_is_written(taskqueue: CommandLine, system: System) -> None:
     async with system.worker():
         ended = await taskqueue("submit", "sum", "numbers=[1, 2.5]", "--wait")

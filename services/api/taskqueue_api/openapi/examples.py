@@ -117,6 +117,7 @@ WORKERS = {
             "prefetch": 5,
             "queue": "tasks",
             "actions": ["resize", "uppercase"],
+            "executors": {"resize": "process", "uppercase": "async"},
             "versions": {"taskqueue": "0.1.0"},
             "memory": 52428800,
             "running": [{"id": ID, "action": "uppercase", "attempt": 1}],

@@ -73,6 +73,7 @@ async def workers(request: web.Request) -> web.Response:
             prefetch=worker.prefetch,
             queue=worker.queue,
             actions=worker.actions,
+            executors=worker.executors,
             versions=worker.versions,
             memory=worker.memory,
             running=[RunningTask(**task) for task in worker.running],
