@@ -33,4 +33,6 @@ WORKDIR /data
 USER 10001:10001
 EXPOSE 8080
 CMD ["taskqueue-api"]
+# For the image of a project of one's own that begins with this one: docs/tutorial.md.
+COPY deploy/taskqueue-install /usr/local/bin/
 COPY --from=build /opt/venv /opt/venv

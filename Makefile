@@ -7,6 +7,8 @@ RUNNER := .venv-run
 # What `make bench` compares with, apart from what taskqueue needs.
 PEERS := .venv-bench
 SOURCES := shared services tests bench
+# What `make image` calls the image.
+IMAGE ?= taskqueue
 DOCKER := $(shell docker version >/dev/null 2>&1 && echo yes)
 UV_COMPILE := uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header \
 	--no-emit-index-url --no-emit-find-links
@@ -17,7 +19,7 @@ export TESTCONTAINERS_HOST_OVERRIDE := 127.0.0.1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run up down test storm simulate fuzz soak mutants bench bench-long check format images lock clean
+.PHONY: help run up down image test storm simulate fuzz soak mutants bench bench-long check format images lock clean
 # A failed recipe must not leave a half-made stamp.
 .DELETE_ON_ERROR:
 
@@ -35,6 +37,10 @@ up: ## start it all with Docker Compose, wait until healthy, print the address
 
 down: ## stop what `make up` started; tasks stay (add -v by hand to delete them)
 	docker compose down
+
+image: ## build the image that those of projects of one's own begin with; IMAGE=taskqueue is its name
+	@deploy/base-images python rabbitmq
+	docker build --quiet --tag $(IMAGE) $$(sed -n 's/^PYTHON_IMAGE=/--build-arg &/p' .env 2>/dev/null) .
 
 test: $(VENV)/project.stamp ## run all tests (those that need Docker only where it is); ARGS="tests/unit -k relay"
 ifeq ($(DOCKER),yes)

@@ -19,6 +19,8 @@ os.environ.setdefault("TESTCONTAINERS_RYUK_DISABLED", "true")
 os.environ.setdefault("TESTCONTAINERS_HOST_OVERRIDE", "127.0.0.1")
 
 STACK = "tests/stack/"
+#: The folders whose tests use compose.
+COMPOSED = (STACK, "tests/project/")
 
 
 @functools.cache
@@ -59,10 +61,10 @@ def rabbit() -> "Iterator[RabbitServer]":
 
 
 class FileByFile(LoadFileScheduling):
-    """Gives each of several test processes a file at a time, and one of them all that use the compose stack."""
+    """Gives each of several test processes a file at a time, and one of them all that use compose."""
 
     def _split_scope(self, nodeid: str) -> str:
-        return STACK if nodeid.startswith(STACK) else str(super()._split_scope(nodeid))
+        return STACK if nodeid.startswith(COMPOSED) else str(super()._split_scope(nodeid))
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> FileByFile:
@@ -70,5 +72,5 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> FileByF
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    # It takes longest, so it comes first, and nobody waits for it at the end. The Makefile keeps this order.
-    items.sort(key=lambda item: not item.nodeid.startswith(STACK))
+    # They take longest, so they come first, and nobody waits for them at the end. The Makefile keeps this order.
+    items.sort(key=lambda item: not item.nodeid.startswith(COMPOSED))

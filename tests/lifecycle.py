@@ -5,7 +5,7 @@ Times are Unix milliseconds; results, errors and progress are whatever the calle
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -48,6 +48,8 @@ class Task:
     tags: tuple[str, ...] = ()
     #: The request that submitted it, or retried it last.
     request_id: str | None = None
+    #: The task that submitted it.
+    parent: str | None = None
     #: Its place; the store gives it.
     seq: int = 0
     status: str = "pending"
@@ -193,10 +195,17 @@ class Lifecycle:
         task.progress = progress
         self.events.append(task.event(self.now, progress))
 
-    def complete(self, task: Task, result: Any) -> None:
+    def complete(self, task: Task, result: Any, submitted: Sequence[Task] = ()) -> None:
+        """With the tasks that it submits."""
         self._took(task, "run", self.now - task.attempts[-1].started_at)
         task.result, task.error = result, None
         self._end(task, "ok", None, "completed")
+        for child in submitted:
+            self.submit(child)
+
+    def children_of(self, task: Task) -> list[str]:
+        """Those that are there, in their order."""
+        return [child.id for child in self.tasks.values() if child.parent == task.id]
 
     def back_off(self, task: Task, outcome: str, error: Any, run_at: int) -> None:
         if not self._cancelled(task, error):

@@ -11,7 +11,9 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 
 from taskqueue.broker import Broker, BrokerState
+from taskqueue.contract.requests import SubmitBody
 from taskqueue.dispatch import publish, token
+from taskqueue.message import Priority
 from taskqueue.settings import Settings
 from taskqueue.store import (
     CommitUnknownError,
@@ -46,6 +48,31 @@ class Accepted:
     seq: int
     id: str
     status: Status
+
+
+def new_task(
+    body: SubmitBody, *, id: str, payload: str, now: int, request_id: str | None, parent: str | None = None
+) -> NewTask:
+    """The task that a submit describes.
+
+    Args:
+        payload: its message.
+        now: Unix milliseconds.
+        parent: the task that submits it.
+    """
+    return NewTask(
+        id=id,
+        action=body.action,
+        payload=payload,
+        created_at=now,
+        run_at=now + to_ms(body.delay or 0) if body.run_at is None else to_ms(body.run_at),
+        priority=Priority[body.priority.upper()],
+        max_attempts=body.max_attempts,
+        timeout=None if body.timeout is None else to_ms(body.timeout),
+        tags=tuple(body.tags),
+        request_id=request_id,
+        parent=parent,
+    )
 
 
 class Intake:

@@ -62,6 +62,11 @@ def data_of(payload: str) -> str:
     return payload[payload.index(',"data":') + len(',"data":') : payload.rindex(',"created_at":')]
 
 
+def redated(payload: str, created_at: float) -> str:
+    """A payload that `encode` has written, made at another time, in Unix seconds."""
+    return f'{payload[: payload.rindex(",")]},"created_at":{created_at!r}}}'
+
+
 def decode(body: bytes) -> Message:
     """Read a message.
 

@@ -55,7 +55,9 @@ class Settings(BaseSettings):
         1024 * 1024, ge=1, description="Largest request body, in bytes; a larger one is answered 413."
     )
     max_batch_bytes: int = Field(
-        8 * 1024 * 1024, ge=1, description="Largest body of `POST /tasks/batch`, in bytes."
+        8 * 1024 * 1024,
+        ge=1,
+        description="Largest body of `POST /tasks/batch`, in bytes; what one task submits has no more, either.",
     )
     max_task_bytes: int = Field(
         4 * 1024 * 1024,

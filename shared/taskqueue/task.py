@@ -122,6 +122,8 @@ class NewTask:
     tags: tuple[str, ...] = ()
     #: Which request submitted it.
     request_id: str | None = None
+    #: Which task submitted it, with its completion.
+    parent: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,8 +169,12 @@ class Task:
     request_id: str | None = None
     #: Since when it waits for a worker that knows its action, where one got it that doesn't.
     unknown_since: int | None = None
+    #: Which task submitted it, where one did.
+    parent: str | None = None
     #: Oldest first; a page tells none.
     attempts: tuple[Attempt, ...] = ()
+    #: The tasks that it submitted, as far as they are kept, in their order; a page tells none.
+    children: tuple[str, ...] = ()
 
     @property
     def waits_for_worker(self) -> bool:

@@ -25,6 +25,14 @@ def echo_in_thread(value: int, task: TaskContext, seconds: float = 0) -> dict[st
 
 
 @action
+def fan_out(values: list[int], task: TaskContext) -> dict[str, Any]:
+    """Submit an echo of each value, in each attempt."""
+    for value in values:
+        task.submit(echo, value)
+    return {"output": len(values), "attempt": task.attempt}
+
+
+@action
 async def hold(marks: str, task: TaskContext) -> dict[str, Any]:
     """Leave a mark that this attempt has begun, then wait until somebody makes the file `go`."""
     folder = Path(marks)

@@ -22,7 +22,7 @@ SOURCES = ("shared", "services/api", "services/worker", "services/migrate", "ser
 PATIENCE = "20"
 #: Seeds of the simulation in which a mutant must be noticed: what a seed draws changes with the code, so these are
 #: some times as many as it has taken.
-SEEDS = "120"
+SEEDS = "300"
 #: Mutants at a time.
 AT_A_TIME = 2
 #: pytest's exit code where tests have failed; others say that they could not be run.

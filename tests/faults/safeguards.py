@@ -78,6 +78,13 @@ MUTANTS = (
         f"{CLAIMS}::test_a_worker_that_has_beaten_since_is_not_taken_for_lost",
         "the task is run once more, and the fence refuses the late result",
     ),
+    Mutant(
+        "what a task submits is stored though its completion is refused",
+        VERBS,
+        "        for task in submitted:\n            submit(tx, task)\n",
+        "    for task in submitted:\n        submit(tx, task)\n",
+        f"{CASES}/test_children.py::test_a_late_result_brings_no_children",
+    ),
     # Dispatch leases
     Mutant(
         "a settle doesn't look which publish it is for",

@@ -16,8 +16,8 @@ WORDS = [
     b"\xd9\xa1", b"2026-01-01", b"0x10", b"253402300799", b"253402300800", b"[]",
 ]  # fmt: skip
 PARAMETERS = [
-    b"status", b"action", b"tag", b"created_after", b"created_before", b"limit", b"cursor", b"minutes", b"dry_run",
-    b"%6cimit", b"", b"status[]",
+    b"status", b"action", b"tag", b"created_after", b"created_before", b"parent", b"limit", b"cursor", b"minutes",
+    b"dry_run", b"%6cimit", b"", b"status[]",
 ]  # fmt: skip
 #: What the API reads of a request, with values that are near to what it takes.
 HEADERS: dict[bytes, list[bytes]] = {

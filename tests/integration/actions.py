@@ -214,6 +214,22 @@ def report_too_late(name: str, task: TaskContext) -> dict[str, Any]:
 
 
 @action
+async def spread(names: list[str], task: TaskContext, gate: str = "", failing: bool = False) -> dict[str, Any]:
+    """Submits a note of each name; then waits for its gate, where it has one."""
+    ids = [task.submit(note, name).id for name in names]
+    if gate:
+        await hold(gate)
+    if failing:
+        raise Reject("on purpose")
+    return {"output": ids}
+
+
+@action
+def spread_in_thread(names: list[str], task: TaskContext) -> dict[str, Any]:
+    return {"output": [task.submit("note", {"text": name}, tags=["spread"]).id for name in names]}
+
+
+@action
 async def x(**data: Any) -> dict[str, Any]:
     """Takes whatever it is given, where a test needs any task that completes."""
     return {}

@@ -88,6 +88,7 @@ class Task(lifecycle.Task):
             "cancel_requested": self.cancel_requested,
             "waiting_for": None,
             "request_id": self.request_id,
+            "parent": None,
         }
 
     def told_whole(self) -> JSON:
@@ -103,7 +104,8 @@ class Task(lifecycle.Task):
                     "request_id": attempt.request_id,
                 }
                 for number, attempt in enumerate(self.attempts, 1)
-            ]
+            ],
+            "children": [],
         }
 
 

@@ -51,6 +51,15 @@ def tell(task: TaskContext, value: Annotated[int, Field(ge=0)] = 0) -> dict[str,
 
 
 @in_process()
+def spread(times: int, task: TaskContext, how: str = "") -> dict[str, Any]:
+    """Submits so many tasks, and ends."""
+    ids = [task.submit(here.options(priority="low")).id for _ in range(times)]
+    if how:
+        die(how)
+    return {"ids": ids}
+
+
+@in_process()
 async def tell_async(task: TaskContext) -> dict[str, Any]:
     await asyncio.sleep(0)
     return {"pid": os.getpid(), "task": [task.id, task.action, task.attempt]}

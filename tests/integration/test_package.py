@@ -34,7 +34,7 @@ def test_it_installs_no_module_but_ours_under_a_name_that_is_ours(installed: Pat
     assert metadata == f"{DISTRIBUTION.replace('-', '_')}-{VERSION}.dist-info"
     modules = names - {metadata}
     assert "taskqueue" in modules
-    assert {name.partition("_")[0] for name in modules} == {"taskqueue"}
+    assert {name for name in modules if not name.startswith("taskqueue")} == {"pytest_taskqueue"}
     assert (installed / "taskqueue" / "py.typed").exists()
 
 

@@ -222,6 +222,22 @@ async def test_resources_and_middleware_are_those_of_the_process(
     assert told == [f"opened in {pid}", f"closed in {pid}"]
 
 
+async def test_what_a_process_submits_is_stored_with_its_completion(system: System) -> None:
+    async with system.worker():
+        task = await system.until(await system.submit("spread", {"times": 2}))
+        children = [await system.until(id) for id in task["children"]]
+    assert task["result"] == {"ids": task["children"]}
+    assert [(child["parent"], child["priority"], child["status"]) for child in children] == [
+        (task["id"], "low", "completed")
+    ] * 2
+
+
+async def test_what_a_process_submits_that_dies_is_not_stored(system: System) -> None:
+    async with system.worker():
+        task = await system.until(await system.submit("spread", {"times": 2, "how": "kill"}, max_attempts=1))
+    assert (task["status"], await system.count()) == ("failed", 1)
+
+
 # Processes that die
 
 

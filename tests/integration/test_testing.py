@@ -132,6 +132,30 @@ async def test_what_a_handler_submits_is_drained_too(taskqueue: Queue) -> None:
     assert [task.status async for task in taskqueue.client.find(action="chain")] == [Status.COMPLETED] * 4
 
 
+async def test_what_a_task_submits_is_seen_once_it_has_completed(taskqueue: Queue) -> None:
+    @action
+    async def greet_all(names: list[str], task: TaskContext) -> None:
+        for name in names:
+            task.submit(greet_in_test.options(delay=60), name=name)
+        if task.attempt == 1:
+            raise Retry(after=30)
+
+    parent = await taskqueue.submit("greet_all", {"names": ["you", "me"]})
+    await taskqueue.drain()
+    taskqueue.assert_submitted(greet_in_test, count=0)
+    taskqueue.advance(30)
+    await taskqueue.drain()
+    taskqueue.assert_submitted(greet_in_test, {"name": "me"}, count=1)
+    children = [await taskqueue.client.get(id) for id in (await parent.get()).children]
+    assert [child.status for child in children] == [Status.PENDING] * 2
+    taskqueue.advance(60)
+    await taskqueue.drain()
+    assert [(await taskqueue.client.get(child.id)).result for child in children] == [
+        {"output": "hello you"},
+        {"output": "hello me"},
+    ]
+
+
 async def test_many_are_all_final_after_one_drain(taskqueue: Queue, caplog: pytest.LogCaptureFixture) -> None:
     tasks = [
         {"action": "greet_in_test", "data": {"name": "you"}},

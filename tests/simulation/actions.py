@@ -21,6 +21,14 @@ def compute_in_thread(value: int, task: TaskContext) -> dict[str, Any]:
 
 
 @action
+async def fan_out(value: int, seconds: float, failing: int, task: TaskContext) -> dict[str, Any]:
+    """Submit two tasks with its completion; from attempts that fail, too."""
+    for _ in range(2):
+        task.submit("compute_in_thread", {"value": value}, tags=task.tags, max_attempts=30)
+    return await compute(value, seconds, failing, task)
+
+
+@action
 async def progress(value: int, seconds: float, task: TaskContext) -> dict[str, Any]:
     for step in range(3):
         task.progress(step / 3)

@@ -35,14 +35,15 @@ CREATE TABLE history (
     old TEXT, new TEXT,
     -- Begun before its time, and not published either.
     early INTEGER NOT NULL DEFAULT 0,
-    -- Which request submitted it, or retried it last; and what was submitted.
-    request_id TEXT, value INTEGER, tag TEXT
+    -- Which request submitted it, or retried it last; and what was submitted, and by which task.
+    request_id TEXT, value INTEGER, tag TEXT, parent TEXT
 ) STRICT;
 CREATE TRIGGER record_new AFTER INSERT ON task
 BEGIN
-    INSERT INTO history (seq, id, new, request_id, value, tag)
+    INSERT INTO history (seq, id, new, request_id, value, tag, parent)
     VALUES (
-        NEW.seq, NEW.id, NEW.status, NEW.request_id, NEW.payload ->> '$.data.value', NEW.tags ->> '$[0]'
+        NEW.seq, NEW.id, NEW.status, NEW.request_id, NEW.payload ->> '$.data.value', NEW.tags ->> '$[0]',
+        NEW.parent
     );
 END;
 CREATE TRIGGER record_change AFTER UPDATE OF status ON task
@@ -138,8 +139,11 @@ class Database:
         return self.rows("SELECT id, status, attempt FROM task WHERE processed_at IS NULL ORDER BY seq")
 
     def submitted(self) -> list[dict[str, Any]]:
-        """The tasks that were ever stored, in their order: which request sent each, its value and its tag."""
-        return self.rows("SELECT id, seq, request_id, value, tag FROM history WHERE old IS NULL ORDER BY seq")
+        """The tasks that were ever stored, in their order: which request sent each, its value, its tag and its
+        parent."""
+        return self.rows(
+            "SELECT id, seq, request_id, value, tag, parent FROM history WHERE old IS NULL ORDER BY seq"
+        )
 
     def histories(self) -> dict[str, list[str | None]]:
         """By task, the statuses that it has had, in order; None where it was deleted."""

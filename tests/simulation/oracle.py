@@ -31,6 +31,7 @@ def violations(database: Database, clients: Clients, ended: Iterable[TaskEnded])
     return [
         *clients.http.broken,
         *_of_tasks(database, clients),
+        *_of_children(database, clients),
         *_of_histories(database, clients),
         *_of_attempts(database, ended),
         *_of_counters(database),
@@ -65,10 +66,22 @@ def _of_task(task: dict[str, object], sent: Sent, submission: Submission) -> Ite
         yield f"{id} is {status}: {task['error']}"
 
 
+def _of_children(database: Database, clients: Clients) -> Iterator[str]:
+    """They came with the completion of the task that submitted them, and never without."""
+    actions = {task.value: task.action for submission in clients.submissions for task in submission.sent}
+    histories, submitted = database.histories(), database.submitted()
+    children = Counter(row["parent"] for row in submitted)
+    for row in submitted:
+        fans_out = not row["parent"] and actions[row["value"]] == "fan_out"
+        expected = 2 if fans_out and Status.COMPLETED in histories[row["id"]] else 0
+        if children[row["id"]] != expected:
+            yield f"{row['id']} was {histories[row['id']]}, and has {children[row['id']]} children"
+
+
 def _of_histories(database: Database, clients: Clients) -> Iterator[str]:
     """The edges of docs/lifecycle.md and no others: so one final status a run, and a new run by a retry only."""
-    asked = {name: submission for submission in clients.submissions for name in submission.requests}
-    senders = {row["id"]: asked[row["request_id"]] for row in database.submitted()}
+    sent = {task.value: submission for submission in clients.submissions for task in submission.sent}
+    senders = {row["id"]: sent[row["value"]] for row in database.submitted()}
     for id, statuses in database.histories().items():
         for before, after in pairwise([None, *statuses]):
             if (before, after) not in EDGES:

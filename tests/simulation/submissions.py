@@ -47,7 +47,7 @@ def draw(random: Random, number: int) -> Submission:
     sent = []
     for place in range(random.choice([1, 1, 1, 1, 2, 5])):
         [action] = random.choices(
-            ["compute", "compute_in_thread", "progress", "refuse", "stubborn"], [10, 3, 2, 1, 0.3]
+            ["compute", "compute_in_thread", "fan_out", "progress", "refuse", "stubborn"], [10, 3, 2, 2, 1, 0.3]
         )
         sent.append(Sent(10 * number + place, action, Status.FAILED if action == "refuse" else Status.COMPLETED))
     return Submission(sent, f"key-{number}" if random.random() < 0.5 else None, f"s{number}")
@@ -57,9 +57,9 @@ def members(random: Random, task: Sent, tag: str) -> dict[str, Any]:
     """What is sent of a task."""
     seconds = random.choice([0, 0, 0.01, 0.1, 0.1, 0.5, 0.5, 3])  # the longest is longer than a lease
     data: dict[str, object] = {"value": task.value}
-    if task.action in {"compute", "progress", "stubborn"}:
+    if task.action in {"compute", "fan_out", "progress", "stubborn"}:
         data["seconds"] = seconds
-    if task.action == "compute":
+    if task.action in {"compute", "fan_out"}:
         data["failing"] = random.choice([0, 0, 0, 1, 2])
     return {
         "action": task.action,

@@ -17,6 +17,8 @@ def of_submissions(database: Database, clients: Clients) -> Iterator[str]:
     values: defaultdict[str, list[int]] = defaultdict(list)
     ids: defaultdict[str, list[str]] = defaultdict(list)
     for row in database.submitted():
+        if row["parent"]:  # no request sent it
+            continue
         values[row["request_id"]].append(row["value"])
         ids[row["request_id"]].append(row["id"])
     for submission in clients.submissions:

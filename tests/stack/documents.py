@@ -34,12 +34,34 @@ def blocks(document: Path, heading: str) -> list[str]:
     return [textwrap.dedent(block) for block in re.findall(r"(?:^ {4}.*\n)+", section, re.MULTILINE)]
 
 
+@dataclass(frozen=True)
+class File:
+    """A file that a document shows, with its path in its first line."""
+
+    path: str
+    text: str
+
+
 def session(document: Path) -> list[Example]:
     """The lines of a document that begin with a prompt, and the output under each."""
-    examples = []
+    return [step for step in _steps(document.read_text()) if isinstance(step, Example)]
+
+
+def tutorial(document: Path) -> dict[str, list[Example | File]]:
+    """What the reader does in each section of a document, by its heading: types, or writes a file."""
+    _, *parts = re.split(r"^## (.*)\n", document.read_text(), flags=re.MULTILINE)
+    return {heading: _steps(text) for heading, text in zip(parts[::2], parts[1::2], strict=True)}
+
+
+def _steps(text: str) -> list[Example | File]:
+    steps: list[Example | File] = []
+    fenced = r"^```\w*\n(?:# (?P<path>\S+/?\S*\.\w+)\n)?(?P<file>(?:.*\n)*?)^```$"
     # As in Markdown, a block goes on after a blank line if what follows is indented too.
-    for block in re.findall(r"^ {4}.*\n(?:\n*^ {4}.*\n)*", document.read_text(), re.MULTILINE):
-        for part in re.split(r"^\$ ", textwrap.dedent(block), flags=re.MULTILINE)[1:]:
+    for block in re.finditer(rf"{fenced}|^ {{4}}.*\n(?:\n*^ {{4}}.*\n)*", text, re.MULTILINE):
+        if block["file"] is not None:
+            steps += [File(block["path"], block["file"])] if block["path"] else []
+            continue
+        for part in re.split(r"^\$ ", textwrap.dedent(block[0]), flags=re.MULTILINE)[1:]:
             command, _, output = part.partition("\n")
-            examples.append(Example(command, output.strip()))
-    return examples
+            steps.append(Example(command, output.strip()))
+    return steps

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import assert_type
 
 from taskqueue import TaskContext, action, injected
+from taskqueue.actions.context import Submitted
 from taskqueue.client import AsyncClient, AsyncHandle, Client, Handle
 
 
@@ -21,6 +22,14 @@ async def resize(path: str, width: int, task: TaskContext = injected) -> Image:
 @action(name="count", timeout=5)
 def count_lines(path: str) -> int:
     return len(path)
+
+
+async def submits_from_a_handler(task: TaskContext) -> None:
+    assert_type(task.submit(resize, path="a.png", width=200), Submitted)
+    assert_type(await task.submit(resize.options(delay=5), "a.png", 200), Submitted)
+    assert_type((await task.submit("resize", {"path": "a.png"}, priority="low")).id, str)
+    task.submit(count_lines, path=5)  # type: ignore[call-overload]
+    task.submit("resize", {}, priority="urgent")  # type: ignore[call-overload]
 
 
 async def submits(client: AsyncClient, blocking: Client) -> None:

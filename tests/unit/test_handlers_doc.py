@@ -38,11 +38,19 @@ async def result_of(action: str, data: dict[str, Any], resources: Resources) -> 
 
 async def test_the_examples_do_what_they_say(examples: dict[str, Any], caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
-    assert [told["name"] for told in describe_actions()] == ["fetch", "greet", "register", "render", "thumbnail"]
+    assert [told["name"] for told in describe_actions()] == [
+        "fetch",
+        "greet",
+        "import_album",
+        "register",
+        "render",
+        "thumbnail",
+    ]
     assert await examples["greet"]("world", excited=True) == "hello world!"
     async with Resources.opened(known_actions(), Telemetry()) as resources:
         assert await result_of("greet", {"name": "world"}, resources) == "hello world"
         assert await result_of("thumbnail", {"path": "a.png"}, resources) is None
+        assert await result_of("import_album", {"paths": ["a.png", "b.png"]}, resources) == 2
         assert await result_of("render", {"page": "<p>"}, resources) == {"output": 3}
         assert [await result_of("register", {"name": name}, resources) for name in "abc"] == [0, 1, 2]
-    assert [record.name for record in caplog.records if record.message.startswith("took ")] == ["handlers"] * 6
+    assert [record.name for record in caplog.records if record.message.startswith("took ")] == ["handlers"] * 7

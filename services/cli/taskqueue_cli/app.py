@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from taskqueue.version import VERSION
-from taskqueue_cli import acting, dead, overview, programs, reading, submitting, top
+from taskqueue_cli import acting, dead, new, overview, programs, reading, submitting, top
 from taskqueue_cli.connection import Commands
 
 app = typer.Typer(
@@ -49,6 +49,9 @@ COMMANDS: dict[str, dict[str, Callable[..., Any]]] = {
         "stats": overview.stats,
         "workers": overview.workers,
         "actions": overview.actions,
+    },
+    "A project of your own": {
+        "new": new.new,
     },
     "Programs (their settings are environment variables, TASKQUEUE_...)": {
         "dev": programs.dev,

@@ -33,6 +33,7 @@ CreatedAfter = Annotated[
     typer.Option(parser=moment, metavar="TIME", help="Accepted then or later: Unix seconds or ISO 8601."),
 ]
 CreatedBefore = Annotated[float | None, typer.Option(parser=moment, metavar="TIME", help="Accepted before then.")]
+Parent = Annotated[str | None, typer.Option(metavar="ID", help="Submitted by this task.")]
 
 
 def narrowed(
@@ -41,6 +42,7 @@ def narrowed(
     tag: str | None,
     created_after: float | None,
     created_before: float | None,
+    parent: str | None,
 ) -> Filter:
     """The filter that these options make; empty where none was given."""
     wanted = Filter()
@@ -54,4 +56,6 @@ def narrowed(
         wanted["created_after"] = created_after
     if created_before is not None:
         wanted["created_before"] = created_before
+    if parent is not None:
+        wanted["parent"] = parent
     return wanted

@@ -14,7 +14,7 @@ from taskqueue.client import Event
 from taskqueue.contract.tasks import Progress, TaskAnswer, TaskError, WholeTaskAnswer
 from taskqueue.task import Status
 from taskqueue_cli.connection import FAILED, HERE, Url, connect
-from taskqueue_cli.options import Action, CreatedAfter, CreatedBefore, Statuses, Tag, narrowed
+from taskqueue_cli.options import Action, CreatedAfter, CreatedBefore, Parent, Statuses, Tag, narrowed
 from taskqueue_cli.output import AsJson, ago, console, plain, span, status_text, table, value, when, write
 
 Id = Annotated[str, typer.Argument(help="The task's id.")]
@@ -26,12 +26,13 @@ def find(
     tag: Tag = None,
     created_after: CreatedAfter = None,
     created_before: CreatedBefore = None,
+    parent: Parent = None,
     limit: Annotated[int, typer.Option(min=0, help="So many at most; 0 is all.")] = 100,
     url: Url = HERE,
     as_json: AsJson = False,
 ) -> None:
     """List tasks, newest first."""
-    wanted = narrowed(status, action, tag, created_after, created_before)
+    wanted = narrowed(status, action, tag, created_after, created_before, parent)
     with connect(url) as client:
         found = itertools.islice(client.find(page=min(limit or 1000, 1000), **wanted), limit or None)
         if as_json:
@@ -131,6 +132,8 @@ def _whole(task: WholeTaskAnswer) -> RenderableType:
         "failures": f"{task.failures} of {task.max_attempts}" if task.failures else "",
         "cancel": "asked for" if task.cancel_requested and task.status is not Status.CANCELLED else "",
         "request": task.request_id or "",
+        "parent": task.parent or "",
+        "children": "\n".join(task.children),
         "progress": _progress(task.progress),
         "data": value(task.payload.data),
     }

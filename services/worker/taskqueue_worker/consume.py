@@ -33,6 +33,7 @@ from taskqueue_worker.outcome import Outcomes
 from taskqueue_worker.progress import Progress
 from taskqueue_worker.resources import Resources
 from taskqueue_worker.storing import until_stored
+from taskqueue_worker.submissions import Submissions
 
 #: What a claim is answered.
 Claimed = Claim | Refusal | SetAside | GivenUp
@@ -53,6 +54,8 @@ class Duty:
     #: None where nothing runs in one.
     run_in_child: RunInChild | None
     runs: Runs = field(default_factory=dict)
+    #: Set where the relay has something to publish.
+    due: asyncio.Event = field(default_factory=asyncio.Event)
     #: By priority: when the message was made that brought a task last, from its first delivery. Not when that task
     #: was queued: it may have been published again since.
     newest: dict[int, int] = field(default_factory=dict)
@@ -73,7 +76,7 @@ class Slot:
     def __init__(self, duty: Duty, consumer: Consumer) -> None:
         self._duty = duty
         self._consumer = consumer
-        self._outcomes = Outcomes(duty.settings, duty.store, duty.telemetry, duty.random)
+        self._outcomes = Outcomes(duty.settings, duty.store, duty.telemetry, duty.random, duty.due.set)
         self._claiming: _Claiming | None = None
         self._stopping = False
         self._pausing: asyncio.Task[None] | None = None
@@ -184,7 +187,8 @@ class Slot:
         duty = self._duty
         duty.telemetry.tell(TaskClaimed(claim))
         progress = Progress(claim, duty.store)
-        run = Run(claim, duty.settings, progress.tell, duty.beside, duty.resources, duty.run_in_child)
+        submissions = Submissions(claim, duty.settings, duty.store.clock, duty.random)
+        run = Run(claim, duty.settings, progress.tell, duty.beside, duty.resources, duty.run_in_child, submissions)
         self.run = duty.runs[claim.id, claim.attempt] = run
         giving_back = asyncio.get_running_loop().call_later(duty.settings.give_back_after, self._give_back)
         try:

@@ -9,7 +9,7 @@ import json
 import math
 import threading
 import traceback
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,9 +21,10 @@ from taskqueue.contract.bounds import TooDeepError, TooManyValuesError, check_bo
 from taskqueue.log_lines import claim_fields
 from taskqueue.logs import TASK_FIELDS
 from taskqueue.settings import Settings
-from taskqueue.task import Claim, Outcome
+from taskqueue.task import Claim, NewTask, Outcome
 from taskqueue_worker.beside import Beside, Steps
 from taskqueue_worker.resources import Resources
+from taskqueue_worker.submissions import Submissions
 
 #: Seconds that a cancelled handler has to clean up before its attempt is abandoned.
 GRACE = 5
@@ -44,6 +45,8 @@ class Ending:
     final: bool = False
     #: Seconds until the next attempt, where the handler said so; it did where it asked to be snoozed.
     after: float | None = None
+    #: What the handler submitted, where it has completed.
+    submitted: tuple[NewTask, ...] = ()
     #: What the handler raised; `error` tells the same.
     raised: BaseException | None = field(default=None, compare=False)
 
@@ -71,6 +74,7 @@ class Run:
         beside: Beside | None = None,
         resources: Resources | None = None,
         run_in_child: RunInChild | None = None,
+        submissions: Submissions | None = None,
     ) -> None:
         """
         Args:
@@ -87,6 +91,7 @@ class Run:
         self._resources = resources or Resources()
         self._run_in_child = run_in_child
         self._tell_progress = tell_progress
+        self._submissions = submissions or Submissions(claim, settings)
         self._context = TaskContext(
             claim.id,
             claim.action,
@@ -98,6 +103,7 @@ class Run:
             request_id=claim.request_id,
             queued_for=max(0, claim.waited) / 1000,
             _tell_progress=tell_progress,
+            _submit=self._submissions.add,
         )
         self._interrupted: Outcome | None = None
         #: Done when the handler has ended, or is abandoned.
@@ -129,7 +135,7 @@ class Run:
         self._start_the_clock()
         handler = asyncio.ensure_future(self._work(action, call))
         return await self._unfinished(handler) or await _check_result(
-            handler.result(), self._settings.max_result_bytes
+            handler.result(), self._settings.max_result_bytes, self._submissions.tasks
         )
 
     def interrupt(self, outcome: Outcome) -> None:
@@ -199,6 +205,7 @@ class Run:
         self._end()
 
     def _end(self) -> None:
+        self._submissions.close()
         if not self._over.done():
             self._over.set_result(None)
 
@@ -298,7 +305,7 @@ _NO_JSON = (set, frozenset, bytes, bytearray, Iterator)
 _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_as_json)
 
 
-async def _check_result(result: Any, limit: int) -> Ending:
+async def _check_result(result: Any, limit: int, submitted: Sequence[NewTask] = ()) -> Ending:
     try:
         text = _ENCODER.encode(result)
         encoded = text.encode()
@@ -316,7 +323,7 @@ async def _check_result(result: Any, limit: int) -> Ending:
         return _failed("ResultTooLarge", f"{error}", final=True)
     except TooDeepError as error:
         return _failed("InvalidResult", f"{error}", final=True)
-    return Ending(Outcome.OK, result=text)
+    return Ending(Outcome.OK, result=text, submitted=tuple(submitted))
 
 
 def _raised(error: BaseException) -> Ending:

@@ -1,6 +1,7 @@
 """The outcome of an attempt: which verb records it, and whether that was done where the answer got lost."""
 
 import asyncio
+from collections.abc import Callable
 from random import Random
 
 from taskqueue.actions import find_action
@@ -8,19 +9,32 @@ from taskqueue.settings import Settings
 from taskqueue.store import CommitUnknownError, Store, verbs
 from taskqueue.store.clock import to_ms
 from taskqueue.task import Claim, Outcome, Status
-from taskqueue.telemetry import TaskEnded, Telemetry
+from taskqueue.telemetry import TaskAccepted, TaskEnded, Telemetry
 from taskqueue_worker.execute import Ending
 from taskqueue_worker.storing import until_stored
+from taskqueue_worker.submissions import accepted_at
 
 
 class Outcomes:
     """Records how attempts ended."""
 
-    def __init__(self, settings: Settings, store: Store, telemetry: Telemetry, random: Random) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        telemetry: Telemetry,
+        random: Random,
+        tell_relay: Callable[[], None],
+    ) -> None:
+        """
+        Args:
+            tell_relay: called when tasks are stored that are to be published.
+        """
         self._settings = settings
         self._store = store
         self._telemetry = telemetry
         self._random = random
+        self._tell_relay = tell_relay
 
     def enqueue(self, claim: Claim, ending: Ending) -> asyncio.Future[Status | None]:
         """Enqueue the outcome at once; the status that it leads to, or None where the claim was lost.
@@ -28,7 +42,9 @@ class Outcomes:
         A stop doesn't cancel it.
         """
         if ending.result is not None:
-            return self._store.write(verbs.complete, claim, ending.result)
+            now = self._store.clock()
+            submitted = [accepted_at(now, task) for task in ending.submitted]
+            return self._store.write(verbs.complete, claim, ending.result, submitted)
         if ending.outcome is Outcome.SHUTDOWN:
             return self._store.write(verbs.release, claim)
         if ending.outcome is Outcome.SNOOZED and ending.after is not None:
@@ -69,6 +85,10 @@ class Outcomes:
                 id=claim.id,
             )
         self._telemetry.tell(TaskEnded(claim, ending.outcome, status, ending.error))
+        if status is Status.COMPLETED and ending.submitted:
+            self._tell_relay()
+            for task in ending.submitted:
+                self._telemetry.tell(TaskAccepted(task.id, task.action, Status.PENDING))
 
     async def _read_fence(self, claim: Claim) -> Status | None:
         """Where the task stands, if the write whose answer got lost was committed: our attempt has ended then."""

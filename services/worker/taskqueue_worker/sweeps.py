@@ -1,6 +1,7 @@
 """What a worker does beside its tasks: publish pending ones, rescue those of lost workers, find lost messages."""
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Mapping
 from random import Random
 
@@ -22,17 +23,26 @@ _PRIORITIES = tuple(sorted(Priority, reverse=True))
 
 
 async def repeat(
-    interval: float, sweep: Callable[[], Awaitable[None]], telemetry: Telemetry, *, after: float = 0
+    interval: float,
+    sweep: Callable[[], Awaitable[None]],
+    telemetry: Telemetry,
+    *,
+    after: float = 0,
+    due: asyncio.Event | None = None,
 ) -> None:
-    """Run a sweep for ever, `interval` seconds apart and `after` so many; one that the store or the broker hinders
-    comes again."""
+    """Run a sweep for ever, `interval` seconds apart and `after` so many, and at once where it is `due`; one that
+    the store or the broker hinders comes again."""
     await asyncio.sleep(after)
+    due = due or asyncio.Event()
     while True:
+        due.clear()
         try:
             await sweep()
         except (StoreUnavailableError, BrokerError) as error:
             telemetry.tell(SweepPutOff(sweep.__name__, error))
-        await asyncio.sleep(interval)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(interval):
+                await due.wait()
 
 
 class Relay:

@@ -113,13 +113,13 @@ async def work(
         retention = Retention(settings, store, telemetry)
         taker = Taker(settings, repertoire, store, lambda: any(slot.run is None for slot in slots), telemetry)
         sweeping = [
-            asyncio.create_task(repeat(interval, sweep, telemetry))
-            for interval, sweep in (
-                (settings.relay_interval, relay.relay),
-                (beat_interval(settings), rescuer.rescue),
-                (settings.reconcile_after / 4, reconciler.reconcile),
-                (PRUNE_INTERVAL, retention.prune),
-                (settings.relay_interval, taker.take_up),
+            asyncio.create_task(repeat(interval, sweep, telemetry, due=due))
+            for interval, sweep, due in (
+                (settings.relay_interval, relay.relay, duty.due),
+                (beat_interval(settings), rescuer.rescue, None),
+                (settings.reconcile_after / 4, reconciler.reconcile, None),
+                (PRUNE_INTERVAL, retention.prune, None),
+                (settings.relay_interval, taker.take_up, None),
             )
         ]
         # It counts all tasks: not as long as a start is busy, nor in the same moment as the other workers.

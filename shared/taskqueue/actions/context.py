@@ -2,10 +2,18 @@
 
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ParamSpec, Self, Unpack, overload
+from uuid import uuid4
 
+from taskqueue.contract.options import TaskOptions
 from taskqueue.retry import LONGEST_PAUSE
+
+if TYPE_CHECKING:
+    from taskqueue.actions.submitting import Submittable
+
+P = ParamSpec("P")
 
 
 class Retry(Exception):  # noqa: N818  # raised to ask for something, like StopIteration
@@ -53,6 +61,17 @@ class Cancelled(Exception):  # noqa: N818  # not an error
 
 
 @dataclass(frozen=True, slots=True)
+class Submitted:
+    """A task that will be stored with the completion of the one that submits it. To await it changes nothing."""
+
+    id: str
+
+    def __await__(self) -> Generator[None, None, Self]:
+        return self
+        yield  # which makes it a generator: it waits for nothing
+
+
+@dataclass(frozen=True, slots=True)
 class TaskContext:
     """The task that a handler runs for; passed to a parameter annotated with this class."""
 
@@ -74,6 +93,7 @@ class TaskContext:
     queued_for: float = 0
     _cancelled: threading.Event = field(default_factory=threading.Event)
     _tell_progress: Callable[[str], None] = lambda progress: None
+    _submit: Callable[[Any, tuple[Any, ...], dict[str, Any]], str] = lambda action, args, kwargs: str(uuid4())
 
     @property
     def cancelled(self) -> bool:
@@ -107,3 +127,27 @@ class TaskContext:
         if message is not None and len(message) > 500:
             raise ValueError("a progress message has 500 characters at most")
         self._tell_progress(json.dumps({"fraction": fraction, "message": message}, separators=(",", ":")))
+
+    @overload
+    def submit(
+        self, action: str, /, data: Mapping[str, Any] | None = None, **options: Unpack[TaskOptions]
+    ) -> Submitted: ...
+    @overload
+    def submit(self, action: "Submittable[P, Any]", /, *args: P.args, **kwargs: P.kwargs) -> Submitted: ...
+    def submit(self, action: Any, /, *args: Any, **kwargs: Any) -> Submitted:
+        """Submit another task with the completion of this one: it is stored in the same moment, or not at all
+        where this attempt doesn't complete.
+
+        By name, with its data and options, or with types, by its function and the arguments of this:
+
+            task.submit("resize", {"path": "a.png", "width": 200}, delay=60)
+            task.submit(resize.options(delay=60), path="a.png", width=200)
+
+        It returns at once, on the loop and in a thread; `await` in front of it changes nothing.
+
+        Raises:
+            ValueError: it would be refused as it is (pydantic.ValidationError tells where), or there are too many.
+            TypeError: the action's function has no such parameters.
+            RuntimeError: the attempt is over.
+        """
+        return Submitted(self._submit(action, args, kwargs))

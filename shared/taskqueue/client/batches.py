@@ -4,8 +4,8 @@ from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from taskqueue.client.bodies import to_json
 from taskqueue.contract.limits import MAX_BATCH
+from taskqueue.contract.options import to_json
 from taskqueue.contract.requests import SubmitBody
 
 #: The body of a submit: `action`, `data`, `delay`, ... as `POST /tasks` takes it.

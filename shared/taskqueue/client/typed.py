@@ -8,9 +8,9 @@ from typing import Any
 from pydantic import PydanticUserError, TypeAdapter, ValidationError
 
 from taskqueue.actions.signatures import Action, Handler
-from taskqueue.client.bodies import to_json
 from taskqueue.client.errors import InvalidRequestError, InvalidResultError
 from taskqueue.contract.answers import ErrorDetail
+from taskqueue.contract.options import to_json
 
 
 def check_arguments(action: Action, data: Mapping[str, Any]) -> None:

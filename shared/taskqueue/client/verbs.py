@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from taskqueue.actions.submitting import Submittable
 from taskqueue.client.asking import ask
 from taskqueue.client.batches import Batch, Task, cut
-from taskqueue.client.bodies import EventFilter, Filter, SubmitOptions, TaskOptions, query, task, to_json
+from taskqueue.client.bodies import EventFilter, Filter, SubmitOptions, query
 from taskqueue.client.calls import KEY, Again, Call, answer, nothing
 from taskqueue.client.errors import (
     BatchError,
@@ -29,6 +29,7 @@ from taskqueue.client.handles import AsyncHandle
 from taskqueue.client.typed import check_arguments, reads_result_of
 from taskqueue.client.wires import Wire
 from taskqueue.contract.answers import AcceptedAnswer, BatchAnswer, BulkAnswer, CancelAnswer
+from taskqueue.contract.options import TaskOptions, task, to_json
 from taskqueue.contract.overview import ActionAnswer, ActionsAnswer, StatsAnswer, WorkerAnswer, WorkersAnswer
 from taskqueue.contract.tasks import PageAnswer, TaskAnswer, WholeTaskAnswer
 from taskqueue.task import FINAL, Status

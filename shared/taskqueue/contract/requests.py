@@ -177,6 +177,9 @@ class TaskFilter(EventFilter):
 
     created_after: Time | None = Field(None, description="Accepted at this time or later.")
     created_before: Time | None = Field(None, description="Accepted before this time.")
+    parent: Annotated[str, StringConstraints(max_length=100)] | None = Field(
+        None, description="Submitted by the task with this id."
+    )
 
 
 class ListQuery(TaskFilter):

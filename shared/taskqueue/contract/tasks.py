@@ -70,6 +70,7 @@ class TaskAnswer(Answer):
     request_id: str | None = Field(
         description="The `X-Request-ID` of the request that submitted it, or retried it last."
     )
+    parent: Id | None = Field(description="The task that submitted it, where one did.")
 
     @classmethod
     def of(cls, task: Task, **more: Any) -> Self:
@@ -96,6 +97,7 @@ class TaskAnswer(Answer):
             cancel_requested=task.cancel_requested,
             waiting_for=f"a worker with action {task.action!r}" if task.waits_for_worker else None,
             request_id=task.request_id,
+            parent=task.parent,
             **more,
         )
 
@@ -128,14 +130,18 @@ class AttemptAnswer(Answer):
 
 
 class WholeTaskAnswer(TaskAnswer):
-    """A task with its attempts, oldest first."""
+    """A task with its attempts, oldest first, and the tasks that it submitted."""
 
     attempts: list[AttemptAnswer]
+    children: list[Id] = Field(
+        description="The tasks that it submitted with its completion, as far as they are kept."
+    )
 
     @classmethod
     def whole(cls, task: Task) -> Self:
-        """The task that the store tells, with its attempts."""
-        return cls.of(task, attempts=[AttemptAnswer.of(attempt) for attempt in task.attempts])
+        """The task that the store tells, with its attempts and children."""
+        attempts = [AttemptAnswer.of(attempt) for attempt in task.attempts]
+        return cls.of(task, attempts=attempts, children=list(task.children))
 
 
 class PageAnswer(Answer):

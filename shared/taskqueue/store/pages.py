@@ -26,6 +26,8 @@ class Filter:
     created_after: int | None = None
     #: Accepted before that.
     created_before: int | None = None
+    #: Submitted by this task.
+    parent: str | None = None
 
 
 EVERYTHING = Filter()
@@ -85,6 +87,7 @@ def _ranges(filter: Filter, cursor: Cursor) -> tuple[list[tuple[str, str]], dict
         ("created_before", "created_at < :created_before"),
         ("action", "action = :action"),
         ("tag", "tag = :tag"),
+        ("parent", "parent = :parent"),
     ):
         if (value := getattr(filter, name)) is not None:
             values[name] = value
@@ -92,6 +95,9 @@ def _ranges(filter: Filter, cursor: Cursor) -> tuple[list[tuple[str, str]], dict
     if filter.tag is not None:
         # By tag alone: the rest is looked up, row by row.
         source, key = "task_tags CROSS JOIN task NOT INDEXED ON seq = task_seq", "task_seq"
+        statuses = [sorted(filter.statuses)]
+    elif filter.parent is not None:
+        source, key = "task INDEXED BY task_by_parent", "seq"
         statuses = [sorted(filter.statuses)]
     elif filter.action is not None:
         source, key = "task INDEXED BY task_by_action", "seq"

@@ -5,12 +5,12 @@
 
 -- name: submit
 INSERT INTO task (
-    id, action, payload, status, created_at, run_at, priority, max_attempts, timeout, tags, request_id,
+    id, action, payload, status, created_at, run_at, priority, max_attempts, timeout, tags, request_id, parent,
     queued_at, dispatch_id, dispatch_until
 )
 VALUES (
     :id, :action, :payload, :status, :created_at, :run_at, :priority, :max_attempts, :timeout, :tags, :request_id,
-    :queued_at, :dispatch_id, :dispatch_until
+    :parent, :queued_at, :dispatch_id, :dispatch_until
 );
 
 -- name: add_tags
@@ -328,16 +328,19 @@ DELETE FROM workers WHERE id = :worker;
 
 -- name: get
 -- Payload and result are left out where they have more than so many bytes. The attempts before the last one are a
--- JSON array.
+-- JSON array, and so are the children: only what has completed has any, and at most as many as a batch.
 SELECT seq, id, action, status, error, created_at, run_at, processed_at, size,
        CASE WHEN size <= :most THEN payload ELSE '' END AS payload,
        CASE WHEN size <= :most THEN result END AS result,
        priority, attempt, failures, max_attempts, timeout, cancel_requested, tags, progress, request_id,
-       unknown_since, attempt_worker, attempt_started, attempt_ended, attempt_outcome, attempt_error, attempt_request_id,
+       unknown_since, parent, attempt_worker, attempt_started, attempt_ended, attempt_outcome, attempt_error, attempt_request_id,
        CASE WHEN attempt > 1 OR attempt_started IS NULL THEN (
            SELECT json_group_array(json_array(number, worker_id, started_at, ended_at, outcome, error, request_id))
            FROM (SELECT * FROM attempts WHERE task_seq = sized.seq ORDER BY number)
-       ) END AS earlier
+       ) END AS earlier,
+       CASE WHEN status = 'completed' THEN (
+           SELECT json_group_array(id) FROM (SELECT id FROM task WHERE parent = sized.id ORDER BY seq)
+       ) END AS children
 FROM (SELECT *, octet_length(payload) + coalesce(octet_length(result), 0) AS size FROM task) AS sized
 WHERE id = :id;
 
@@ -351,7 +354,7 @@ FROM task WHERE seq IN (SELECT value FROM json_each(:seqs)) ORDER BY seq DESC;
 -- name: page
 SELECT seq, id, action, payload, status, result, error, created_at, run_at, processed_at,
        priority, attempt, failures, max_attempts, timeout, cancel_requested, tags, progress, request_id,
-       unknown_since
+       unknown_since, parent
 FROM task WHERE seq IN (SELECT value FROM json_each(:seqs)) ORDER BY seq DESC;
 
 -- name: none_created_since_below

@@ -301,6 +301,7 @@ def _task(columns: dict[str, Any]) -> Task:
 def _whole_task(columns: dict[str, Any]) -> Task:
     earlier = json.loads(columns.pop("earlier") or "[]")
     last = [columns.pop(f"attempt_{name}") for name in _ATTEMPT]
+    columns["children"] = tuple(json.loads(columns["children"] or "[]"))
     attempts = [_attempt(*attempt) for attempt in earlier]
     if last[0] is not None:
         attempts.append(_attempt(columns["attempt"], *last))

@@ -51,6 +51,7 @@ def submit(tx: Transaction, task: NewTask, dispatch_id: str | None = None, lease
         timeout=task.timeout,
         tags=json.dumps(task.tags),
         request_id=task.request_id,
+        parent=task.parent,
         status=status,
         queued_at=None if dispatch_id is None else now,
         dispatch_id=dispatch_id,
@@ -190,12 +191,18 @@ def claim(
     )
 
 
-def complete(tx: Transaction, claim: Claim, result: str) -> Status | None:
-    """`running` → `completed`. None: the claim is no longer its worker's."""
+def complete(tx: Transaction, claim: Claim, result: str, submitted: Sequence[NewTask] = ()) -> Status | None:
+    """`running` → `completed`. None: the claim is no longer its worker's.
+
+    Args:
+        submitted: what the task has submitted. It is stored as `pending`, or not at all.
+    """
     now = tx.now
     status = _ended(tx, "complete", claim, Status.COMPLETED, now, result=result)
     if status:
         tx.owed.append(Took(claim.action, "run", now - claim.started_at, now))
+        for task in submitted:
+            submit(tx, task)
     return status
 
 

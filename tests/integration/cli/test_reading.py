@@ -80,6 +80,18 @@ async def test_a_task_is_shown_with_its_data_its_result_and_its_attempts(
     assert (await taskqueue("show", id, "--json")).json == [await system.task(id)]
 
 
+async def test_a_task_is_shown_with_its_parent_and_its_children(taskqueue: CommandLine, system: System) -> None:
+    async with system.worker():
+        parent = await system.until(await system.submit("spread", {"names": ["a", "b"]}))
+    shown = (await taskqueue("show", parent["id"])).output
+    assert all(child in shown for child in parent["children"])
+    assert "parent" not in shown
+    first, second = parent["children"]
+    assert f"parent {parent['id']}" in " ".join((await taskqueue("show", first)).output.split())
+    _, *rows = (await taskqueue("list", "--parent", parent["id"])).output.splitlines()
+    assert [row.split()[0] for row in rows] == [second, first]
+
+
 async def test_what_a_task_waits_for_is_told(taskqueue: CommandLine, system: System) -> None:
     async with system.worker(handlers="tests.integration.openapi.actions"):
         id = await system.submit("nobody_knows_it")

@@ -189,6 +189,15 @@ async def test_finding_turns_the_pages(client: AsyncClient) -> None:
     assert [task async for task in client.find(created_before=hour_ago)] == []
 
 
+async def test_the_tasks_that_a_task_submitted_are_told_and_found(system: System, client: AsyncClient) -> None:
+    async with system.worker():
+        parent = await (await client.submit("spread", {"names": ["a", "b"]})).wait(20)
+    assert parent.parent is None
+    found = [task async for task in client.find(parent=parent.id)]
+    assert [task.id for task in found] == parent.children[::-1]
+    assert {task.parent for task in found} == {parent.id}
+
+
 async def test_many_are_acted_on_at_once(client: AsyncClient) -> None:
     for _ in range(3):
         await client.submit("mail", delay=1000, tags=["a"])

@@ -13,6 +13,8 @@ T = TypeVar("T")
 BACK = st.integers(0, 4)
 DELAY = st.integers(0, 2 * LEASE)
 ENDINGS = st.sampled_from(["complete", "back_off", "fail", "release", "snooze"])
+#: How many tasks it submits, where it completes.
+CHILDREN = st.sampled_from([0, 0, 0, 1, 2])
 WORKERS = st.sampled_from(["a", "b"])
 PRIORITIES = (8, 4, 0)
 PRIORITY = st.sampled_from(PRIORITIES)
@@ -48,10 +50,22 @@ STEPS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
     "waits_in_vain": {"back": BACK, "worker": BACK, "queued": st.booleans()},
     "is_taken_up": {"knows": st.booleans(), "limit": LIMIT},
     "is_claimed_as_it_should": {"back": BACK, "worker": BACK},
-    "ends": {"back": BACK, "verb": ENDINGS, "delay": DELAY},
-    "ends_as_it_should": {"back": BACK, "verb": ENDINGS, "delay": DELAY, "cancel": st.booleans()},
-    "ends_during_a_later_attempt": {"back": BACK, "verb": ENDINGS, "delay": DELAY, "cancel": st.booleans()},
-    "ends_and_the_next_is_claimed": {"back": BACK, "verb": ENDINGS, "beside": st.booleans()},
+    "ends": {"back": BACK, "verb": ENDINGS, "delay": DELAY, "children": CHILDREN},
+    "ends_as_it_should": {
+        "back": BACK,
+        "verb": ENDINGS,
+        "delay": DELAY,
+        "children": CHILDREN,
+        "cancel": st.booleans(),
+    },
+    "ends_during_a_later_attempt": {
+        "back": BACK,
+        "verb": ENDINGS,
+        "delay": DELAY,
+        "children": CHILDREN,
+        "cancel": st.booleans(),
+    },
+    "ends_and_the_next_is_claimed": {"back": BACK, "verb": ENDINGS, "children": CHILDREN, "beside": st.booleans()},
     "is_cancelled": {"back": BACK},
     "tells_its_progress": {"back": BACK, "fraction": st.integers(0, 9)},
     "is_retried": {"back": BACK},

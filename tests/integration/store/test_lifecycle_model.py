@@ -129,7 +129,8 @@ class StoreHistory(RuleBasedStateMachine):
         def write(tx: Any) -> T:
             result = verb(tx, *arguments, **named)
             for source, target in self.db.execute("SELECT source, target FROM changes").fetchall():
-                taken = Edge(source and Status(source), target and Status(target), edge or verb.__name__)
+                name = edge or ("submit" if source is None else verb.__name__)
+                taken = Edge(source and Status(source), target and Status(target), name)
                 assert taken in TRANSITIONS, taken
                 type(self).taken.add(taken)
             self.db.execute("DELETE FROM changes")
@@ -262,14 +263,17 @@ class StoreHistory(RuleBasedStateMachine):
             self.call(verbs.submit, self.new(task), name, LEASE) for task, name in zip(tasks, names, strict=True)
         ]
         for task, name, seq in zip(tasks, names, self.commit(*writes), strict=True):
-            assert seq > self.last_seq
-            self.last_seq = task.seq = seq
+            self.placed(task, seq)
             self.model.submit(task, name)
             if name:
                 self.publishes.append((task.id, name))
 
+    def placed(self, task: Task, seq: int) -> None:
+        assert seq > self.last_seq
+        self.last_seq = task.seq = seq
+
     def new(self, task: Task) -> Any:
-        names = ("created_at", "run_at", "priority", "max_attempts", "tags", "request_id")
+        names = ("created_at", "run_at", "priority", "max_attempts", "tags", "request_id", "parent")
         return new_task(task.id, **{name: getattr(task, name) for name in names})
 
     def leases(self, limit: int) -> None:
@@ -434,41 +438,50 @@ class StoreHistory(RuleBasedStateMachine):
         )
         self.claims.append(answer)
 
-    def ends(self, back: int, verb: str, delay: int) -> None:
+    def ends(self, back: int, verb: str, delay: int, children: int) -> None:
         """Often too late: the claim may have been ended, or taken from its worker."""
-        self.end(latest(self.claims, back), verb, delay)
+        self.end(latest(self.claims, back), verb, delay, children)
 
-    def ends_as_it_should(self, back: int, verb: str, delay: int, cancel: bool) -> None:
+    def ends_as_it_should(self, back: int, verb: str, delay: int, children: int, cancel: bool) -> None:
         claim = latest(self.held(), back)
         if cancel:
             self.cancel(claim.id)
-        self.end(claim, verb, delay)
+        self.end(claim, verb, delay, children)
 
-    def ends_during_a_later_attempt(self, back: int, verb: str, delay: int, cancel: bool) -> None:
+    def ends_during_a_later_attempt(self, back: int, verb: str, delay: int, children: int, cancel: bool) -> None:
         claim = latest(self.zombies(), back)
         if cancel:
             self.cancel(claim.id)
-        self.end(claim, verb, delay)
+        self.end(claim, verb, delay, children)
 
-    def ends_and_the_next_is_claimed(self, back: int, verb: str, beside: bool) -> None:
+    def ends_and_the_next_is_claimed(self, back: int, verb: str, children: int, beside: bool) -> None:
         """In one transaction, as workers do; at times beside a write that raises, so that it is run again."""
         claim, id = latest(self.held(), back), latest(self.claimable(), back)
 
         def raises(tx: object) -> None:
             raise LookupError
 
-        writes = [self.ending(claim, verb, 0), self.call(verbs.claim, id, claim.worker, ABLE, WAIT, attempts_of)]
+        submitted = self.submitted_by(claim, children)
+        writes = [
+            self.ending(claim, verb, 0, submitted),
+            self.call(verbs.claim, id, claim.worker, ABLE, WAIT, attempts_of),
+        ]
         ended, answer, *_ = self.commit(*writes, *([raises] if beside else []))
-        self.ended(claim, verb, 0, ended)
+        self.ended(claim, verb, 0, submitted, ended)
         self.claimed(id, claim.worker, answer)
 
-    def end(self, claim: Claim, verb: str, delay: int) -> None:
-        [outcome] = self.commit(self.ending(claim, verb, delay))
-        self.ended(claim, verb, delay, outcome)
+    def end(self, claim: Claim, verb: str, delay: int, children: int) -> None:
+        submitted = self.submitted_by(claim, children)
+        [outcome] = self.commit(self.ending(claim, verb, delay, submitted))
+        self.ended(claim, verb, delay, submitted, outcome)
 
-    def ending(self, claim: Claim, verb: str, delay: int) -> Any:
+    def submitted_by(self, claim: Claim, children: int) -> list[Task]:
+        now, ids = self.model.now, [self.fresh("child") for _ in range(children)]
+        return [Task(id, "act", now, now, 4, None, ("x",), claim.request_id, claim.id) for id in ids]
+
+    def ending(self, claim: Claim, verb: str, delay: int, submitted: list[Task]) -> Any:
         arguments: dict[str, tuple[Any, ...]] = {
-            "complete": ("{}",),
+            "complete": ("{}", list(map(self.new, submitted))),
             "back_off": (Outcome.ERROR, ERROR, delay),
             "fail": (Outcome.TIMEOUT, ERROR),
             "release": (),
@@ -476,7 +489,7 @@ class StoreHistory(RuleBasedStateMachine):
         }
         return self.call(getattr(verbs, verb), claim, *arguments[verb])
 
-    def ended(self, claim: Claim, verb: str, delay: int, answer: Status | None) -> None:
+    def ended(self, claim: Claim, verb: str, delay: int, submitted: list[Task], answer: Status | None) -> None:
         """What an ending should have been answered."""
         task = self.task(claim)
         if not task.is_held_by(claim.worker, claim.attempt):
@@ -484,7 +497,9 @@ class StoreHistory(RuleBasedStateMachine):
             return
         match verb:
             case "complete":
-                self.model.complete(task, "{}")
+                self.model.complete(task, "{}", submitted)
+                for child in submitted:
+                    self.placed(child, self.seq_of(child.id))
             case "back_off":
                 self.model.back_off(task, "error", ERROR, self.model.now + delay)
             case "fail":
@@ -494,6 +509,10 @@ class StoreHistory(RuleBasedStateMachine):
             case "snooze":
                 self.model.snooze(task, self.model.now + delay)
         assert answer == task.status
+
+    def seq_of(self, id: str) -> int:
+        [row] = self.db.execute("SELECT seq FROM task WHERE id = ?", (id,)).fetchall()
+        return int(row["seq"])
 
     def tells_its_progress(self, back: int, fraction: int) -> None:
         claim = latest(self.claims, back)
@@ -600,6 +619,7 @@ class StoreHistory(RuleBasedStateMachine):
             assert told.tags == task.tags
             assert list(map(attempt_of, told.attempts)) == task.attempts
             assert [attempt.number for attempt in told.attempts] == list(range(1, task.attempt + 1))
+            assert list(told.children) == self.model.children_of(task)
         assert at_once(self.reads.worker_beats()) == self.model.workers
 
     @invariant()

@@ -86,7 +86,7 @@ def test_an_attempt_may_be_snoozed_after_an_upgrade_that_copies_no_table(fresh: 
             " VALUES ('t', 'act', '{}', 'pending', 1, 1, 4, 3)"
         )
         before = stored(fresh, "SELECT * FROM task"), stored(fresh, tables)
-        assert migrate(fresh)[0].version == version
+        assert [it.version for it in migrate(fresh, shipped_migrations()[:version])] == [version]
         assert (stored(fresh, "SELECT * FROM task"), stored(fresh, tables)) == before
         assert stored(fresh, "PRAGMA integrity_check") == [{"integrity_check": "ok"}]
         # Also what was open meanwhile goes by the new constraints.

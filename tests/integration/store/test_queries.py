@@ -61,12 +61,18 @@ FILTERS = [
         [None, 9],
     )
 ]
+FILTERS += [
+    Filter(frozenset(statuses), action, tag, parent="p")
+    for statuses, action, tag in itertools.product(
+        [(), (Status.FAILED, Status.COMPLETED)], [None, "a"], [None, "t"]
+    )
+]
 
 
 def named(filter: Filter) -> str:
     """What it filters by. The order of a set's members would be another in each process of the tests."""
     by = {"statuses": len(filter.statuses), "action": filter.action, "tag": filter.tag}
-    by |= {"after": filter.created_after, "before": filter.created_before}
+    by |= {"after": filter.created_after, "before": filter.created_before, "parent": filter.parent}
     return " ".join(f"{name}={value}" for name, value in by.items() if value)
 
 
@@ -230,6 +236,9 @@ def test_no_page_reads_a_table_from_its_start_or_what_its_filter_leaves_out(
         if filter.tag is not None:
             expected = "SEARCH task_tags USING PRIMARY KEY (tag=? AND task_seq>? AND task_seq<?)"
             assert reads == [expected, "SEARCH task USING INTEGER PRIMARY KEY (rowid=?)"]
+        elif filter.parent is not None:
+            index = r"task_by_parent \(parent=\? AND seq>\? AND seq<\?\)"
+            assert re.fullmatch(rf"SEARCH task USING (COVERING )?INDEX {index}", *reads), reads
         elif filter.action is not None:
             index = r"task_by_action \(action=\? AND status=\? AND seq>\? AND seq<\?\)"
             assert len(reads) == len(filter.statuses or Status)
@@ -252,7 +261,7 @@ def test_a_page_sorts_nothing_but_the_heads_that_it_merges(connection: Connectio
     for steps in page_plans(connection, filter):
         sorts = [number for number, step in enumerate(steps) if "TEMP B-TREE" in step]
         heads = len(filter.statuses or Status) if filter.statuses or filter.action else 1
-        assert len(sorts) == (heads if heads > 1 and filter.tag is None else 0)
+        assert len(sorts) == (heads if heads > 1 and filter.tag is None and filter.parent is None else 0)
         assert all(steps[number - 1].startswith("SCAN (subquery-") for number in sorts)
         assert all(steps[number - 3].startswith("CO-ROUTINE (subquery-") for number in sorts)
 

@@ -49,6 +49,7 @@ TASK: dict[str, Any] = {
     "cancel_requested": False,
     "waiting_for": None,
     "request_id": REQUEST_ID,
+    "parent": None,
 }
 WHOLE_TASK = TASK | {
     "attempts": [
@@ -61,7 +62,8 @@ WHOLE_TASK = TASK | {
             "error": None,
             "request_id": REQUEST_ID,
         }
-    ]
+    ],
+    "children": [],
 }
 PAGE = {"tasks": [TASK], "count": 1, "next": "MTMuMC5hMWIyYzNkNGU1ZjY"}
 

@@ -13,4 +13,5 @@ def to_store(wanted: TaskFilter) -> Filter:
         tag=wanted.tag,
         created_after=None if wanted.created_after is None else to_ms(wanted.created_after),
         created_before=None if wanted.created_before is None else to_ms(wanted.created_before),
+        parent=wanted.parent,
     )

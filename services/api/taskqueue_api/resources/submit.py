@@ -12,9 +12,9 @@ from taskqueue.contract.answers import KEY_REUSED, AcceptedAnswer, BatchAnswer
 from taskqueue.contract.limits import LONGEST_KEY, MAX_BATCH
 from taskqueue.contract.requests import BatchBody, SubmitBody
 from taskqueue.contract.tasks import WholeTaskAnswer
-from taskqueue.intake import Told
+from taskqueue.intake import Told, new_task
 from taskqueue.logs import REQUEST_ID
-from taskqueue.message import Message, Priority, encode
+from taskqueue.message import Message, encode
 from taskqueue.store import CommitUnknownError, IdempotentRequest, Replay, StoreError
 from taskqueue.store.clock import to_ms
 from taskqueue.task import NewTask, new_id
@@ -203,18 +203,7 @@ def _new_task(request: web.Request, body: SubmitBody, index: int | None = None) 
         raise too_large(
             f"{where} makes a message of {size} bytes; TASKQUEUE_MAX_TASK_BYTES is {limit}", size, limit
         )
-    return NewTask(
-        id=id,
-        action=body.action,
-        payload=payload,
-        created_at=now,
-        run_at=now + to_ms(body.delay or 0) if body.run_at is None else to_ms(body.run_at),
-        priority=Priority[body.priority.upper()],
-        max_attempts=body.max_attempts,
-        timeout=None if body.timeout is None else to_ms(body.timeout),
-        tags=tuple(body.tags),
-        request_id=REQUEST_ID.get(),
-    )
+    return new_task(body, id=id, payload=payload, now=now, request_id=REQUEST_ID.get())
 
 
 def _idempotency_key(request: web.Request, raw: bytes) -> IdempotentRequest | None:

@@ -21,7 +21,7 @@ def _bulk(
         answers=answers.OF_WRITES
         | {
             200: answer("It is done.", BulkAnswer, {"count": 12, "dry_run": False}),
-            400: answers.bad("name at least one of status, action, tag, created_after, created_before"),
+            400: answers.bad("name at least one of status, action, tag, created_after, created_before, parent"),
             503: unavailable,
         },
     )
