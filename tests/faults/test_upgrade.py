@@ -36,6 +36,10 @@ def sources(tmp_path: Path) -> tuple[Path, ...]:
     formatter = folder / "shared" / "pythonjsonlogger" / "json.py"
     formatter.parent.mkdir()
     formatter.write_text("JsonFormatter = None\n")
+    # It was installed by another name, and asks for its version.
+    metadata = folder / "shared" / "taskqueue-0.1.0.dist-info" / "METADATA"
+    metadata.parent.mkdir()
+    metadata.write_text("Metadata-Version: 2.1\nName: taskqueue\nVersion: 0.1.0\n")
     return tuple(folder / name for name in ("shared", "services/api", "services/worker", "services/migrate"))
 
 
