@@ -3,7 +3,7 @@
 `docs/lifecycle.md` tells the same in prose.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from random import Random
 from typing import NamedTuple
@@ -223,10 +223,10 @@ class Claim:
     started_at: int
     request_id: str | None = None
     priority: int = 0
-    #: Beats don't tell these of what they find running: it is the same claim without.
-    tags: tuple[str, ...] = field(default=(), compare=False)
+    #: Beats don't tell these of what they find running.
+    tags: tuple[str, ...] = ()
     #: Milliseconds from when it was due to the claim.
-    waited: int = field(default=0, compare=False)
+    waited: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -140,7 +140,7 @@ async def test_a_rescue_that_races_a_completion_ends_in_exactly_one_of_the_two(a
             lambda: arena.rescue(rescuer, claim.worker),
             lambda: runner.write(verbs.complete, claim, '{"output":1}'),
         )
-        assert rescued == ([] if completed else [(replace(claim, payload=""), Status.FAILED)])
+        assert rescued == ([] if completed else [(replace(claim, payload="", waited=0), Status.FAILED)])
         assert not await runner.write(verbs.complete, claim, '{"output":2}'), "a second result was taken"
         assert await runner.write(verbs.fail, claim, Outcome.ERROR, ERROR) is None
 
