@@ -14,8 +14,8 @@ from taskqueue_api.live.watcher import Watcher
 
 @pytest.fixture
 async def system(tmp_path: Path) -> AsyncIterator[System]:
-    """With the usual limits, but for waiting. What an action takes stands in no document, and is not checked; nor does
-    a task wait for a worker that knows its action."""
+    """With the usual limits, but for waiting. What an action takes stands in no document, and is not checked; nor
+    does a task wait for a worker that knows its action."""
     async with System.open(
         quick_settings(tmp_path, max_wait=0.2, check_actions="off", unknown_action_after=0)
     ) as system:
