@@ -514,8 +514,7 @@ class Api(RuleBasedStateMachine):
         }
 
     async def is_told(self, path: str | URL, after: int, expected: dict[int, JSON]) -> None:
-        """All of it, in order. Events of a task that was deleted since may come as well, where they were read before
-        that."""
+        """All of it, in order. Events of a task that was deleted since may come, too, if they were read before."""
         events, tasks = self.model.life.events, self.model.tasks
         sent = await self.listen(path, after, len(expected), upto=max(expected, default=0))
         numbers = [int(event.id) for event in sent]
