@@ -3,6 +3,7 @@
 import asyncio
 import functools
 import os
+import re
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Iterator, Mapping
 from typing import Any, ClassVar, Concatenate, ParamSpec, Self, TypeVar, Unpack, overload
 from weakref import WeakKeyDictionary
@@ -179,10 +180,14 @@ def _address(url: str | None) -> str:
     try:
         parsed = httpx.URL(url)
     except httpx.InvalidURL as error:
-        raise ValueError(f"{url!r} is no URL: {error}") from error
+        raise ValueError(f"{_without_password(url)!r} is no URL: {error}") from None
     if parsed.scheme not in {"http", "https"} or not parsed.host or parsed.query or parsed.fragment:
-        raise ValueError(f"{url!r} is no URL of an API: http://host:port")
+        raise ValueError(f"{_without_password(url)!r} is no URL of an API: http://host:port")
     return str(parsed).rstrip("/")
+
+
+def _without_password(url: str) -> str:
+    return re.sub(r"//.*@", "//...@", url)
 
 
 def _has_certificate(address: str) -> bool:

@@ -152,7 +152,7 @@ WHERE seq = :seq AND status = 'running' AND attempt = :attempt AND worker_id = :
 -- name: back_off
 UPDATE task
 SET status = 'pending', error = :error, failures = failures + 1, run_at = :run_at, worker_id = NULL,
-    attempt_ended = :now, attempt_outcome = :outcome, attempt_error = :error
+    unknown_since = NULL, attempt_ended = :now, attempt_outcome = :outcome, attempt_error = :error
 WHERE seq = :seq AND status = 'running' AND attempt = :attempt AND worker_id = :worker;
 
 -- name: fail
@@ -163,12 +163,14 @@ WHERE seq = :seq AND status = 'running' AND attempt = :attempt AND worker_id = :
 
 -- name: release
 UPDATE task
-SET status = 'pending', run_at = :now, worker_id = NULL, attempt_ended = :now, attempt_outcome = 'shutdown'
+SET status = 'pending', run_at = :now, worker_id = NULL, unknown_since = NULL,
+    attempt_ended = :now, attempt_outcome = 'shutdown'
 WHERE seq = :seq AND status = 'running' AND attempt = :attempt AND worker_id = :worker;
 
 -- name: snooze
 UPDATE task
-SET status = 'pending', run_at = :run_at, worker_id = NULL, attempt_ended = :now, attempt_outcome = 'snoozed'
+SET status = 'pending', run_at = :run_at, worker_id = NULL, unknown_since = NULL,
+    attempt_ended = :now, attempt_outcome = 'snoozed'
 WHERE seq = :seq AND status = 'running' AND attempt = :attempt AND worker_id = :worker;
 
 -- name: tell_progress
@@ -190,7 +192,7 @@ UPDATE task SET cancel_requested = 1 WHERE seq = :seq AND status = 'running';
 -- name: retry
 UPDATE task
 SET status = 'pending', run_at = :now, failures = 0, cancel_requested = 0, error = NULL, processed_at = NULL,
-    request_id = :request_id
+    request_id = :request_id, unknown_since = NULL
 WHERE seq = :seq AND status IN ('failed', 'cancelled');
 
 -- name: delete
@@ -299,7 +301,9 @@ SELECT value ->> 'name', value ->> 'own', value -> 'arguments', value -> 'accept
 FROM json_each(:actions) WHERE true
 ON CONFLICT (name) DO UPDATE SET
     own = excluded.own, arguments = excluded.arguments, accepts = excluded.accepts, defaults = excluded.defaults,
-    version = excluded.version, last_seen = excluded.last_seen;
+    version = excluded.version, last_seen = excluded.last_seen
+-- One that ships, of the same name, says nothing of somebody's own.
+WHERE excluded.own >= actions.own;
 
 -- name: part_from_actions
 UPDATE actions SET last_seen = :now

@@ -401,11 +401,21 @@ async def test_a_wait_for_an_api_that_is_gone_ends_when_its_time_is_over() -> No
 
 
 @pytest.mark.parametrize(
-    "url", ["localhost:8080", "ftp://x", "http://", "/tasks", "http://a:b", "http://a/?x=1", "http://a/#x"]
+    "url",
+    [
+        "localhost:8080",
+        "ftp://x",
+        "http://",
+        "/tasks",
+        "http://me:s3cret@a:b",
+        "http://me:s3cret@a/?x=1",
+        "http://a/#x",
+    ],
 )
 def test_an_address_that_is_none_is_told_at_once(url: str) -> None:
-    with pytest.raises(ValueError, match=r"no URL"):
+    with pytest.raises(ValueError, match=r"no URL") as raised:
         Client(url)
+    assert "s3cret" not in str(raised.value)
 
 
 async def test_the_address_is_that_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

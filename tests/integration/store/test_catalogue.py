@@ -1,5 +1,6 @@
 """Who takes which task, and what becomes of those whose action nobody knows."""
 
+import contextlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ from tests.integration.store.given import (
     NOON,
     Clock,
     claiming,
+    looking,
     new_task,
     published,
     queued,
@@ -79,6 +81,27 @@ async def test_the_catch_all_that_ships_takes_nothing_once_there_was_an_action_o
     await queued(store, "s", action="sum")
     assert isinstance(await offered(store, SHIPPED), SetAside)
     assert isinstance(await offered(store, SHIPPED, "s"), Claim), "what has a name is taken all the same"
+
+
+async def test_one_that_ships_says_nothing_of_ones_own_of_the_same_name(store: Store) -> None:
+    await known(store, "*", "sum")
+    await known(store, "*", "sum", worker="stock", own=False)
+    assert {known.own for known in await store.reads.catalogue()} == {True}
+    await queued(store)
+    assert isinstance(await offered(store, SHIPPED), SetAside)
+
+
+async def test_a_task_that_is_retried_waits_anew_for_a_worker_that_knows_it(
+    store: Store, database: Path, clock: Clock
+) -> None:
+    await queued(store)
+    await offered(store)
+    with contextlib.closing(looking(database)) as db, db:
+        # As a worker of a version before does that has a catch-all: it knows of no wait.
+        db.execute("UPDATE task SET status = 'failed', error = '{}', processed_at = created_at")
+    clock.move(2 * DAY)
+    assert await store.write(verbs.retry, "t")
+    assert (await task_of(store)).unknown_since is None
 
 
 async def test_ones_own_catch_all_takes_what_nobody_has_by_its_name(store: Store) -> None:

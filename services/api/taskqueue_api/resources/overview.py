@@ -1,4 +1,6 @@
-"""`GET /stats`, `/workers` and `/actions`: what goes on, from counters; nothing here scans tasks."""
+"""`GET /stats`, `/workers` and `/actions`: what goes on, from counters. Nothing here scans tasks, but for those
+that wait for a worker: these are counted in their index.
+"""
 
 import itertools
 from collections import Counter, defaultdict
