@@ -10,7 +10,6 @@ from taskqueue.actions.registry import (
     known_actions,
     load_handlers,
     package_versions,
-    version_of,
 )
 from taskqueue.actions.resources import Depends, Resource
 from taskqueue.actions.signatures import Action, HandlersError
@@ -37,5 +36,4 @@ __all__ = [
     "load_handlers",
     "middleware",
     "package_versions",
-    "version_of",
 ]
