@@ -321,8 +321,8 @@ MUTANTS = (
     Mutant(
         "a worker says goodbye before its outcomes are recorded",
         LIFE,
-        "        await _drain(settings, slots, working, duty.runs)\n",
-        "        await store.write(retire, me.id)\n        await _drain(settings, slots, working, duty.runs)\n",
+        "        await _drain(settings, slots, working, runs)\n",
+        "        await store.write(retire, me.id)\n        await _drain(settings, slots, working, runs)\n",
         f"{COMMITS}::test_a_stop_gives_the_task_of_a_granted_claim_back_after_all_outcomes",
         "the task is run once more, which may be",
     ),
