@@ -18,7 +18,7 @@ from tests.integration.system import System, quick_settings
 from taskqueue.actions import middlewares, registry
 from taskqueue.message import Message, encode
 from taskqueue.process import FatalError
-from taskqueue.task import Claim, Status
+from taskqueue.task import Claim, Outcome, Status
 from taskqueue.testing.queue import Queue
 from taskqueue_worker.children import child
 from taskqueue_worker.children.pool import Children
@@ -201,6 +201,27 @@ async def test_who_tells_much_at_once_takes_turns_with_all_others(tmp_path: Path
         (tmp_path / "go").touch()
         await running
     assert len(set(told)) > times / 2
+
+
+async def test_a_child_that_has_died_while_idle_costs_the_next_task_nothing(tmp_path: Path) -> None:
+    payload = encode(Message("7", "tell", {}, 0))
+    claim = Claim(1, "7", 1, "worker", "tell", payload, 0, max_attempts=1, timeout=None, started_at=0)
+    async with Children(quick_settings(tmp_path, handlers=HANDLERS, processes=1)) as pool:
+        [pid] = children()
+        os.kill(pid, signal.SIGKILL)
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)  # noqa: ASYNC222  # the loop is to hear nothing of it
+        ending = await pool.run(claim, lambda text: None, lambda: None)
+    assert ending.outcome is Outcome.OK
+
+
+async def test_a_stop_while_children_start_leaves_none_behind(tmp_path: Path) -> None:
+    before = set(children())
+    starting = asyncio.create_task(Children(quick_settings(tmp_path, handlers=HANDLERS, processes=2)).__aenter__())
+    await eventually(lambda: len(set(children()) - before) == 2)
+    starting.cancel()
+    await asyncio.wait({starting})
+    assert starting.cancelled()
+    assert set(children()) == before
 
 
 # Resources and middleware

@@ -149,6 +149,32 @@ async def test_a_worker_whose_resource_cannot_be_opened_takes_nothing(system: Sy
     assert ((await system.task(id))["attempt"], await system.store.reads.worker_beats()) == (0, {})
 
 
+@pytest.mark.usefixtures("own_actions")
+async def test_a_worker_that_is_told_to_stop_while_it_opens_its_resources_does_so_at_once(system: System) -> None:
+    opening = asyncio.Event()
+
+    async def first() -> AsyncIterator[None]:
+        yield
+        actions.notes.append("closes the first")
+
+    async def slow(first: Annotated[None, Depends(first)]) -> AsyncIterator[None]:
+        opening.set()
+        try:
+            await asyncio.Event().wait()
+            yield
+        finally:
+            actions.notes.append("gives up the slow one")
+
+    @action
+    async def use(slow: Annotated[None, Depends(slow)]) -> None: ...
+
+    async with system.worker() as worker:
+        await opening.wait()
+        await worker.stop()
+    assert actions.notes == ["gives up the slow one", "closes the first"]
+    assert await system.store.reads.worker_beats() == {}
+
+
 async def test_a_thread_that_ignores_its_timeout_keeps_its_slot(system: System) -> None:
     async with system.worker(consumers=2) as worker:
         stuck = await system.submit("hold_thread", {"name": "stuck"}, timeout=0.1, max_attempts=1)

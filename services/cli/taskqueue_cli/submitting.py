@@ -2,8 +2,8 @@
 
 import json
 import re
-from collections.abc import Iterator
-from typing import Annotated, Any, Literal
+from collections.abc import Iterable, Iterator
+from typing import Annotated, Any, Literal, TypeVar
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -16,6 +16,8 @@ from taskqueue_cli.batches import TaskFile
 from taskqueue_cli.connection import FAILED, HERE, USAGE, Url, connect, exit_code, explain
 from taskqueue_cli.options import moment
 from taskqueue_cli.output import AsJson, complain, console, plain, value, write
+
+T = TypeVar("T")
 
 #: Wrong lines of a file that are told, at most.
 _TOLD = 20
@@ -107,33 +109,36 @@ def _submit_file(name: str, url: str, as_json: bool) -> None:
             more = [f"... and {len(wrong) - _TOLD:,} more"] if len(wrong) > _TOLD else []
             complain("\n".join(["nothing was submitted:", *wrong[:_TOLD], *more]))
             raise typer.Exit(USAGE)
-        with connect(url) as client:
-            client.stats(minutes=1)  # somebody is there: from now on, patience
-        with connect(url, patient=True) as client:
-            try:
-                for handle in _with_bar(client.submit_many(file.tasks()), count):
+        try:
+            with connect(url) as client:
+                client.check_many(_with_bar("checking", file.tasks(), count))
+            # Somebody is there, and takes them all: from now on, patience.
+            with connect(url, patient=True) as client:
+                for handle in _with_bar("submitting", client.submit_many(file.tasks()), count):
                     if as_json:
                         typer.echo(_accepted(handle))
-            except BatchError as error:
-                complain(_explain(error, file))
-                raise typer.Exit(exit_code(_cause(error))) from error
+        except BatchError as error:
+            complain(_explain(error, file))
+            raise typer.Exit(exit_code(_cause(error))) from error
     if not as_json:
         typer.echo(f"{count:,} tasks submitted")
 
 
-def _with_bar(handles: Iterator[Handle[Any]], count: int) -> Iterator[Handle[Any]]:
+def _with_bar(what: str, items: Iterable[T], count: int) -> Iterator[T]:
     """The same, while a bar on the terminal grows."""
-    columns = (TextColumn("submitting"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     screen = console(stderr=True)
     with Progress(*columns, console=screen, transient=True, disable=not screen.is_terminal) as progress:
-        yield from progress.track(handles, total=count)
+        yield from progress.track(items, total=count)
 
 
 def _explain(error: BatchError, file: TaskFile) -> str:
     """Which lines are accepted, which are not, and of which nobody knows."""
+    told = _wrong_lines(error, file) or [explain(_cause(error))]
+    if error.dry_run:
+        return "\n".join(["nothing was submitted:", *told])
     first, last = file.line(error.batch.start), file.line(error.batch.stop - 1)
     lines = f"line {first}" if first == last else f"lines {first} to {last}"
-    told = _wrong_lines(error, file) or [explain(_cause(error))]
     told.append(f"{error.accepted:,} tasks before were submitted")
     if error.unknown:
         told.append(f"{lines}: unknown; they may have been submitted or not")

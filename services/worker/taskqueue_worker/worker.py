@@ -2,13 +2,14 @@
 
 import asyncio
 import contextlib
+import functools
 import importlib.util
 import json
 import os
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from random import Random
-from typing import Any
+from typing import Any, TypeVar
 
 from taskqueue.actions import (
     FALLBACK,
@@ -38,6 +39,8 @@ from taskqueue_worker.storing import until_stored
 from taskqueue_worker.strays import Strays
 from taskqueue_worker.sweeps import Reconciler, Relay, Rescuer, repeat
 from taskqueue_worker.taking_up import Taker
+
+T = TypeVar("T")
 
 #: Leases (a minute at the default) that a consumer may be missing while the broker is there.
 LEASES_DETACHED = 4
@@ -70,17 +73,7 @@ async def work(
         raise FatalError(str(error)) from error
     described = describe_actions()
     random, beside = random or Random(), beside or Beside()
-    me = WorkerInfo(
-        id=f"{random.getrandbits(128):032x}",
-        host=socket.gethostname(),
-        pid=os.getpid(),
-        consumers=settings.consumers,
-        prefetch=settings.prefetch,
-        started_at=store.clock(),
-        queue=settings.queue,
-        actions=json.dumps(described),
-        versions=json.dumps({"taskqueue": VERSION} | package_versions()),
-    )
+    me = _myself(settings, f"{random.getrandbits(128):032x}", store.clock(), described)
     repertoire = _repertoire(described)
     runs: Runs = {}
     slots: list[Slot] = []
@@ -97,7 +90,10 @@ async def work(
 
     async with contextlib.AsyncExitStack() as stack:
         # Before anything is taken, and until all that was is over.
-        resources, run_in_child = await stack.enter_async_context(_opened(settings, telemetry))
+        opened = await _unless_stopped(stop, stack.enter_async_context(_opened(settings, telemetry)))
+        if opened is None:
+            return
+        resources, run_in_child = opened
         duty = Duty(me.id, repertoire, settings, store, telemetry, random, beside, resources, run_in_child, runs)
         heartbeat = await stack.enter_async_context(
             Heartbeat.beating(settings, me, store, runs, beaten, telemetry, beside)
@@ -148,6 +144,30 @@ async def work(
         task.result()  # raises what ended this worker
 
 
+async def _unless_stopped(stop: asyncio.Event, opening: Awaitable[T]) -> T | None:
+    """What is opened, which may take long; None where the stop came first, and it was cancelled."""
+    stopping = asyncio.create_task(stop.wait())
+    try:
+        # In this same task: what a resource enters there, it has to leave there.
+        async with asyncio.timeout(None) as patience:
+            end = functools.partial(_expire, patience)
+            stopping.add_done_callback(end)
+            try:
+                return await opening
+            finally:
+                stopping.remove_done_callback(end)
+    except TimeoutError:
+        if not patience.expired():
+            raise
+        return None
+    finally:
+        stopping.cancel()
+
+
+def _expire(patience: asyncio.Timeout, _stopping: asyncio.Task[Any]) -> None:
+    patience.reschedule(0)
+
+
 @contextlib.asynccontextmanager
 async def _opened(settings: Settings, telemetry: Telemetry) -> AsyncIterator[tuple[Resources, RunInChild | None]]:
     """What handlers need beside their tasks: the resources of those that run here, and child processes.
@@ -173,6 +193,20 @@ def _with_handlers(settings: Settings) -> Settings:
         return settings
     handlers = "handlers" if importlib.util.find_spec("handlers") else "taskqueue_worker.examples"
     return settings.model_copy(update={"handlers": handlers})
+
+
+def _myself(settings: Settings, id: str, now: int, actions: list[dict[str, Any]]) -> WorkerInfo:
+    return WorkerInfo(
+        id=id,
+        host=socket.gethostname(),
+        pid=os.getpid(),
+        consumers=settings.consumers,
+        prefetch=settings.prefetch,
+        started_at=now,
+        queue=settings.queue,
+        actions=json.dumps(actions),
+        versions=json.dumps({"taskqueue": VERSION} | package_versions()),
+    )
 
 
 def _repertoire(actions: list[dict[str, Any]]) -> Repertoire:

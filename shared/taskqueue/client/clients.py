@@ -159,6 +159,7 @@ class Client:
         """As AsyncClient.submit_many."""
         return map(Handle, iterate(self._verbs.submit_many(tasks)))
 
+    check_many = _blocking(Verbs.check_many)
     get = _blocking(Verbs.get)
     wait = _blocking(Verbs.wait)
     find = _blocking_iterator(Verbs.find)

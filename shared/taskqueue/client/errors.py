@@ -78,20 +78,24 @@ class UnavailableError(RefusedError):
 
 class BatchError(TaskqueueError):
     """Submitting many ended early, see `__cause__`. Those before the batch are accepted, those after it were not
-    sent."""
+    sent. Of a dry run, none is accepted."""
 
-    def __init__(self, cause: TaskqueueError, batch: range, index: int | None) -> None:
+    def __init__(self, cause: TaskqueueError, batch: range, index: int | None, *, dry_run: bool = False) -> None:
+        #: Whether they were only checked.
+        self.dry_run = dry_run
         #: Whether those of the batch are accepted is not known. If not, none of them is.
-        self.unknown = isinstance(cause, AnswerLostError)
+        self.unknown = isinstance(cause, AnswerLostError) and not dry_run
         became = "may have been accepted or not" if self.unknown else "were not accepted"
         super().__init__(
-            f"{cause}; the {batch.start} tasks before are accepted, those from {batch.start} to {batch.stop - 1} "
-            f"{became} (counted from 0)"
+            f"{cause}; nothing was submitted"
+            if dry_run
+            else f"{cause}; the {batch.start} tasks before are accepted, those from {batch.start} to "
+            f"{batch.stop - 1} {became} (counted from 0)"
         )
         #: The places, from 0, of the tasks that were sent last.
         self.batch = batch
         #: How many tasks are accepted: all before the batch.
-        self.accepted = batch.start
+        self.accepted = 0 if dry_run else batch.start
         #: The place of the task that is wrong, where the answer tells it.
         self.index = index
 

@@ -38,6 +38,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 T = TypeVar("T")
 M = TypeVar("M", bound=BaseModel)
+B = TypeVar("B", BatchAnswer, BulkAnswer)
 
 #: Seconds that one request waits for a task: proxies end those that say nothing for a minute.
 _LONGEST_POLL = 25
@@ -131,31 +132,52 @@ class Verbs:
             BatchError: a batch was refused, or nobody knows whether it was accepted. The error tells which.
         """
         async for batch in cut(tasks):
-            async for accepted in self._submit_batch(batch):
+            async for accepted in self._send_batch(batch, BatchAnswer):
                 for answered in accepted.tasks:
                     yield AsyncHandle(self, answered)
 
-    async def _submit_batch(self, batch: Batch) -> AsyncGenerator[BatchAnswer, None]:
+    async def check_many(self, tasks: Iterable[Task] | AsyncIterable[Task]) -> int:
+        """Have tasks checked, as many as there are, without submitting any: their form, their size, and whether
+        their data fits their actions.
+
+        Args:
+            tasks: as `submit_many` takes them.
+
+        Returns:
+            how many there are.
+
+        Raises:
+            BatchError: one is wrong; the error tells which.
+        """
+        count = 0
+        async for batch in cut(tasks):
+            async for checked in self._send_batch(batch, BulkAnswer, dry_run=True):
+                count += checked.count
+        return count
+
+    async def _send_batch(self, batch: Batch, kind: type[B], *, dry_run: bool = False) -> AsyncGenerator[B, None]:
+        """The answer to a batch; or to several, where it is too large to be sent as one."""
         submit = Call(
             method="POST",
             path="/tasks/batch",
+            params={"dry_run": True} if dry_run else {},
             content=batch.content,
-            headers={**_LINES, KEY: str(uuid4())},
-            read=answer(BatchAnswer),
+            headers=_LINES if dry_run else {**_LINES, KEY: str(uuid4())},
+            read=answer(kind),
         )
         try:
-            accepted = await self._ask(submit)
+            answered = await self._ask(submit)
         except TooLargeError as error:
             if len(batch.lines) == 1:
-                raise BatchError(error, batch.places, batch.start) from error
+                raise BatchError(error, batch.places, batch.start, dry_run=dry_run) from error
         except TaskqueueError as error:
-            raise BatchError(error, batch.places, _wrong_one(error, batch)) from error
+            raise BatchError(error, batch.places, _wrong_one(error, batch), dry_run=dry_run) from error
         else:
-            yield accepted
+            yield answered
             return
         for half in batch.halves():
-            async for accepted in self._submit_batch(half):
-                yield accepted
+            async for answered in self._send_batch(half, kind, dry_run=dry_run):
+                yield answered
 
     # Read
 

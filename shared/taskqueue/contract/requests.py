@@ -159,6 +159,14 @@ class BatchBody(BaseModel):
     tasks: list[SubmitBody] = Field(min_length=1, max_length=MAX_BATCH, description="At most 1,000.")
 
 
+class BatchQuery(BaseModel):
+    """The query string of `POST /tasks/batch`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    dry_run: bool = Field(False, description="Only check the tasks: nothing is stored.")
+
+
 class EventFilter(BaseModel):
     """Which events: those that fit all that is given."""
 

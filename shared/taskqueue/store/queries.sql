@@ -101,6 +101,9 @@ INSERT INTO attempts (task_seq, number, worker_id, started_at, ended_at, outcome
 SELECT seq, attempt, attempt_worker, attempt_started, attempt_ended, attempt_outcome, attempt_error, attempt_request_id
 FROM task WHERE seq = :seq;
 
+-- name: forget_attempts
+DELETE FROM attempts WHERE task_seq = :seq AND number <= :until;
+
 -- name: claim
 UPDATE task
 SET status = 'running', attempt = :attempt, worker_id = :worker,

@@ -16,6 +16,9 @@ from taskqueue.task import FINAL, Claim, Dispatch, NewTask, Outcome, Status
 #: Bytes of payloads after which no more tasks are leased at a time.
 LEASED_BYTES = 4 * 1024 * 1024
 
+#: The attempts of a task that are kept, the last ones: a handler may snooze for ever.
+ATTEMPTS_KEPT = 100
+
 
 class Refusal(Enum):
     """Why a claim was refused."""
@@ -166,6 +169,8 @@ def claim(
     seq, attempt = row["seq"], row["attempt"] + 1
     if row["has_attempt"]:
         tx.change("archive_attempt", seq=seq)
+        if attempt > ATTEMPTS_KEPT:
+            tx.change("forget_attempts", seq=seq, until=attempt - ATTEMPTS_KEPT)
     max_attempts = row["max_attempts"] or attempts_of(row["action"])
     values = {"attempt": attempt, "worker": worker, "max_attempts": max_attempts, "now": now}
     if not tx.change("claim", seq=seq, old=old, **values):

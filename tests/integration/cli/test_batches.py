@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from tests.integration.cli.conftest import CommandLine
-from tests.integration.client.hostile import Hostile, drops, passes_on
+from tests.integration.client.hostile import Hostile, drops, passes_on, says
 from tests.integration.system import System, quick_settings
 
 #: As many as go into one request.
@@ -73,15 +73,29 @@ async def test_of_very_many_wrong_lines_some_are_told(taskqueue: CommandLine, tm
     assert ended.errors.endswith("... and 1,214 more\n")
 
 
-async def test_where_a_batch_is_refused_it_is_told_which_lines_are_in(
+async def test_a_line_that_the_api_refuses_is_told_before_anything_is_submitted(
     taskqueue: CommandLine, system: System, tmp_path: Path
 ) -> None:
     lines = numbered(BATCH + 10)
     lines[BATCH + 3] = f'{{"action": "x", "data": {{"deep": {"[" * 195}{"]" * 195}}}}}'
     ended = await taskqueue("submit", "--batch", written(tmp_path, "", *lines), code=2)
-    first, *told = ended.errors.splitlines()
-    assert first.startswith(f"taskqueue: line {BATCH + 5}: JSON nested too deeply")
-    assert told == [
+    first, second = ended.errors.splitlines()
+    assert first == "taskqueue: nothing was submitted:"
+    assert second.startswith(f"line {BATCH + 5}: JSON nested too deeply")
+    assert await system.count() == 0
+
+
+async def test_where_a_batch_is_refused_that_was_fine_before_it_is_told_which_lines_are_in(
+    system: System, tmp_path: Path
+) -> None:
+    url = str(system.client.make_url("")).rstrip("/")
+    wrong = {"path": "tasks.3.data.x", "error": "tasks.3.data.x: not known", "index": 3}
+    refuses = says(422, {"error": "invalid data", "details": [wrong]})
+    async with Hostile.listening(*[passes_on(url)] * 3, refuses) as hostile:
+        lines = numbered(BATCH + 10)
+        ended = await CommandLine(hostile.url)("submit", "--batch", written(tmp_path, "", *lines), code=2)
+    assert ended.errors.splitlines() == [
+        f"taskqueue: line {BATCH + 5}: data.x: not known",
         "1,000 tasks before were submitted",
         f"lines {BATCH + 2} to {BATCH + 11}: not submitted",
         "what follows was not sent",
@@ -90,33 +104,34 @@ async def test_where_a_batch_is_refused_it_is_told_which_lines_are_in(
 
 
 @pytest.mark.usefixtures("fresh_catalogue")
-async def test_lines_whose_data_do_not_fit_their_action_are_told_and_nothing_of_their_batch_is_submitted(
+async def test_lines_whose_data_do_not_fit_their_action_are_told_and_nothing_is_submitted(
     taskqueue: CommandLine, system: System, tmp_path: Path
 ) -> None:
-    lines = ["", *numbered(3), '{"action": "note", "data": {"text": 1}}', '{"action": "note"}', *numbered(3)]
+    wrong = ['{"action": "note", "data": {"text": 1}}', '{"action": "note"}']
+    lines = ["", *numbered(2 * BATCH), *wrong, *numbered(500)]
     async with system.worker():
         await system.until(await system.submit("uppercase"))  # by now, it has told what it can run
         ended = await taskqueue("submit", "--batch", written(tmp_path, *lines), code=2)
-    first, second, *told = ended.errors.splitlines()
-    assert first.startswith("taskqueue: line 5: data.text: ")
-    assert second == "line 6: data.text: required"
-    assert told[:2] == ["0 tasks before were submitted", "lines 2 to 9: not submitted"]
+    first, second, third = ended.errors.splitlines()
+    assert first == "taskqueue: nothing was submitted:"
+    assert second.startswith(f"line {2 * BATCH + 2}: data.text: ")
+    assert third == f"line {2 * BATCH + 3}: data.text: required"
     assert await system.count() == 1
 
 
-async def test_a_task_that_is_too_large_is_told_by_its_line_and_keeps_none_before_it_back(tmp_path: Path) -> None:
+async def test_a_task_that_is_too_large_is_told_by_its_line(tmp_path: Path) -> None:
     lines = [*numbered(10), json.dumps({"action": "note", "data": {"text": "x" * 2000}}), *numbered(5)]
     async with System.open(quick_settings(tmp_path, max_task_bytes=1000)) as system:
         url = str(system.client.make_url("")).rstrip("/")
         ended = await CommandLine(url)("submit", "--batch", written(tmp_path, *lines), code=2)
-        assert await system.count() == 10
-    assert ended.errors.startswith("taskqueue: line 11: makes a message of ")
-    assert "10 tasks before were submitted\nline 11: not submitted\n" in ended.errors
+        assert await system.count() == 0
+    assert ended.errors.startswith("taskqueue: nothing was submitted:\nline 11: makes a message of ")
 
 
 async def test_lines_whose_answer_was_lost_are_called_unknown(system: System, tmp_path: Path) -> None:
     url = str(system.client.make_url("")).rstrip("/")
-    script = [passes_on(url), passes_on(url), passes_on(url, but_drops=True), drops]
+    # Three batches are checked first.
+    script = [*[passes_on(url)] * 4, passes_on(url, but_drops=True), drops]
     async with Hostile.listening(*script) as hostile:
         ended = await CommandLine(hostile.url)(
             "submit", "--batch", written(tmp_path, *numbered(2 * BATCH + 1)), code=69

@@ -257,6 +257,20 @@ async def test_the_task_that_is_wrong_among_many_is_named(system: System, client
     assert (await client.stats()).tasks[Status.QUEUED] == 1000
 
 
+async def test_many_tasks_are_checked_without_submitting_any(client: AsyncClient) -> None:
+    given = [{"action": "mail"} for _ in range(1500)]
+    assert await client.check_many(given) == 1500
+    given[1200] = {"acton": "mail"}
+    with pytest.raises(BatchError, match=r"200\.acton' .*; nothing was submitted") as caught:
+        await client.check_many(given)
+    error = caught.value
+    assert (error.dry_run, error.accepted, error.index, error.unknown) == (True, 0, 1200, False)
+    with pytest.raises(BatchError) as caught:
+        await client.check_many([{"action": "mail"}, {"action": "mail", "data": {"x": "x" * 5_000_000}}])
+    assert (caught.value.dry_run, caught.value.index) == (True, 1)
+    assert (await client.stats()).tasks[Status.QUEUED] == 0
+
+
 async def test_a_batch_has_so_many_bytes_at_most() -> None:
     given = [{"action": "mail", "data": {"text": "x" * 1_500_000}} for _ in range(5)]
     batches = [batch async for batch in cut(given)]
@@ -315,6 +329,7 @@ async def test_a_program_without_a_loop_does_the_same(system: System, url: str) 
             seen.append(handle.result(timeout=20))
             seen.append([event.data.status for event in handle.watch() if event.data])
             seen.append(len(list(client.submit_many({"action": "mail", "delay": 1000} for _ in range(3)))))
+            seen.append(client.check_many([{"action": "mail"}]))
             seen.append([task.action for task in client.find(page=2)])
             seen.append(client.cancel_all(action="mail").count)
             seen.append(client.get(handle.id).status)
@@ -334,6 +349,7 @@ async def test_a_program_without_a_loop_does_the_same(system: System, url: str) 
         {"output": "HELLO"},
         [Status.COMPLETED],
         3,
+        1,
         ["mail", "mail", "mail", "uppercase"],
         3,
         Status.COMPLETED,

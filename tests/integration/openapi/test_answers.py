@@ -154,6 +154,7 @@ for id_, path_, body_, other_ in (
 plain("submit_task", 202, "POST", "/tasks", json=TASK)
 plain("submit_task", 400, "POST", "/tasks", json={"data": []})
 plain("submit_batch", 202, "POST", "/tasks/batch", data=b'{"action": "x"}\n\n{"action": "y"}', headers=NDJSON)
+plain("submit_batch", 200, "POST", "/tasks/batch?dry_run=true", data=b'{"action": "x"}', headers=NDJSON)
 plain("submit_batch", 400, "POST", "/tasks/batch", data=b'{"action": "x"}\n{}', headers=NDJSON)
 plain("submit_batch", 400, "POST", "/tasks/batch", data=b'{"action": "x"}\n{', headers=NDJSON)
 plain("find_tasks", 200, "GET", "/tasks")

@@ -26,6 +26,7 @@ from tests.integration.store.given import (
 )
 
 from taskqueue.store import Refusal, Store, verbs, workers
+from taskqueue.store.verbs import ATTEMPTS_KEPT
 from taskqueue.task import Attempt, Claim, Outcome, Status
 
 Unchanged = Callable[[], object]
@@ -211,6 +212,18 @@ async def test_a_snoozed_task_costs_nothing_and_is_due_later(store: Store, clock
     assert await store.write(claiming, "t", "v") is Refusal.NOT_CLAIMABLE
     clock.move(2_500)
     await claimed(store, worker="v")
+
+
+async def test_of_very_many_attempts_the_last_hundred_are_kept(store: Store) -> None:
+    claim = await running(store)
+    for _ in range(ATTEMPTS_KEPT - 1):
+        await store.write(verbs.snooze, claim, 0)
+        claim = await claimed(store)
+    assert [attempt.number for attempt in await attempts_of(store)] == list(range(1, ATTEMPTS_KEPT + 1))
+    for _ in range(3):
+        await store.write(verbs.snooze, claim, 0)
+        claim = await claimed(store)
+    assert [attempt.number for attempt in await attempts_of(store)] == list(range(4, ATTEMPTS_KEPT + 4))
 
 
 ENDINGS: dict[str, Callable[[Store, Claim], Awaitable[Any]]] = {

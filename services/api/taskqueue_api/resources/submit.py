@@ -8,9 +8,9 @@ from typing import Any, TypeVar
 
 from aiohttp import web
 
-from taskqueue.contract.answers import KEY_REUSED, AcceptedAnswer, BatchAnswer
+from taskqueue.contract.answers import KEY_REUSED, AcceptedAnswer, BatchAnswer, BulkAnswer
 from taskqueue.contract.limits import LONGEST_KEY, MAX_BATCH
-from taskqueue.contract.requests import BatchBody, SubmitBody
+from taskqueue.contract.requests import BatchBody, BatchQuery, SubmitBody
 from taskqueue.contract.tasks import WholeTaskAnswer
 from taskqueue.intake import Told, new_task
 from taskqueue.logs import REQUEST_ID
@@ -18,7 +18,7 @@ from taskqueue.message import Message, encode
 from taskqueue.store import CommitUnknownError, IdempotentRequest, Replay, StoreError
 from taskqueue.store.clock import to_ms
 from taskqueue.task import NewTask, new_id
-from taskqueue_api.http.bodies import parse, read_json, read_lines, validate
+from taskqueue_api.http.bodies import parse, read_json, read_lines, read_query, validate
 from taskqueue_api.http.deadline import Body
 from taskqueue_api.http.errors import bad_request, too_large, unavailable, unprocessable
 from taskqueue_api.http.prefix import prefix_of
@@ -59,11 +59,15 @@ async def submit(request: web.Request) -> web.StreamResponse:
 
 
 async def submit_batch(request: web.Request) -> web.StreamResponse:
-    """`POST /tasks/batch`: accept up to 1,000 tasks, all or none."""
-    await _refuse_early(request)
+    """`POST /tasks/batch`: accept up to 1,000 tasks, all or none; or only check them."""
+    dry_run = read_query(BatchQuery, request.query).dry_run
+    if not dry_run:
+        await _refuse_early(request)
     async with Body(request, request.app[SETTINGS].max_batch_bytes) as raw:
         await request.app[CATALOGUE].refresh()
         sent = await off_loop(request.app, len(raw), _read_batch, request, raw)
+        if dry_run:
+            return _checked(sent)
         answer, seqs = await _accept(request, sent, _accepted_batch, BatchAnswer)
     return _response(request, answer, replayed=seqs is None)
 
@@ -101,6 +105,12 @@ def _read_batch(request: web.Request, raw: bytes) -> _Sent:
         if len(misfits) < _ERRORS_TOLD:
             misfits += _misfits(request, item, index)
     return _Sent(tasks, _idempotency_key(request, raw), misfits)
+
+
+def _checked(sent: _Sent) -> web.Response:
+    if sent.misfits:
+        raise unprocessable("invalid data", sent.misfits)
+    return web.json_response(text=BulkAnswer(count=len(sent.tasks), dry_run=True).to_json())
 
 
 def _misfits(request: web.Request, body: SubmitBody, index: int | None = None) -> list[dict[str, str | int]]:

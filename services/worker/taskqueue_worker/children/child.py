@@ -36,8 +36,8 @@ class Child:
     ) -> None:
         #: How many tasks it has been given.
         self.tasks = 0
-        #: Whether it can be given one.
-        self.alive = True
+        #: Whether it was told to end, or has been heard to.
+        self._leaving = False
         self._process = process
         self._channel = channel
         self._lifeline = lifeline
@@ -101,20 +101,33 @@ class Child:
         ending: Ending = await self._answered(claim)
         return ending
 
+    @property
+    def alive(self) -> bool:
+        """Whether it can be given a task. That it has ended may not have been heard yet."""
+        return not self._leaving and not self._hung_up()
+
     def leave(self) -> None:
         """Let it close its resources and end by itself; where it doesn't, it is killed."""
-        self.alive = False
+        self._leaving = True
         with contextlib.suppress(OSError):  # where it has ended
             self._channel.shutdown(socket.SHUT_WR)
         self._loop.call_later(_END, self.kill)
 
     def kill(self) -> None:
         """End it at once, with all that its handlers have started."""
-        self.alive = False
+        self._leaving = True
         # Once it is waited for, its id may be that of somebody else.
         if not self._waited_for:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._process.pid, signal.SIGKILL)
+
+    def _hung_up(self) -> bool:
+        try:
+            return not self._channel.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
 
     async def _answered(self, message: Message) -> Any:
         self._answer = self._loop.create_future()

@@ -32,9 +32,11 @@ class Children:
         """
         try:
             self._idle += await asyncio.gather(*(self._started() for _ in range(self._size)))
-        except ProcessDiedError as error:
+        except BaseException as error:
             await self._end()
-            raise FatalError(str(error)) from error
+            if isinstance(error, ProcessDiedError):
+                raise FatalError(str(error)) from error
+            raise
         return self
 
     async def __aexit__(self, *exception: object) -> None:

@@ -1,7 +1,7 @@
 """Tasks: submit, find, read, and act on one."""
 
-from taskqueue.contract.answers import AcceptedAnswer, BatchAnswer, CancelAnswer
-from taskqueue.contract.requests import BatchBody, ListQuery, SubmitBody
+from taskqueue.contract.answers import AcceptedAnswer, BatchAnswer, BulkAnswer, CancelAnswer
+from taskqueue.contract.requests import BatchBody, BatchQuery, ListQuery, SubmitBody
 from taskqueue.contract.tasks import PageAnswer, WholeTaskAnswer
 from taskqueue_api.openapi import answers, examples, headers
 from taskqueue_api.openapi.terms import Answer, Content, Operation, answer
@@ -57,11 +57,15 @@ SUBMIT_BATCH = Operation(
     group="Tasks",
     summary="Submit up to 1,000 tasks, all or none",
     # Most that make a client of the document know no NDJSON, so it is told in words.
-    description="As a JSON object; or as NDJSON, a task a line, with `Content-Type: application/x-ndjson`.",
+    description="As a JSON object; or as NDJSON, a task a line, with `Content-Type: application/x-ndjson`. "
+    "A dry run checks all of it, and stores nothing: who has more tasks than a batch takes finds out what is wrong "
+    "before any is accepted.",
+    query=BatchQuery,
     headers=(headers.IDEMPOTENCY_KEY,),
     body=(Content(BatchBody, {"two tasks": examples.BATCH}),),
     answers=answers.OF_WRITES
     | {
+        200: answer("Of a dry run: all would be accepted.", BulkAnswer, {"count": 2, "dry_run": True}),
         202: answer("All are accepted.", BatchAnswer, examples.ACCEPTED_BATCH, headers.REPLAYED),
         400: answers.bad(
             "tasks.1.action required",
