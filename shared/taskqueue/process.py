@@ -37,6 +37,10 @@ class FatalError(Exception):
     """The process can't start or go on. The text is the one line that its user reads."""
 
 
+class BadSettingsError(FatalError):
+    """The settings can't stand together as they are. It ends with the exit code of bad settings."""
+
+
 def run_command(command: Callable[[Settings], None]) -> None:
     """Run a command with the environment's settings; expected errors become one line and an exit code."""
     foreign = {name for name, value in os.environ.items() if _OF_A_SERVICE.fullmatch(f"{name}={value}")}
@@ -77,7 +81,7 @@ async def _until_signal(service: Callable[[Settings, asyncio.Event], Awaitable[N
 
 
 def _exit_code(error: Exception) -> int:
-    return EXIT_CONFIG if isinstance(error, QueueTakenError) else EXIT_FAILURE
+    return EXIT_CONFIG if isinstance(error, QueueTakenError | BadSettingsError) else EXIT_FAILURE
 
 
 def _end(code: int) -> NoReturn:

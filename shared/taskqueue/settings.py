@@ -48,9 +48,19 @@ class Settings(BaseSettings):
 
     host: str = Field(
         "127.0.0.1",
-        description="Address that the API listens on. There is no authentication: think before widening.",
+        description="Address that the API listens on. Wider than loopback it needs `TASKQUEUE_AUTH`.",
     )
     port: int = Field(8080, ge=0, le=65535, description="Port that the API listens on; 0 picks a free one.")
+    auth: Literal["off", "on", "proxy"] = Field(
+        "off",
+        description="Who may use the API: whoever reaches it, which must be from this machine only (`off`); who "
+        "has a key (`on`); or whoever reaches it, since a proxy in front checks who that is (`proxy`).",
+    )
+    published_on: str = Field(
+        "",
+        description="Address on which a container's port is published, where that is all by which the API is "
+        "reached from elsewhere; compose tells it.",
+    )
     max_body_bytes: int = Field(
         1024 * 1024, ge=1, description="Largest request body, in bytes; a larger one is answered 413."
     )

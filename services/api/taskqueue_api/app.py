@@ -16,10 +16,12 @@ from taskqueue.process import FatalError
 from taskqueue.settings import Settings
 from taskqueue.store import Store, StoreError
 from taskqueue.telemetry import Telemetry
+from taskqueue_api.http.authentication import authenticate, trust_everybody
 from taskqueue_api.http.compression import compress
 from taskqueue_api.http.cors import ORIGINS, allow_origins, answer_preflights, read_origins, refuse_foreign_pages
 from taskqueue_api.http.deadline import COMING, MAX_WAIT, REQUEST_TIMEOUT, WORKED_ON, end_long_reads
 from taskqueue_api.http.errors import json_errors
+from taskqueue_api.http.failed_tries import FailedTries
 from taskqueue_api.http.prefix import read_prefix
 from taskqueue_api.http.protocol import Runner
 from taskqueue_api.http.request_ids import name_requests, tell_request_id
@@ -28,7 +30,9 @@ from taskqueue_api.keys import (
     BACKLOG,
     BROKER,
     CATALOGUE,
+    HOLDER,
     INTAKE,
+    KEYRING,
     RANDOM,
     SETTINGS,
     STORE,
@@ -39,11 +43,14 @@ from taskqueue_api.keys import (
 )
 from taskqueue_api.live.backlog import Backlog
 from taskqueue_api.live.catalogue import Catalogue
+from taskqueue_api.live.holders import ANYBODY
+from taskqueue_api.live.keyring import Keyring
 from taskqueue_api.live.places import Places
 from taskqueue_api.live.randomness import BufferedRandom
 from taskqueue_api.live.watcher import Watcher
 from taskqueue_api.openapi.docs import DOCS, Docs
 from taskqueue_api.openapi.document import document
+from taskqueue_api.reach import refuse_open_door
 from taskqueue_api.routes import ROUTES, routes
 
 #: Bytes of large answers that are in hand at a time, as the store has them: an answer has a task's data twice.
@@ -58,6 +65,7 @@ def build_app(
     Args:
         random: draws ids; None takes the system's.
     """
+    keyring, asks_for_keys = Keyring(store), settings.auth == "on"
     app = web.Application(
         middlewares=[
             name_requests(REQUEST_ID),
@@ -66,6 +74,9 @@ def build_app(
             compress,
             json_errors(StoreError, "database unavailable"),
             refuse_foreign_pages,
+            authenticate(keyring.identify, HOLDER, FailedTries())
+            if asks_for_keys
+            else trust_everybody(ANYBODY, HOLDER),
             end_long_reads,
             *([read_prefix] if settings.trust_forwarded_prefix else ()),
         ],
@@ -90,9 +101,12 @@ def build_app(
     app[STREAMS] = Places(settings.max_streams, "too many streams are open")
     app[WAITS] = Places(settings.max_waits, "too many requests wait for a task; nothing was done")
     app[WATCHER] = Watcher(store)
-    app[DOCS] = Docs(document(ROUTES))
+    app[KEYRING] = keyring
+    app[DOCS] = Docs(document(ROUTES, keys=asks_for_keys))
     app.on_response_prepare.extend([tell_request_id, allow_origins])
     app.cleanup_ctx.extend([_take_in, _watch_queue, _watch_events])
+    if asks_for_keys:
+        app.cleanup_ctx.append(_follow_keys)
     # Before the server waits for the open requests to end.
     app.on_shutdown.append(_let_listeners_go)
     app.add_routes(routes())
@@ -104,9 +118,11 @@ async def serving(app: web.Application) -> AsyncIterator[str]:
     """Serve the application, and yield its URL. Leaving stops accepting and lets requests finish.
 
     Raises:
+        BadSettingsError: it would be open to others than this machine.
         FatalError: the address can't be listened on.
     """
     settings = app[SETTINGS]
+    refuse_open_door(settings)
     runner = Runner(app, access_log=None, shutdown_timeout=settings.drain_timeout)
     await runner.setup()
     try:
@@ -136,6 +152,12 @@ async def _watch_queue(app: web.Application) -> AsyncIterator[None]:
 
 async def _watch_events(app: web.Application) -> AsyncIterator[None]:
     async with _running(app[WATCHER].run()):
+        yield
+
+
+async def _follow_keys(app: web.Application) -> AsyncIterator[None]:
+    await app[KEYRING].open()
+    async with _running(app[KEYRING].run()):
         yield
 
 

@@ -11,6 +11,8 @@ from taskqueue.store import Store
 from taskqueue.telemetry import Telemetry
 from taskqueue_api.live.backlog import Backlog
 from taskqueue_api.live.catalogue import Catalogue
+from taskqueue_api.live.holders import Holder
+from taskqueue_api.live.keyring import Keyring
 from taskqueue_api.live.places import Places
 from taskqueue_api.live.watcher import Watcher
 
@@ -27,3 +29,6 @@ TELEMETRY = web.AppKey("telemetry", Telemetry)
 INTAKE = web.AppKey("intake", Intake)
 #: Draws ids.
 RANDOM = web.AppKey("random", Random)
+KEYRING = web.AppKey("keyring", Keyring)
+#: Of a request: whose it is. Nobody's, where it isn't there.
+HOLDER = web.RequestKey("holder", Holder)

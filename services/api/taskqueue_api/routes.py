@@ -11,6 +11,7 @@ from taskqueue_api.openapi import docs
 from taskqueue_api.openapi.operations.bulk import CANCEL_TASKS, DELETE_TASKS, RETRY_TASKS
 from taskqueue_api.openapi.operations.docs import BROWSE, GET_OPENAPI, GET_PAGE_FILE, GET_ROOT
 from taskqueue_api.openapi.operations.events import WATCH_TASK, WATCH_TASKS
+from taskqueue_api.openapi.operations.keys import CREATE_KEY, LIST_KEYS, REVOKE_KEY
 from taskqueue_api.openapi.operations.overview import (
     CHECK_LIVE,
     CHECK_READY,
@@ -28,7 +29,8 @@ from taskqueue_api.openapi.operations.tasks import (
     SUBMIT_TASK,
 )
 from taskqueue_api.openapi.terms import Route
-from taskqueue_api.resources import bulk, events, health, overview, submit, tasks
+from taskqueue_api.resources import bulk, events, health, keys, overview, submit, tasks
+from taskqueue_api.resources.permission import require
 
 ROUTES = [
     Route("POST", "/tasks", submit.submit, SUBMIT_TASK),
@@ -46,6 +48,9 @@ ROUTES = [
     Route("GET", "/stats", overview.stats, GET_STATS),
     Route("GET", "/workers", overview.workers, LIST_WORKERS),
     Route("GET", "/actions", overview.actions, LIST_ACTIONS),
+    Route("POST", "/keys", keys.create, CREATE_KEY),
+    Route("GET", "/keys", keys.show_all, LIST_KEYS),
+    Route("DELETE", "/keys/{key}", keys.revoke, REVOKE_KEY),
     Route("GET", "/livez", health.livez, CHECK_LIVE),
     Route("GET", "/readyz", health.readyz, CHECK_READY),
     Route("GET", "/", docs.root, GET_ROOT),
@@ -63,21 +68,25 @@ _WORDS = "|".join(
 def routes() -> list[web.RouteDef]:
     """The application's routes. A GET answers HEAD too, but for the streams."""
     return [
-        web.get(_pattern(route), _strict(route), allow_head=not route.operation.streams)
+        web.get(_pattern(route), _guarded(route), allow_head=not route.operation.streams)
         if route.method == "GET"
-        else web.route(route.method, _pattern(route), _strict(route))
+        else web.route(route.method, _pattern(route), _guarded(route))
         for route in ROUTES
     ]
 
 
-def _strict(route: Route) -> Handler:
-    """The handler, for requests without a query or a body that it doesn't take: what would be ignored, such as the
-    query of `/tasks/delete?dry_run=true`, was meant. Probes and browsers may add what they like."""
+def _guarded(route: Route) -> Handler:
+    """The handler, for those who may, and for requests without a query or a body that it doesn't take: what would
+    be ignored, such as the query of `/tasks/delete?dry_run=true`, was meant. Probes and browsers may add what they
+    like."""
     operation = route.operation
-    if operation.group in {"Health", "Documentation"}:
-        return route.handler
+    role, lenient = operation.role, operation.group in {"Health", "Documentation"}
 
     async def handle(request: web.Request) -> web.StreamResponse:
+        if role is not None:
+            require(request, role)
+        if lenient:
+            return await route.handler(request)
         if operation.query is None:
             read_query(Nothing, request.query)
         if route.method != "GET" and not operation.body and request.body_exists:

@@ -93,8 +93,7 @@ async def work(
         opened = await _unless_stopped(stop, stack.enter_async_context(_opened(settings, telemetry)))
         if opened is None:
             return
-        resources, run_in_child = opened
-        duty = Duty(me.id, repertoire, settings, store, telemetry, random, beside, resources, run_in_child, runs)
+        duty = Duty(me.id, repertoire, settings, store, telemetry, random, beside, *opened, runs)
         heartbeat = await stack.enter_async_context(
             Heartbeat.beating(settings, me, store, runs, beaten, telemetry, beside)
         )
@@ -119,11 +118,11 @@ async def work(
             )
         ]
         # It counts all tasks: not as long as a start is busy, nor in the same moment as the other workers.
-        recounting = repeat(
-            RECOUNT_INTERVAL, retention.recount, telemetry, after=random.uniform(0, RECOUNT_INTERVAL)
-        )
-        sweeping.append(asyncio.create_task(recounting))
-        sweeping.append(asyncio.create_task(demote_when_the_queue_was_lost(store, broker, telemetry)))
+        pause = random.uniform(0, RECOUNT_INTERVAL)
+        sweeping += [
+            asyncio.create_task(repeat(RECOUNT_INTERVAL, retention.recount, telemetry, after=pause)),
+            asyncio.create_task(demote_when_the_queue_was_lost(store, broker, telemetry)),
+        ]
         telemetry.tell(WorkerStarted(me.id, tuple(actions)))
         stopping = asyncio.create_task(stop.wait())
         watching = asyncio.create_task(_watch_slots(slots))

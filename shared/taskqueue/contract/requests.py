@@ -35,7 +35,8 @@ _TIME = re.compile(
 )
 
 
-def _one_line(text: str) -> str:
+def one_line(text: str) -> str:
+    """The same text, which has no control characters in it."""
     if not _ONE_LINE.fullmatch(text):
         raise PydanticCustomError("one_line", "must not contain control characters")
     return text
@@ -75,15 +76,13 @@ def _seconds(value: object) -> object:
 
 
 #: What the validators check is told to the schema beside them, so that it refuses what they refuse.
-_SCHEMA_OF_ONE_LINE = Field(json_schema_extra={"pattern": _ONE_LINE.pattern})
+SCHEMA_OF_ONE_LINE = Field(json_schema_extra={"pattern": _ONE_LINE.pattern})
 _SCHEMA_OF_DISTINCT = Field(json_schema_extra={"uniqueItems": True})
 
 ActionName = Annotated[
-    str, StringConstraints(min_length=1, max_length=200), AfterValidator(_one_line), _SCHEMA_OF_ONE_LINE
+    str, StringConstraints(min_length=1, max_length=200), AfterValidator(one_line), SCHEMA_OF_ONE_LINE
 ]
-Tag = Annotated[
-    str, StringConstraints(min_length=1, max_length=64), AfterValidator(_one_line), _SCHEMA_OF_ONE_LINE
-]
+Tag = Annotated[str, StringConstraints(min_length=1, max_length=64), AfterValidator(one_line), SCHEMA_OF_ONE_LINE]
 #: In Unix seconds once it is read.
 Time = Annotated[
     float,

@@ -480,3 +480,26 @@ SELECT 1 FROM sqlite_schema WHERE name = 'schema_migrations';
 
 -- name: schema_version
 SELECT max(version) AS version FROM schema_migrations;
+
+-- name: add_key
+INSERT INTO api_keys (id, label, role, hash, scope, created_at, expires_at)
+VALUES (:id, :label, :role, :hash, :scope, :now, :expires_at);
+
+-- name: keys
+SELECT id, label, role, hash, scope, created_at, expires_at, revoked_at, last_used_at FROM api_keys ORDER BY seq DESC;
+
+-- name: key
+SELECT id, label, role, hash, scope, created_at, expires_at, revoked_at, last_used_at FROM api_keys WHERE id = :id;
+
+-- name: revoke_key
+UPDATE api_keys SET revoked_at = :now WHERE id = :id AND revoked_at IS NULL;
+
+-- name: touch_keys
+UPDATE api_keys SET last_used_at = max(coalesce(last_used_at, 0), use.value ->> 1)
+FROM json_each(:uses) AS use WHERE api_keys.id = use.value ->> 0;
+
+-- name: note_session_secret
+INSERT INTO meta (name, value) VALUES ('session_secret', :secret) ON CONFLICT (name) DO NOTHING;
+
+-- name: session_secret
+SELECT value FROM meta WHERE name = 'session_secret';

@@ -8,6 +8,7 @@ from typing import Any
 from taskqueue.store.engine.protocol import Engine, Row
 from taskqueue.store.idempotency import IdempotentRequest, Replay
 from taskqueue.store.identity import Identity
+from taskqueue.store.keys import StoredKey
 from taskqueue.store.pages import EVERYTHING, Cursor, Filter, count_query, ids_query, is_quick, narrow, page_query
 from taskqueue.task import Attempt, Event, Outcome, Status, Task
 
@@ -274,6 +275,10 @@ class Reads:
     async def identity(self) -> Identity:
         """Which store this is, and which queue its tasks go through."""
         return Identity.of(await self._engine.read("identity"))
+
+    async def keys(self) -> list[StoredKey]:
+        """All keys of the API, newest first."""
+        return [StoredKey(**dict(row)) for row in await self._engine.read("keys")]
 
     async def first_page(self, filter: Filter) -> Cursor:
         """The cursor of the newest page: it knows the range that the filter's times lead to."""

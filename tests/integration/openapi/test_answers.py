@@ -20,6 +20,7 @@ from taskqueue_api.routes import ROUTES
 
 UNKNOWN = "01a2043a-b7c0-71dd-b05f-f2d70b6d4bd4"
 TASK = {"action": "uppercase", "data": {"text": "x"}}
+KEY = {"label": "x", "role": "read"}
 NDJSON = {"Content-Type": "application/x-ndjson"}
 
 Request = Callable[[System], Awaitable[list[Reply]]]
@@ -67,6 +68,9 @@ for id_, method_, path_, options_ in (
     ("get_stats", "GET", "/stats", {}),
     ("list_workers", "GET", "/workers", {}),
     ("list_actions", "GET", "/actions", {}),
+    ("create_key", "POST", "/keys", {"json": KEY}),
+    ("list_keys", "GET", "/keys", {}),
+    ("revoke_key", "DELETE", f"/keys/{UNKNOWN}", {}),
     ("check_ready", "GET", "/readyz", {}),
 ):
 
@@ -91,6 +95,8 @@ for id_, method_, path_ in (
     ("cancel_tasks", "POST", "/tasks/cancel"),
     ("retry_tasks", "POST", "/tasks/retry"),
     ("delete_tasks", "POST", "/tasks/delete"),
+    ("create_key", "POST", "/keys"),
+    ("revoke_key", "DELETE", f"/keys/{UNKNOWN}"),
 ):
     plain(id_, 400, method_, path_, data=b"{")
     plain(id_, 400, method_, path_, data=b"[]")
@@ -111,6 +117,7 @@ for id_, method_, path_ in (
 
 plain("list_workers", 400, "GET", "/workers?limit=1")
 plain("list_actions", 400, "GET", "/actions?limit=1")
+plain("list_keys", 400, "GET", "/keys?limit=1")
 plain("get_task", 400, "GET", f"/tasks/{UNKNOWN}?wait=10")
 plain("watch_task", 400, "GET", f"/tasks/{UNKNOWN}/events?status=failed")
 
@@ -147,6 +154,25 @@ for id_, path_, body_, other_ in (
         return [await send(system, "POST", path, json=body, headers=headers) for _ in range(2)]
 
     plain(id_, 400, "POST", path_, json=body_, headers={"Idempotency-Key": '""'})
+
+
+# Keys
+
+plain("create_key", 201, "POST", "/keys", json=KEY | {"expires_in": 60})
+plain("create_key", 400, "POST", "/keys", json=KEY | {"expires_at": 1})
+plain("create_key", 400, "POST", "/keys", json=KEY | {"expires_at": 4e9, "expires_in": 60})
+
+
+@answered("list_keys", 200)
+async def list_a_revoked_key(system: System) -> list[Reply]:
+    await revoke_a_key_twice(system)
+    return [await send(system, "GET", "/keys")]
+
+
+@answered("revoke_key", 200)
+async def revoke_a_key_twice(system: System) -> list[Reply]:
+    made = await system.post("/keys", json=KEY)
+    return [await send(system, "DELETE", f"/keys/{made.body['id']}") for _ in range(2)]
 
 
 # Tasks

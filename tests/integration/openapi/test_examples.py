@@ -45,7 +45,8 @@ async def send_example(system: System, described: Described, id: str, **options:
     task = await system.submit("uppercase", {"text": "x"}, delay=1000)
     if id != "cancel_task":
         await system.post(f"/tasks/{task}/cancel")
-    path = path.replace("{id}", task).replace("{file}", "start.js")
+    key = (await system.post("/keys", json={"label": "x", "role": "read"})).body["id"]
+    path = path.replace("{id}", task).replace("{file}", "start.js").replace("{key}", key)
     async with system.client.request(method, path, **options) as response:
         if response.content_type == "text/event-stream" and id == "watch_tasks":
             assert (await response.content.readline()).startswith(b"event: ")

@@ -8,8 +8,10 @@ from taskqueue_api.http.errors import error_body
 #: The origins whose pages may use the API; `*` is all of them.
 ORIGINS = web.AppKey("origins", frozenset[str])
 
-_EXPOSED = "ETag, Idempotency-Replayed, Link, Location, Preference-Applied, Retry-After, X-Request-ID"
-_ACCEPTED = "Content-Type, Idempotency-Key, If-None-Match, Last-Event-ID, Prefer, X-Request-ID"
+_EXPOSED = (
+    "ETag, Idempotency-Replayed, Link, Location, Preference-Applied, Retry-After, WWW-Authenticate, X-Request-ID"
+)
+_ACCEPTED = "Authorization, Content-Type, Idempotency-Key, If-None-Match, Last-Event-ID, Prefer, X-Request-ID"
 #: Seconds for which a browser needs not ask again.
 _KNOWN_FOR = "600"
 
@@ -41,14 +43,15 @@ async def refuse_foreign_pages(request: web.Request, handler: Handler) -> web.St
     The check is that of Go's `net/http.CrossOriginProtection`: browsers tell where a request comes from, by
     `Sec-Fetch-Site`, or at least by `Origin`; other clients send neither.
     """
-    if request.method not in {"GET", "HEAD", "OPTIONS"} and _is_foreign(request) and not _is_allowed(request):
+    if request.method not in {"GET", "HEAD", "OPTIONS"} and is_foreign(request) and not _is_allowed(request):
         page = request.headers.get("Origin", "another origin")[:100]
         error = f"pages of {page} may not use this API; TASKQUEUE_CORS_ORIGINS names those that may"
         raise web.HTTPForbidden(text=error_body(error), content_type="application/json")
     return await handler(request)
 
 
-def _is_foreign(request: web.Request) -> bool:
+def is_foreign(request: web.Request) -> bool:
+    """Whether a page of another origin sent it, as far as its browser tells."""
     site, origin = request.headers.get("Sec-Fetch-Site"), request.headers.get("Origin")
     if site is not None:
         return site not in {"same-origin", "none"}

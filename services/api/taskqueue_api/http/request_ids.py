@@ -8,6 +8,8 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 from uuid_utils import uuid4
 
+from taskqueue_api.http.credentials import shows_key
+
 HEADER = "X-Request-ID"
 _NAME = web.RequestKey("request_id", str)
 
@@ -30,7 +32,8 @@ def name_of(request: web.BaseRequest) -> str:
     """The client's name for a request, or one that is made where it gave none that can be logged as it is."""
     if _NAME not in request:
         given = request.headers.get(HEADER, "")
-        request[_NAME] = given if re.fullmatch("[!-~]{1,128}", given) else str(uuid4())
+        usable = re.fullmatch("[!-~]{1,128}", given) and not shows_key(given)
+        request[_NAME] = given if usable else str(uuid4())
     return request[_NAME]
 
 

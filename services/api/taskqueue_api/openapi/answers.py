@@ -61,6 +61,20 @@ FOREIGN = answer(
     ErrorAnswer,
     {"error": "pages of https://example.com may not use this API; TASKQUEUE_CORS_ORIGINS names those that may"},
 )
+NO_KEY = answer(
+    "It shows no key, or one that is wrong, expired or revoked.",
+    ErrorAnswer,
+    {"error": "a key is needed: send it as Authorization: Bearer"},
+    headers.CHALLENGE,
+)
+_TOO_LOW = {"error": "this needs the role operate; the key's role is read"}
+TOO_LOW = answer("The key's role is too low.", ErrorAnswer, _TOO_LOW, headers.CHALLENGE)
+FOREIGN_OR_TOO_LOW = answer(
+    "The key's role is too low; or a web page of another origin sent it, which TASKQUEUE_CORS_ORIGINS doesn't "
+    "name.",
+    ErrorAnswer,
+    _TOO_LOW,
+)
 #: What every request that changes something may be answered.
 OF_WRITES: dict[int, Answer] = {403: FOREIGN, 408: TOO_SLOW, 413: TOO_LARGE, 415: NOT_DECODED}
 NOT_TAKEN = answer(

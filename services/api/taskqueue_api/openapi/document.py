@@ -1,7 +1,7 @@
 """The OpenAPI 3.1 document, made from the route table and the models that it names."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pydantic import BaseModel
@@ -9,7 +9,8 @@ from pydantic.json_schema import models_json_schema
 
 from taskqueue.contract.events import EventData
 from taskqueue.version import VERSION
-from taskqueue_api.openapi import headers
+from taskqueue_api.http.credentials import COOKIE
+from taskqueue_api.openapi import answers, headers
 from taskqueue_api.openapi.docs import FILES
 from taskqueue_api.openapi.terms import JSON, SSE, Answer, Content, Header, Operation, Route
 
@@ -18,7 +19,10 @@ A task queue. POST a task; a worker runs its action; read the result back.
 
 Times are in Unix seconds, spans in seconds; requests may have times in ISO 8601, too. Every error is a JSON object
 with an `error` text. A GET also answers HEAD, but for the streams; a method that a path doesn't have is answered
-405 with `Allow`, an unknown path 404. There is no authentication.
+405 with `Allow`, an unknown path 404.
+
+Where `TASKQUEUE_AUTH` is `on`, a request needs a key: `Authorization: Bearer tq_...`. Its role says what it may:
+`read`; `submit`, which may read, too; `operate`, which may also cancel, retry and delete; `admin`, which may all.
 """
 
 _GROUPS = {
@@ -26,6 +30,7 @@ _GROUPS = {
     "Bulk": "Act on all tasks that fit a filter.",
     "Events": "Watch tasks change.",
     "Overview": "What goes on.",
+    "Keys": "Who may use the API.",
     "Health": "For health checks.",
     "Documentation": "This document, and a page to browse it.",
 }
@@ -35,17 +40,31 @@ _EVENT = "StreamEvent"
 
 _PATH_PARAMETERS: dict[str, dict[str, Any]] = {
     "id": {"description": "The task's id.", "schema": {"type": "string", "format": "uuid"}},
+    "key": {"description": "The key's id.", "schema": {"type": "string"}},
     "file": {"description": "A file of the page.", "schema": {"type": "string", "enum": list(FILES)}},
 }
 
 
-def document(routes: Iterable[Route]) -> dict[str, Any]:
-    """The document of these routes."""
+#: How a request may show whose it is.
+_SCHEMES: dict[str, Any] = {
+    "key": {"type": "http", "scheme": "bearer", "description": "A key: `tq_...`."},
+    "session": {"type": "apiKey", "in": "cookie", "name": COOKIE, "description": "Of a page that took a key."},
+}
+
+
+def document(routes: Iterable[Route], *, keys: bool = False) -> dict[str, Any]:
+    """The document of these routes.
+
+    Args:
+        keys: whether they are asked for.
+    """
     routes = list(routes)
     schemas = _schemas([route.operation for route in routes]) | {_EVENT: _event(EventData)}
     paths: dict[str, dict[str, Any]] = {}
     for route in routes:
-        paths.setdefault(route.path, {})[route.method.lower()] = _operation(route)
+        paths.setdefault(route.path, {})[route.method.lower()] = _operation(route) | (
+            _security(route) if keys else {}
+        )
     return {
         "openapi": "3.1.0",
         "info": {
@@ -56,7 +75,7 @@ def document(routes: Iterable[Route]) -> dict[str, Any]:
         },
         "tags": [{"name": name, "description": text} for name, text in _GROUPS.items()],
         "paths": paths,
-        "components": {"schemas": dict(sorted(schemas.items()))},
+        "components": {"schemas": dict(sorted(schemas.items()))} | ({"securitySchemes": _SCHEMES} if keys else {}),
     }
 
 
@@ -84,8 +103,8 @@ def _operation(route: Route) -> dict[str, Any]:
         "tags": [operation.group],
         "summary": operation.summary,
     }
-    if operation.description:
-        told["description"] = operation.description
+    needs = "Open to all." if operation.role is None else f"Needs the role `{operation.role}`."
+    told["description"] = f"{operation.description} {needs}".strip()
     parameters = [
         *(_path_parameter(name) for name in re.findall(r"{(\w+)}", route.path)),
         *(_query_parameters(operation.query) if operation.query else ()),
@@ -97,8 +116,21 @@ def _operation(route: Route) -> dict[str, Any]:
     told["parameters"] = parameters
     if operation.body:
         told["requestBody"] = {"required": True, "content": _contents(operation.body)}
-    told["responses"] = {str(status): _answer(answer) for status, answer in sorted(operation.answers.items())}
+    told["responses"] = _answers(operation.answers)
     return told
+
+
+def _security(route: Route) -> dict[str, Any]:
+    """What is told beside where keys are asked for."""
+    role = route.operation.role
+    if role is None:
+        return {"security": []}
+    answered = {**route.operation.answers, 401: answers.NO_KEY}
+    answered[403] = answers.FOREIGN_OR_TOO_LOW if 403 in answered else answers.TOO_LOW
+    return {
+        "security": [{name: [role.value]} for name in _SCHEMES],
+        "responses": _answers(answered),
+    }
 
 
 def _path_parameter(name: str) -> dict[str, Any]:
@@ -123,6 +155,10 @@ def _never_null(schema: dict[str, Any]) -> dict[str, Any]:
             return {"anyOf": several}
         case _:
             return schema
+
+
+def _answers(told: Mapping[int, Answer]) -> dict[str, Any]:
+    return {str(status): _answer(answer) for status, answer in sorted(told.items())}
 
 
 def _answer(answer: Answer) -> dict[str, Any]:

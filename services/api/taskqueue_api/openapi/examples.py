@@ -142,3 +142,16 @@ ACTIONS = {
     ],
     "count": 1,
 }
+
+KEY_WANTED = {"label": "the shop", "role": "submit"}
+KEY_FOR_A_MONTH = {"label": "Ada, on call", "role": "operate", "expires_in": 2592000}
+KEY: dict[str, Any] = {
+    "id": "r7Kq2LxV9bTz",
+    "label": "the shop",
+    "role": "submit",
+    "created_at": 1795341600.123,
+    "expires_at": None,
+    "revoked_at": None,
+    "last_used_at": None,
+}
+NEW_KEY = KEY | {"key": "tq_r7Kq2LxV9bTz_" + "0" * 43}

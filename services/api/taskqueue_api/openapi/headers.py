@@ -52,6 +52,9 @@ STARTED_AFTER = Header(
 )
 ACCEPT_ENCODING = Header("Accept-Encoding", "How a body may be encoded.", ACCEPTED, always=True)
 RETRY_AFTER = Header("Retry-After", "Seconds after which to try again.", "2", always=True)
+CHALLENGE = Header(
+    "WWW-Authenticate", "How to show a key, and what was wrong.", 'Bearer error="invalid_token"', always=True
+)
 LINK = Header("Link", "The next page.", '</tasks?limit=1&cursor=MTMuMC5hMWIyYzNkNGU1ZjY>; rel="next"')
 UNBUFFERED = Header("X-Accel-Buffering", "`no`: proxies pass each event on at once.", "no", always=True)
 TASK_ETAG = Header("ETag", "Names where the task stands.", 'W/"0123456789abcdef01234567"', always=True)

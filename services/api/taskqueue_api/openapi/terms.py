@@ -7,6 +7,8 @@ from typing import Any, Literal
 from aiohttp.typedefs import Handler
 from pydantic import BaseModel
 
+from taskqueue.contract.keys import Role
+
 JSON, SSE = "application/json", "text/event-stream"
 
 
@@ -48,6 +50,8 @@ class Operation:
 
     id: str
     group: str
+    #: Which its holder needs, or one above it; None: it is open to all.
+    role: Role | None
     summary: str
     description: str = ""
     query: type[BaseModel] | None = None

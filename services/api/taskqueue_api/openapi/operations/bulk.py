@@ -3,6 +3,7 @@
 from typing import Any, Literal
 
 from taskqueue.contract.answers import BulkAnswer
+from taskqueue.contract.keys import Role
 from taskqueue.contract.requests import BulkBody
 from taskqueue_api.openapi import answers
 from taskqueue_api.openapi.terms import Answer, Content, Operation, answer
@@ -14,6 +15,7 @@ def _bulk(
     return Operation(
         id=f"{verb}_tasks",
         group="Bulk",
+        role=Role.OPERATE,
         summary=summary,
         description="In slices: where it ends with 503, those before are done. Tasks accepted meanwhile are not "
         "touched.",

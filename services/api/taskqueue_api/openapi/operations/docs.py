@@ -1,12 +1,14 @@
 """The document itself, and its page."""
 
 from taskqueue.contract.answers import ErrorAnswer, OpenApiDocument, RootAnswer
+from taskqueue.contract.keys import Role
 from taskqueue_api.openapi import answers, examples, headers
 from taskqueue_api.openapi.terms import Answer, Content, Operation, answer
 
 GET_ROOT = Operation(
     id="get_root",
     group="Documentation",
+    role=Role.READ,
     summary="Where to read on",
     answers={
         200: answer("The paths.", RootAnswer, examples.ROOT),
@@ -17,6 +19,7 @@ GET_ROOT = Operation(
 GET_OPENAPI = Operation(
     id="get_openapi",
     group="Documentation",
+    role=Role.READ,
     summary="This document",
     headers=(headers.IF_NONE_MATCH,),
     answers={200: Answer("OpenAPI 3.1.", (Content(OpenApiDocument),), (headers.ETAG,)), 304: answers.NOT_MODIFIED},
@@ -25,6 +28,7 @@ GET_OPENAPI = Operation(
 BROWSE = Operation(
     id="browse",
     group="Documentation",
+    role=Role.READ,
     summary="A page to browse this document",
     headers=(headers.IF_NONE_MATCH,),
     answers={
@@ -36,6 +40,7 @@ BROWSE = Operation(
 GET_PAGE_FILE = Operation(
     id="get_page_file",
     group="Documentation",
+    role=Role.READ,
     summary="What the page loads",
     headers=(headers.IF_NONE_MATCH,),
     answers={

@@ -1,6 +1,7 @@
 """Streams of events."""
 
 from taskqueue.contract.events import EventData
+from taskqueue.contract.keys import Role
 from taskqueue.contract.requests import EventFilter
 from taskqueue_api.openapi import answers, examples, headers
 from taskqueue_api.openapi.terms import SSE, Answer, Content, Operation
@@ -10,6 +11,7 @@ _EVENTS = Content(EventData, {"example": examples.STREAM}, SSE)
 WATCH_TASKS = Operation(
     id="watch_tasks",
     group="Events",
+    role=Role.READ,
     summary="Watch tasks change",
     description="Server-sent events: `status` and `progress`, as they happen, until the client leaves. "
     "`reset` says that some were missed. A reader that is too slow is dropped, and may resume.",
@@ -25,6 +27,7 @@ WATCH_TASKS = Operation(
 WATCH_TASK = Operation(
     id="watch_task",
     group="Events",
+    role=Role.READ,
     summary="Watch a task until it is final",
     description="Begins with where it stands, unless it is resumed.",
     headers=(headers.LAST_EVENT_ID,),

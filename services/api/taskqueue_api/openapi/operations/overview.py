@@ -1,6 +1,7 @@
 """What goes on, and health."""
 
 from taskqueue.contract.answers import LiveAnswer, NotReadyAnswer, ReadyAnswer
+from taskqueue.contract.keys import Role
 from taskqueue.contract.overview import ActionsAnswer, StatsAnswer, WorkersAnswer
 from taskqueue.contract.requests import StatsQuery
 from taskqueue_api.openapi import answers, examples
@@ -9,6 +10,7 @@ from taskqueue_api.openapi.terms import Operation, answer
 GET_STATS = Operation(
     id="get_stats",
     group="Overview",
+    role=Role.READ,
     summary="Count tasks, now and in the last minutes",
     query=StatsQuery,
     answers={
@@ -21,6 +23,7 @@ GET_STATS = Operation(
 LIST_WORKERS = Operation(
     id="list_workers",
     group="Overview",
+    role=Role.READ,
     summary="Who works, and on what",
     answers={
         200: answer("The workers.", WorkersAnswer, examples.WORKERS),
@@ -32,6 +35,7 @@ LIST_WORKERS = Operation(
 LIST_ACTIONS = Operation(
     id="list_actions",
     group="Overview",
+    role=Role.READ,
     summary="What the workers can run, and could",
     answers={
         200: answer("The actions.", ActionsAnswer, examples.ACTIONS),
@@ -43,6 +47,7 @@ LIST_ACTIONS = Operation(
 CHECK_LIVE = Operation(
     id="check_live",
     group="Health",
+    role=None,
     summary="Whether the process answers",
     answers={200: answer("It does.", LiveAnswer, {"status": "ok"})},
 )
@@ -50,6 +55,7 @@ CHECK_LIVE = Operation(
 CHECK_READY = Operation(
     id="check_ready",
     group="Health",
+    role=None,
     summary="Whether tasks can be accepted",
     answers={
         200: answer("They can.", ReadyAnswer, {"status": "ready", "schema": 5, "broker": "connected"}),

@@ -1,6 +1,7 @@
 """Tasks: submit, find, read, and act on one."""
 
 from taskqueue.contract.answers import AcceptedAnswer, BatchAnswer, BulkAnswer, CancelAnswer
+from taskqueue.contract.keys import Role
 from taskqueue.contract.requests import BatchBody, BatchQuery, ListQuery, SubmitBody
 from taskqueue.contract.tasks import PageAnswer, WholeTaskAnswer
 from taskqueue_api.openapi import answers, examples, headers
@@ -9,6 +10,7 @@ from taskqueue_api.openapi.terms import Answer, Content, Operation, answer
 SUBMIT_TASK = Operation(
     id="submit_task",
     group="Tasks",
+    role=Role.SUBMIT,
     summary="Submit a task",
     description="An accepted task is durable, and is run at least once.",
     headers=(headers.IDEMPOTENCY_KEY, headers.PREFER_WAIT),
@@ -55,10 +57,11 @@ SUBMIT_TASK = Operation(
 SUBMIT_BATCH = Operation(
     id="submit_batch",
     group="Tasks",
+    role=Role.SUBMIT,
     summary="Submit up to 1,000 tasks, all or none",
     # Most that make a client of the document know no NDJSON, so it is told in words.
     description="As a JSON object; or as NDJSON, a task a line, with `Content-Type: application/x-ndjson`. "
-    "A dry run checks all of it, and stores nothing: who has more tasks than a batch takes finds out what is wrong "
+    "A dry run checks all of it, and stores nothing: who has more tasks than a batch takes learns what is wrong "
     "before any is accepted.",
     query=BatchQuery,
     headers=(headers.IDEMPOTENCY_KEY,),
@@ -79,6 +82,7 @@ SUBMIT_BATCH = Operation(
 FIND_TASKS = Operation(
     id="find_tasks",
     group="Tasks",
+    role=Role.READ,
     summary="Find tasks, newest first",
     description="Pages don't shift while tasks are added or change: what was there at the first page comes "
     "once. A page ends early where its tasks are large.",
@@ -93,6 +97,7 @@ FIND_TASKS = Operation(
 GET_TASK = Operation(
     id="get_task",
     group="Tasks",
+    role=Role.READ,
     summary="Read a task, with its attempts",
     headers=(headers.PREFER_WAIT, headers.TASK_IF_NONE_MATCH),
     answers={
@@ -113,6 +118,7 @@ GET_TASK = Operation(
 DELETE_TASK = Operation(
     id="delete_task",
     group="Tasks",
+    role=Role.OPERATE,
     summary="Forget a final task",
     answers=answers.OF_WRITES
     | {
@@ -127,6 +133,7 @@ DELETE_TASK = Operation(
 CANCEL_TASK = Operation(
     id="cancel_task",
     group="Tasks",
+    role=Role.OPERATE,
     summary="Cancel a task",
     description="At once where it waits. A running one is asked to stop: it is `cancelled` once it has, or "
     "final in another way where that came first.",
@@ -147,6 +154,7 @@ CANCEL_TASK = Operation(
 RETRY_TASK = Operation(
     id="retry_task",
     group="Tasks",
+    role=Role.OPERATE,
     summary="Run a failed or cancelled task again",
     description="It has all its attempts anew; those that were stay in its history.",
     answers=answers.OF_WRITES
