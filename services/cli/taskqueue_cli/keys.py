@@ -23,8 +23,8 @@ T = TypeVar("T")
 
 app = typer.Typer(
     help="Make, list and revoke keys of the API: at the one that --url or TASKQUEUE_URL names, with an admin's "
-    "key in TASKQUEUE_KEY; where neither names one, in the database of TASKQUEUE_DATA_DIR itself, which needs no key. "
-    "That is how the first one is made.",
+    "key in TASKQUEUE_KEY; where neither names one, in the database of TASKQUEUE_DATA_DIR itself, which needs no "
+    "key. That is how the first one is made.",
     no_args_is_help=True,
 )
 
