@@ -19,7 +19,7 @@ export TESTCONTAINERS_HOST_OVERRIDE := 127.0.0.1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run up down image test storm simulate fuzz soak mutants bench bench-long check format images lock clean
+.PHONY: help run up down key image test storm simulate fuzz soak mutants bench bench-long check format images lock clean
 # A failed recipe must not leave a half-made stamp.
 .DELETE_ON_ERROR:
 
@@ -37,6 +37,11 @@ up: ## start it all with Docker Compose, wait until healthy, print the address
 
 down: ## stop what `make up` started; tasks stay (add -v by hand to delete them)
 	docker compose down
+
+key: ## make an admin's key, and write it: of what `make up` started, else of what `make run` keeps in data/
+	@if docker compose exec -T api true 2>/dev/null; \
+		then docker compose exec -T api taskqueue keys create --role admin --label "make key"; \
+		else $(MAKE) --silent $(RUNNER)/project.stamp >&2 && $(RUNNER)/bin/taskqueue keys create --role admin --label "make key"; fi
 
 image: ## build the image that those of projects of one's own begin with; IMAGE=taskqueue is its name
 	@deploy/base-images python rabbitmq

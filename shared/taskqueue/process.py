@@ -26,7 +26,7 @@ _OF_A_SERVICE = re.compile(
 )
 
 #: Read by the client and the command line, wherever they run; it is no setting.
-_OF_THE_CLIENT = {PREFIX + "URL"}
+_OF_THE_CLIENT = {PREFIX + "URL", PREFIX + "KEY"}
 
 #: Exit codes, beside 0: an error that starting again won't mend by itself, and bad settings (as in sysexits.h).
 EXIT_FAILURE = 1

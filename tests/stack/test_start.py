@@ -35,6 +35,7 @@ FIXED = {
     "broker_password",
     "host",
     "port",
+    "published_on",
     "health_file",
     "log_format",
 }

@@ -30,6 +30,7 @@ from taskqueue_api.keys import (
     BACKLOG,
     BROKER,
     CATALOGUE,
+    FAILED_TRIES,
     HOLDER,
     INTAKE,
     KEYRING,
@@ -65,7 +66,7 @@ def build_app(
     Args:
         random: draws ids; None takes the system's.
     """
-    keyring, asks_for_keys = Keyring(store), settings.auth == "on"
+    keyring, tries, asks_for_keys = Keyring(store), FailedTries(), settings.auth == "on"
     app = web.Application(
         middlewares=[
             name_requests(REQUEST_ID),
@@ -74,9 +75,7 @@ def build_app(
             compress,
             json_errors(StoreError, "database unavailable"),
             refuse_foreign_pages,
-            authenticate(keyring.identify, HOLDER, FailedTries())
-            if asks_for_keys
-            else trust_everybody(ANYBODY, HOLDER),
+            authenticate(keyring.identify, HOLDER, tries) if asks_for_keys else trust_everybody(ANYBODY, HOLDER),
             end_long_reads,
             *([read_prefix] if settings.trust_forwarded_prefix else ()),
         ],
@@ -102,6 +101,7 @@ def build_app(
     app[WAITS] = Places(settings.max_waits, "too many requests wait for a task; nothing was done")
     app[WATCHER] = Watcher(store)
     app[KEYRING] = keyring
+    app[FAILED_TRIES] = tries
     app[DOCS] = Docs(document(ROUTES, keys=asks_for_keys))
     app.on_response_prepare.extend([tell_request_id, allow_origins])
     app.cleanup_ctx.extend([_take_in, _watch_queue, _watch_events])

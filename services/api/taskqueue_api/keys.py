@@ -9,6 +9,7 @@ from taskqueue.intake import Intake
 from taskqueue.settings import Settings
 from taskqueue.store import Store
 from taskqueue.telemetry import Telemetry
+from taskqueue_api.http.failed_tries import FailedTries
 from taskqueue_api.live.backlog import Backlog
 from taskqueue_api.live.catalogue import Catalogue
 from taskqueue_api.live.holders import Holder
@@ -29,6 +30,7 @@ TELEMETRY = web.AppKey("telemetry", Telemetry)
 INTAKE = web.AppKey("intake", Intake)
 #: Draws ids.
 RANDOM = web.AppKey("random", Random)
+FAILED_TRIES = web.AppKey("failed_tries", FailedTries)
 KEYRING = web.AppKey("keyring", Keyring)
 #: Of a request: whose it is. Nobody's, where it isn't there.
 HOLDER = web.RequestKey("holder", Holder)

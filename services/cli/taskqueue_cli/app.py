@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from taskqueue.version import VERSION
-from taskqueue_cli import acting, dead, new, overview, programs, reading, submitting, top
+from taskqueue_cli import acting, dead, keys, new, overview, programs, reading, submitting, top
 from taskqueue_cli.connection import Commands
 
 app = typer.Typer(
@@ -69,4 +69,5 @@ COMMANDS: dict[str, dict[str, Callable[..., Any]]] = {
 for group, commands in COMMANDS.items():
     for name, command in commands.items():
         app.command(name, rich_help_panel=group)(command)
+app.add_typer(keys.app, name="keys", rich_help_panel="Keys of the API")
 app.add_typer(dead.app, name="dead", rich_help_panel="Upkeep (beside the programs, with their settings)")

@@ -7,12 +7,14 @@ from typer.core import TyperGroup
 
 from taskqueue.client import (
     Client,
+    ForbiddenError,
     InvalidRequestError,
     NotFoundError,
     RefusedError,
     TaskFailedError,
     TaskqueueError,
     TooLargeError,
+    UnauthorizedError,
     UnavailableError,
     WaitTimeoutError,
 )
@@ -21,12 +23,13 @@ from taskqueue_cli.output import complain
 Url = Annotated[str, typer.Option(envvar="TASKQUEUE_URL", help="Where the API is.")]
 HERE = "http://127.0.0.1:8080"
 
-#: Exit codes, beside 0 and those of the programs. The last two are those of sysexits.h.
+#: Exit codes, beside 0 and those of the programs. The last three are those of sysexits.h.
 FAILED = 1  # a task has no result, or doesn't allow what was asked for
 USAGE = 2  # what was said makes no sense, or was refused as wrong
-NOT_FOUND = 3  # there is no such task
+NOT_FOUND = 3  # there is no such task, or key
 UNAVAILABLE = 69  # nobody is there who can do it now
 NOT_YET = 75  # there was not time enough
+NOT_ALLOWED = 77  # the key doesn't open it, or none was shown
 
 #: Seconds in which a request is sent again where nobody answers: a person waits.
 SHORT = 3
@@ -43,25 +46,29 @@ def connect(url: str, *, patient: bool = False) -> Client:
     try:
         return Client(url, retry_for=LONG if patient else SHORT)
     except ValueError as error:
-        raise typer.BadParameter(str(error), param_hint="--url") from error
+        raise typer.BadParameter(str(error), param_hint="--url, TASKQUEUE_KEY") from error
 
 
 def explain(error: TaskqueueError) -> str:
     """What went wrong, with each of several errors on a line."""
     if not isinstance(error, RefusedError):
         return str(error)
+    if isinstance(error, UnauthorizedError):
+        return f"{error.error} (the command line shows the one in TASKQUEUE_KEY)"
     # Each detail names its path; where the whole has their texts already, they say nothing more.
     details = [detail.error for detail in error.details if detail.error not in error.error]
     return "\n  ".join([error.error, *details])
 
 
-def exit_code(error: TaskqueueError) -> int:
+def exit_code(error: TaskqueueError) -> int:  # noqa: PLR0911  # a table
     """The code to exit with where this was raised."""
     match error:
         case InvalidRequestError() | TooLargeError():
             return USAGE
         case NotFoundError():
             return NOT_FOUND
+        case UnauthorizedError() | ForbiddenError():
+            return NOT_ALLOWED
         case WaitTimeoutError():
             return NOT_YET
         case TaskFailedError():

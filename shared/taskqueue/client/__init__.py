@@ -16,6 +16,7 @@ from taskqueue.client.errors import (
     BatchError,
     ConflictError,
     ConnectionFailedError,
+    ForbiddenError,
     InvalidRequestError,
     InvalidResultError,
     NotFoundError,
@@ -25,6 +26,7 @@ from taskqueue.client.errors import (
     TaskFailedError,
     TaskqueueError,
     TooLargeError,
+    UnauthorizedError,
     UnavailableError,
     WaitTimeoutError,
 )
@@ -41,6 +43,7 @@ __all__ = [
     "ConnectionFailedError",
     "Event",
     "Filter",
+    "ForbiddenError",
     "Handle",
     "InvalidRequestError",
     "InvalidResultError",
@@ -52,6 +55,7 @@ __all__ = [
     "TaskFailedError",
     "TaskqueueError",
     "TooLargeError",
+    "UnauthorizedError",
     "UnavailableError",
     "WaitTimeoutError",
 ]

@@ -11,12 +11,14 @@ from taskqueue.client.errors import (
     AnswerLostError,
     ConflictError,
     ConnectionFailedError,
+    ForbiddenError,
     InvalidRequestError,
     NotFoundError,
     NotTaskqueueError,
     RefusedError,
     TaskqueueError,
     TooLargeError,
+    UnauthorizedError,
     UnavailableError,
 )
 from taskqueue.contract.answers import KEY_REUSED, ConflictAnswer, ErrorAnswer
@@ -38,6 +40,8 @@ _LATER = {429, 503}
 
 _ERRORS = {
     400: InvalidRequestError,
+    401: UnauthorizedError,
+    403: ForbiddenError,
     404: NotFoundError,
     409: ConflictError,
     413: TooLargeError,

@@ -29,13 +29,14 @@ class AsyncClient(Verbs):
 
     Args:
         url: where the API is; else `TASKQUEUE_URL` says it, else it is on this machine.
+        key: where the API asks for one; else `TASKQUEUE_KEY` says it.
         timeout: seconds without a byte after which an answer doesn't come any more.
         retry_for: seconds, from the first failure on, in which a request is sent again, where that is safe.
         http: what sends the requests instead, with headers, certificates, proxies of its own. It is closed by who
             made it.
 
     Raises:
-        ValueError: the URL is none.
+        ValueError: the URL, or the key, is none.
     """
 
     _bound: "ClassVar[AsyncClient | None]" = None
@@ -44,14 +45,16 @@ class AsyncClient(Verbs):
         self,
         url: str | None = None,
         *,
+        key: str | None = None,
         timeout: float = 40,
         retry_for: float = 60,
         http: httpx.AsyncClient | None = None,
     ) -> None:
         address = _address(url)
+        shown = _key(key, address)
         self._own = http is None
         self._http = http or httpx.AsyncClient(verify=_has_certificate(address))
-        super().__init__(LoopWire(self._http, address, timeout), retry_for)
+        super().__init__(LoopWire(self._http, address, timeout, shown), retry_for)
 
     async def __aenter__(self) -> Self:
         return self
@@ -125,14 +128,16 @@ class Client:
         self,
         url: str | None = None,
         *,
+        key: str | None = None,
         timeout: float = 40,
         retry_for: float = 60,
         http: httpx.Client | None = None,
     ) -> None:
         address = _address(url)
+        shown = _key(key, address)
         self._own = http is None
         self._http = http or httpx.Client(verify=_has_certificate(address))
-        self._verbs = Verbs(BlockingWire(self._http, address, timeout), retry_for)
+        self._verbs = Verbs(BlockingWire(self._http, address, timeout, shown), retry_for)
 
     def __enter__(self) -> Self:
         return self
@@ -174,6 +179,9 @@ class Client:
     stats = _blocking(Verbs.stats)
     workers = _blocking(Verbs.workers)
     actions = _blocking(Verbs.actions)
+    create_key = _blocking(Verbs.create_key)
+    keys = _blocking(Verbs.keys)
+    revoke_key = _blocking(Verbs.revoke_key)
 
 
 def _address(url: str | None) -> str:
@@ -185,6 +193,16 @@ def _address(url: str | None) -> str:
     if parsed.scheme not in {"http", "https"} or not parsed.host or parsed.query or parsed.fragment:
         raise ValueError(f"{_without_password(url)!r} is no URL of an API: http://host:port")
     return str(parsed).rstrip("/")
+
+
+def _key(key: str | None, address: str) -> str | None:
+    # What a file or a shell added to its end is no part of it.
+    key = (key or os.environ.get("TASKQUEUE_KEY") or "").strip()
+    if not re.fullmatch("[!-~]*", key):
+        raise ValueError("the key is none: it has other characters than letters, digits and signs")
+    if key and httpx.URL(address).userinfo:
+        raise ValueError("a key and a password in the URL exclude each other")
+    return key or None
 
 
 def _without_password(url: str) -> str:

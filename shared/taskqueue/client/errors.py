@@ -60,8 +60,16 @@ class InvalidRequestError(RefusedError):
     """What was sent is wrong (400, 422); `details` tells each error by its path, where there are several."""
 
 
+class UnauthorizedError(RefusedError):
+    """The API asks for a key, and got none, or one that is wrong, expired or revoked (401)."""
+
+
+class ForbiddenError(RefusedError):
+    """The key's role is too low for it (403)."""
+
+
 class NotFoundError(RefusedError):
-    """There is no such task (404)."""
+    """There is no such task, or key (404)."""
 
 
 class ConflictError(RefusedError):

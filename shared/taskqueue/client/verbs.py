@@ -3,6 +3,7 @@
 import contextlib
 import time
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Mapping
+from datetime import datetime, timedelta
 from typing import Any, ParamSpec, TypeVar, Unpack, overload
 from urllib.parse import quote as percent_encoded
 from uuid import uuid4
@@ -29,7 +30,8 @@ from taskqueue.client.handles import AsyncHandle
 from taskqueue.client.typed import check_arguments, reads_result_of
 from taskqueue.client.wires import Wire
 from taskqueue.contract.answers import AcceptedAnswer, BatchAnswer, BulkAnswer, CancelAnswer
-from taskqueue.contract.options import TaskOptions, task, to_json
+from taskqueue.contract.keys import KeyAnswer, KeysAnswer, NewKeyAnswer, Role
+from taskqueue.contract.options import TaskOptions, plain, task, to_json
 from taskqueue.contract.overview import ActionAnswer, ActionsAnswer, StatsAnswer, WorkerAnswer, WorkersAnswer
 from taskqueue.contract.tasks import PageAnswer, TaskAnswer, WholeTaskAnswer
 from taskqueue.task import FINAL, Status
@@ -329,6 +331,51 @@ class Verbs:
     async def actions(self) -> list[ActionAnswer]:
         """What can be run, with the JSON Schema of each one's data."""
         return (await self._ask(Call(method="GET", path="/actions", read=answer(ActionsAnswer)))).actions
+
+    # Keys
+
+    async def create_key(
+        self,
+        label: str,
+        role: Role | str,
+        *,
+        expires_in: float | timedelta | None = None,
+        expires_at: float | datetime | None = None,
+    ) -> NewKeyAnswer:
+        """Make a key; what is returned alone has it.
+
+        Args:
+            label: what it is for, for people.
+            role: `read`, `submit`, `operate` or `admin`.
+            expires_in, expires_at: seconds, or a time (a number is in Unix seconds), with which it ends.
+
+        Raises:
+            AnswerLostError: it may have been made: `keys` tells, and none can read it any more.
+        """
+        body = {"label": label, "role": role, "expires_in": expires_in, "expires_at": expires_at}
+        content = to_json({name: plain(value) for name, value in body.items() if value is not None})
+        return await self._ask(
+            Call(
+                method="POST",
+                path="/keys",
+                content=content,
+                headers=_JSON,
+                read=answer(NewKeyAnswer),
+                again="refused",
+            )
+        )
+
+    async def keys(self) -> list[KeyAnswer]:
+        """All keys, newest first; those that are revoked or expired, too."""
+        return (await self._ask(Call(method="GET", path="/keys", read=answer(KeysAnswer)))).keys
+
+    async def revoke_key(self, id: str) -> KeyAnswer:
+        """End a key for good.
+
+        Raises:
+            NotFoundError: there is none with this id.
+        """
+        return await self._ask(Call(method="DELETE", path=f"/keys/{_one(id)}", read=answer(KeyAnswer)))
 
     async def _ask(self, call: Call[T]) -> T:
         return await ask(self._wire, call, self._retry_for)

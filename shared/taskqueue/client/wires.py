@@ -44,21 +44,26 @@ class Wire(Protocol):
 class LoopWire:
     """A wire of a program with an event loop."""
 
-    def __init__(self, http: httpx.AsyncClient, url: str, timeout: float) -> None:
+    def __init__(self, http: httpx.AsyncClient, url: str, timeout: float, key: str | None = None) -> None:
         self._http = http
         self._url = url
         self._timeout = timeout
+        self._key = key
 
     async def send(self, call: Call[Any]) -> httpx.Response:
         with _told(call):
-            return await self._http.send(_request(self._http, self._url, call, self._timeout + call.wait))
+            return await self._http.send(
+                _request(self._http, self._url, self._key, call, self._timeout + call.wait)
+            )
 
     @contextlib.asynccontextmanager
     async def stream(
         self, call: Call[Any]
     ) -> AsyncIterator[tuple[httpx.Response, AsyncIterator[ServerSentEvent]]]:
         with _told(call):
-            response = await self._http.send(_request(self._http, self._url, call, _SILENCE), stream=True)
+            response = await self._http.send(
+                _request(self._http, self._url, self._key, call, _SILENCE), stream=True
+            )
             try:
                 if not response.is_success:
                     await response.aread()
@@ -73,21 +78,22 @@ class LoopWire:
 class BlockingWire:
     """A wire of a program without an event loop: see `run`."""
 
-    def __init__(self, http: httpx.Client, url: str, timeout: float) -> None:
+    def __init__(self, http: httpx.Client, url: str, timeout: float, key: str | None = None) -> None:
         self._http = http
         self._url = url
         self._timeout = timeout
+        self._key = key
 
     async def send(self, call: Call[Any]) -> httpx.Response:
         with _told(call):
-            return self._http.send(_request(self._http, self._url, call, self._timeout + call.wait))
+            return self._http.send(_request(self._http, self._url, self._key, call, self._timeout + call.wait))
 
     @contextlib.asynccontextmanager
     async def stream(
         self, call: Call[Any]
     ) -> AsyncIterator[tuple[httpx.Response, AsyncIterator[ServerSentEvent]]]:
         with _told(call):
-            response = self._http.send(_request(self._http, self._url, call, _SILENCE), stream=True)
+            response = self._http.send(_request(self._http, self._url, self._key, call, _SILENCE), stream=True)
             try:
                 if not response.is_success:
                     response.read()
@@ -128,13 +134,15 @@ def iterate(items: AsyncGenerator[T, None]) -> Iterator[T]:
         run(items.aclose())
 
 
-def _request(http: httpx.Client | httpx.AsyncClient, url: str, call: Call[Any], timeout: float) -> httpx.Request:
+def _request(
+    http: httpx.Client | httpx.AsyncClient, url: str, key: str | None, call: Call[Any], timeout: float
+) -> httpx.Request:
     return http.build_request(
         call.method,
         url + call.path,
         params=call.params,
         content=call.content,
-        headers=call.headers,
+        headers=call.headers if key is None else {**call.headers, "Authorization": f"Bearer {key}"},
         timeout=httpx.Timeout(timeout, connect=min(timeout, _CONNECT)),
     )
 

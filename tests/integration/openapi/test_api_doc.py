@@ -24,15 +24,18 @@ VARIES = {
     "at",
     "created_at",
     "ended_at",
+    "expires_at",
+    "key",
     "next",
     "processed_at",
     "request_id",
+    "revoked_at",
     "run_at",
     "schema",
     "started_at",
     "worker",
 }
-ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|r7Kq2LxV9bTz")
 
 
 @dataclass

@@ -51,6 +51,8 @@ class Keyring:
         """
         self._session_secret = await self._store.write(session_secret)
         await self.refresh()
+        if not any(self._end_of(key.stored) is None for key in self._keys.values()):
+            log.warning("there is no key yet that opens anything: `taskqueue keys create` makes one")
 
     async def run(self) -> None:
         """Follow what changes, for ever."""

@@ -15,7 +15,7 @@ from taskqueue.store import StoreError
 from taskqueue.task import FINAL, Event
 from taskqueue_api.http.bodies import read_query
 from taskqueue_api.http.errors import bad_request
-from taskqueue_api.keys import STORE, STREAMS, WATCHER
+from taskqueue_api.keys import HOLDER, KEYRING, STORE, STREAMS, WATCHER
 from taskqueue_api.live.watcher import TAIL
 from taskqueue_api.resources.tasks import existing_task
 
@@ -121,6 +121,8 @@ async def _follow(
                     if not await _send(request, stream, text):
                         return
                 if request.transport is None:  # the client has gone
+                    return
+                if not request.app[KEYRING].is_good(request[HOLDER]):  # its key was revoked since, or has expired
                     return
                 # Also if it was deleted at once.
                 if until_final and any(event.status in FINAL for event in events):
