@@ -54,6 +54,7 @@ ifeq ($(DOCKER),yes)
 else
 	@echo "No Docker engine answers: the tests that need one can't run."
 endif
+	@deploy/prometheus-programs || echo "The tests that need Prometheus can't run."
 	$(BIN)/pytest --numprocesses 2 --no-loadscope-reorder $(ARGS)
 
 storm: $(VENV)/project.stamp ## 20,000 tasks while something random breaks; STORM_SEED=N repeats one
