@@ -1,6 +1,6 @@
 """Keys in the store, as the API and the command line make, list and revoke them."""
 
-from taskqueue.contract.keys import KeyAnswer, KeyBody, NewKeyAnswer, Role, new_key
+from taskqueue.contract.keys import KeyAnswer, KeyBody, NewKeyAnswer, Role, Scope, new_key
 from taskqueue.store import Store
 from taskqueue.store.clock import to_ms
 from taskqueue.store.keys import StoredKey, add_key, revoke_key
@@ -19,8 +19,11 @@ async def make_key(store: Store, wanted: KeyBody) -> NewKeyAnswer:
         expires_at = now + to_ms(wanted.expires_in)
     if expires_at is not None and expires_at <= now:
         raise ValueError("the key would have expired already")
+    scope = "{}" if wanted.scope is None else wanted.scope.model_dump_json()
     text, id, secret = new_key()
-    stored = await store.write(add_key, id, secret, label=wanted.label, role=wanted.role, expires_at=expires_at)
+    stored = await store.write(
+        add_key, id, secret, label=wanted.label, role=wanted.role, expires_at=expires_at, scope=scope
+    )
     return NewKeyAnswer.of(text, _answer(stored))
 
 
@@ -43,11 +46,17 @@ async def end_key(store: Store, id: str) -> KeyAnswer | None:
     return None if stored is None else _answer(stored)
 
 
+def scope_of(key: StoredKey) -> Scope | None:
+    """What a key is bound to; None: to nothing."""
+    return None if key.scope == "{}" else Scope.model_validate_json(key.scope)
+
+
 def _answer(key: StoredKey) -> KeyAnswer:
     return KeyAnswer(
         id=key.id,
         label=key.label,
         role=Role(key.role),
+        scope=scope_of(key),
         created_at=key.created_at / 1000,
         expires_at=_seconds(key.expires_at),
         revoked_at=_seconds(key.revoked_at),

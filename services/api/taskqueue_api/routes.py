@@ -86,7 +86,7 @@ def _guarded(route: Route) -> Handler:
 
     async def handle(request: web.Request) -> web.StreamResponse:
         if role is not None:
-            require(request, role)
+            require(request, role, narrowed=operation.narrows)
         if lenient:
             return await route.handler(request)
         if operation.query is None:

@@ -10,7 +10,7 @@ import typer
 from pydantic import ValidationError
 
 from taskqueue.client import NotFoundError
-from taskqueue.contract.keys import KeyAnswer, KeyBody, Role
+from taskqueue.contract.keys import KeyAnswer, KeyBody, Role, Scope
 from taskqueue_cli.connection import NOT_FOUND, connect
 from taskqueue_cli.options import moment
 from taskqueue_cli.output import AsJson, ago, complain, table, write
@@ -46,10 +46,16 @@ Until = Annotated[
 ]
 
 
+Actions = Annotated[list[str] | None, typer.Option("--action", help="Bind it to this action; may be repeated.")]
+TagPrefix = Annotated[str | None, typer.Option(help="Bind it to tasks with a tag that begins so.")]
+
+
 @app.command()
 def create(
     label: Label,
     role: RoleOption,
+    actions: Actions = None,
+    tag_prefix: TagPrefix = None,
     days: Days = None,
     until: Until = None,
     url: Url = None,
@@ -63,7 +69,8 @@ def create(
         from taskqueue.keys import make_key
 
         try:
-            wanted = KeyBody(label=label, role=role, expires_in=expires_in, expires_at=until)
+            scope = Scope(actions=actions, tag_prefix=tag_prefix) if actions or tag_prefix else None
+            wanted = KeyBody(label=label, role=role, scope=scope, expires_in=expires_in, expires_at=until)
             made = _in_the_database(lambda store: make_key(store, wanted))
         except ValidationError as error:
             wrong = [f"{item['loc'][0]}: {item['msg']}" for item in error.errors()]
@@ -72,7 +79,9 @@ def create(
             raise typer.BadParameter(str(error)) from error
     else:
         with connect(url) as client:
-            made = client.create_key(label, role, expires_in=expires_in, expires_at=until)
+            made = client.create_key(
+                label, role, expires_in=expires_in, expires_at=until, actions=actions, tag_prefix=tag_prefix
+            )
     typer.echo(made.to_json() if as_json else made.key)
     typer.echo(f"{made.id}: a key with the role {made.role}. It is not shown again.", err=True)
 
@@ -91,8 +100,11 @@ def show(url: Url = None, as_json: AsJson = False) -> None:
         for key in keys:
             typer.echo(key.to_json())
         return
-    rows = [(key.id, key.label, key.role.value, ago(key.created_at), _used(key), _end(key)) for key in keys]
-    write(table(("id", "label", "role", "age", "used", "ends"), rows))
+    rows = [
+        (key.id, key.label, key.role.value, _bounds(key.scope), ago(key.created_at), _used(key), _end(key))
+        for key in keys
+    ]
+    write(table(("id", "label", "role", "bound to", "age", "used", "ends"), rows))
 
 
 @app.command()
@@ -122,6 +134,12 @@ def _revoke_in_the_database(id: str) -> KeyAnswer | None:
     from taskqueue.keys import end_key
 
     return _in_the_database(lambda store: end_key(store, id))
+
+
+def _bounds(scope: Scope | None) -> str:
+    if scope is None:
+        return ""
+    return " ".join([*(scope.actions or ()), *([f"{scope.tag_prefix}*"] if scope.tag_prefix else ())])
 
 
 def _used(key: KeyAnswer) -> str:

@@ -341,6 +341,8 @@ class Verbs:
         *,
         expires_in: float | timedelta | None = None,
         expires_at: float | datetime | None = None,
+        actions: Iterable[str] | None = None,
+        tag_prefix: str | None = None,
     ) -> NewKeyAnswer:
         """Make a key; what is returned alone has it.
 
@@ -348,17 +350,21 @@ class Verbs:
             label: what it is for, for people.
             role: `read`, `submit`, `operate` or `admin`.
             expires_in, expires_at: seconds, or a time (a number is in Unix seconds), with which it ends.
+            actions, tag_prefix: it is bound to tasks with one of these actions, and with a tag that begins so.
 
         Raises:
             AnswerLostError: it may have been made: `keys` tells, and none can read it any more.
         """
         body = {"label": label, "role": role, "expires_in": expires_in, "expires_at": expires_at}
-        content = to_json({name: plain(value) for name, value in body.items() if value is not None})
+        wanted = {name: plain(value) for name, value in body.items() if value is not None}
+        bounds = {"actions": None if actions is None else list(actions), "tag_prefix": tag_prefix}
+        if scope := {name: value for name, value in bounds.items() if value is not None}:
+            wanted["scope"] = scope
         return await self._ask(
             Call(
                 method="POST",
                 path="/keys",
-                content=content,
+                content=to_json(wanted),
                 headers=_JSON,
                 read=answer(NewKeyAnswer),
                 again="refused",

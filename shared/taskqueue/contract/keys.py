@@ -14,13 +14,14 @@ from pydantic import (
     StringConstraints,
     ValidationInfo,
     field_validator,
+    model_validator,
 )
 from pydantic_core import PydanticCustomError
 
 from taskqueue.contract.answers import Answer, Count
 from taskqueue.contract.answers import Time as AnsweredTime
 from taskqueue.contract.limits import LATEST
-from taskqueue.contract.requests import SCHEMA_OF_ONE_LINE, Time, one_line
+from taskqueue.contract.requests import SCHEMA_OF_ONE_LINE, ActionName, Tag, Time, one_line
 
 _LETTERS = string.ascii_letters + string.digits
 #: Characters of a key's id, and of its secret: 43 of 62 letters are 256 bits.
@@ -62,6 +63,30 @@ Label = Annotated[
 ]
 
 
+class Scope(BaseModel):
+    """What a key is bound to: tasks that fit all that is given. What is not theirs is not there for its holder."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        strict=True,
+        json_schema_extra={"not": {"properties": {name: {"type": "null"} for name in ("actions", "tag_prefix")}}},
+    )
+
+    # Each has a range for each status, of which SQLite merges 500 at most.
+    actions: list[ActionName] | None = Field(
+        None, min_length=1, max_length=50, description="Tasks with one of these actions."
+    )
+    tag_prefix: Tag | None = Field(
+        None, description="Tasks with a tag that begins so. All tags of a task that its holder submits must."
+    )
+
+    @model_validator(mode="after")
+    def _binds(self) -> Self:
+        if self.actions is None and self.tag_prefix is None:
+            raise PydanticCustomError("no_scope", "name actions, tag_prefix or both")
+        return self
+
+
 class KeyBody(BaseModel):
     """A key to be made."""
 
@@ -70,18 +95,37 @@ class KeyBody(BaseModel):
         strict=True,
         json_schema_extra={
             "not": {
-                "required": ["expires_at", "expires_in"],
-                "properties": {"expires_at": {"type": ["number", "string"]}, "expires_in": {"type": "number"}},
+                "anyOf": [
+                    {
+                        "required": ["expires_at", "expires_in"],
+                        "properties": {
+                            "expires_at": {"type": ["number", "string"]},
+                            "expires_in": {"type": "number"},
+                        },
+                    },
+                    {
+                        "required": ["role", "scope"],
+                        "properties": {"role": {"const": "admin"}, "scope": {"type": "object"}},
+                    },
+                ]
             }
         },
     )
 
     label: Label = Field(description="What it is for, for people.")
     role: Annotated[Role, Field(strict=False)] = Field(description="What its holder may do.")
+    scope: Scope | None = Field(None, description="What it is bound to; an admin's is bound to nothing.")
     expires_at: Time | None = Field(None, description="When it ends; without, it ends when it is revoked.")
     expires_in: Annotated[float, Field(ge=0.001, le=LATEST)] | None = Field(
         None, description="After which span from now it ends."
     )
+
+    @field_validator("scope")
+    @classmethod
+    def _admins_are_free(cls, scope: Scope | None, others: ValidationInfo) -> Scope | None:
+        if scope is not None and others.data.get("role") is Role.ADMIN:
+            raise PydanticCustomError("bound_admin", "an admin's key can't be bound: it could make another one")
+        return scope
 
     @field_validator("expires_in")
     @classmethod
@@ -97,6 +141,7 @@ class KeyAnswer(Answer):
     id: str = Field(description="Names it; stands in its text.")
     label: str
     role: Role
+    scope: Scope | None = Field(description="What it is bound to; null: to nothing.")
     created_at: AnsweredTime
     expires_at: AnsweredTime | None
     revoked_at: AnsweredTime | None

@@ -3,13 +3,23 @@
 A page is found by keys (`seq < the last one's`), never by an offset, so its cost doesn't grow with its depth. Each
 filter is answered from an index in which the rows stand in the order of `seq`: where a filter names several
 statuses there is one such range for each, and their heads are merged. Times only narrow the range (see
-`created_ranges` in the schema). What a tag is combined with is looked up for each of the tag's tasks.
+`created_ranges` in the schema). What a tag is combined with is looked up for each of the tag's tasks. The tasks
+whose tags begin with something are all gathered and sorted: that costs as much as there are of them.
 """
 
+import itertools
 from dataclasses import dataclass, replace
 from typing import Any
 
 from taskqueue.task import Status
+
+#: The last of all characters, as SQLite compares them.
+_LAST = "\U0010ffff"
+_BY_ACTION = "task INDEXED BY task_by_action"
+_PREFIXED = """SELECT DISTINCT task_seq FROM task_tags
+    WHERE tag >= :tag_from AND tag < :tag_until AND task_seq < :before AND task_seq >= :floor"""
+_HAS_PREFIX = """EXISTS (SELECT 1 FROM task_tags AS others INDEXED BY task_tags_by_task
+    WHERE others.task_seq = task.seq AND others.tag >= :tag_from AND others.tag < :tag_until)"""
 
 #: Above any `seq`.
 _END = 2**62
@@ -28,6 +38,10 @@ class Filter:
     created_before: int | None = None
     #: Submitted by this task.
     parent: str | None = None
+    #: With one of these actions; None: with any.
+    actions: tuple[str, ...] | None = None
+    #: With a tag that begins so.
+    tag_prefix: str | None = None
 
 
 EVERYTHING = Filter()
@@ -49,7 +63,7 @@ def narrow(filter: Filter, statuses: frozenset[Status]) -> Filter | None:
 
 def is_quick(filter: Filter) -> bool:
     """Whether a page's tasks stand together in an index: what a tag is combined with is looked up, row by row."""
-    return filter.tag is None or filter == Filter(tag=filter.tag)
+    return (filter.tag is None and filter.tag_prefix is None) or filter == Filter(tag=filter.tag)
 
 
 def page_query(filter: Filter, cursor: Cursor, limit: int) -> tuple[str, dict[str, Any]]:
@@ -92,28 +106,43 @@ def _ranges(filter: Filter, cursor: Cursor) -> tuple[list[tuple[str, str]], dict
         if (value := getattr(filter, name)) is not None:
             values[name] = value
             others.append(condition)
-    if filter.tag is not None:
-        # By tag alone: the rest is looked up, row by row.
-        source, key = "task_tags CROSS JOIN task NOT INDEXED ON seq = task_seq", "task_seq"
-        statuses = [sorted(filter.statuses)]
-    elif filter.parent is not None:
-        source, key = "task INDEXED BY task_by_parent", "seq"
-        statuses = [sorted(filter.statuses)]
-    elif filter.action is not None:
-        source, key = "task INDEXED BY task_by_action", "seq"
-        statuses = [[status] for status in sorted(filter.statuses or Status)]
-    elif filter.statuses:
-        source, key = "task INDEXED BY task_by_status", "seq"
-        statuses = [[status] for status in sorted(filter.statuses)]
-    else:
-        source, key = "task NOT INDEXED", "seq"
-        statuses = [[]]
+    source, key, statuses = _source(filter)
+    each = [""]
+    if filter.actions is not None:
+        values |= {f"action_{place}": action for place, action in enumerate(filter.actions)}
+        names = [f":action_{place}" for place in range(len(filter.actions))]
+        if source == _BY_ACTION and filter.action is None:
+            each = [f"action = {name}" for name in names]
+        else:
+            others.append(f"action IN ({', '.join(names)})")
+    if filter.tag_prefix is not None:
+        values |= {"tag_from": filter.tag_prefix, "tag_until": filter.tag_prefix + _LAST}
+        if filter.tag is not None:
+            others.append(_HAS_PREFIX)
     ranges = []
-    for alternatives in statuses:
-        conditions = [*others, f"{key} < :before", f"{key} >= :floor"]
+    for alternatives, one in itertools.product(statuses, each):
+        conditions = [*([one] if one else ()), *others, f"{key} < :before", f"{key} >= :floor"]
         if alternatives:
             names = [f"status_{status}" for status in alternatives]
             values |= dict(zip(names, alternatives, strict=True))
             conditions.append(f"status IN ({', '.join(f':{name}' for name in names)})")
         ranges.append((key, f"{source} WHERE {' AND '.join(conditions)}"))
     return ranges, values
+
+
+def _source(filter: Filter) -> tuple[str, str, list[list[Status]]]:
+    """Where the tasks are found, the column of their order there, and the statuses of each range."""
+    together = [sorted(filter.statuses)]
+    apart = [[status] for status in sorted(filter.statuses)]
+    if filter.tag is not None:
+        # By tag alone: the rest is looked up, row by row.
+        return "task_tags CROSS JOIN task NOT INDEXED ON seq = task_seq", "task_seq", together
+    if filter.tag_prefix is not None:
+        return f"({_PREFIXED}) CROSS JOIN task NOT INDEXED ON seq = task_seq", "task_seq", together
+    if filter.parent is not None:
+        return "task INDEXED BY task_by_parent", "seq", together
+    if filter.action is not None or filter.actions:
+        return _BY_ACTION, "seq", apart or [[status] for status in sorted(Status)]
+    if filter.statuses:
+        return "task INDEXED BY task_by_status", "seq", apart
+    return "task NOT INDEXED", "seq", [[]]

@@ -7,6 +7,7 @@ import logging
 from dataclasses import dataclass
 
 from taskqueue.contract.keys import Role, read_key
+from taskqueue.keys import scope_of
 from taskqueue.store import Store, StoreError
 from taskqueue.store.keys import StoredKey, hash_of, session_secret, touch_keys
 from taskqueue_api.http.credentials import Credentials
@@ -75,9 +76,7 @@ class Keyring:
         Raises:
             StoreUnavailableError: the store can't be read.
         """
-        self._keys = {
-            key.id: _Key(key, Holder(key.id, key.label, Role(key.role))) for key in await self._store.reads.keys()
-        }
+        self._keys = {key.id: _Key(key, _holder_of(key)) for key in await self._store.reads.keys()}
 
     def identify(self, shown: Credentials) -> Holder | str:
         """Who shows this; or what is wrong with it."""
@@ -136,3 +135,11 @@ class Keyring:
         if version != self._version:
             await self.refresh()
             self._version = version
+
+
+def _holder_of(key: StoredKey) -> Holder:
+    scope = scope_of(key)
+    if scope is None:
+        return Holder(key.id, key.label, Role(key.role))
+    actions = None if scope.actions is None else frozenset(scope.actions)
+    return Holder(key.id, key.label, Role(key.role), actions, scope.tag_prefix)

@@ -8,6 +8,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from taskqueue.contract.events import EventData
+from taskqueue.contract.keys import Role
 from taskqueue.version import VERSION
 from taskqueue_api.http.credentials import COOKIE
 from taskqueue_api.openapi import answers, headers
@@ -104,6 +105,8 @@ def _operation(route: Route) -> dict[str, Any]:
         "summary": operation.summary,
     }
     needs = "Open to all." if operation.role is None else f"Needs the role `{operation.role}`."
+    if operation.role not in {None, Role.ADMIN} and not operation.narrows:
+        needs += " Not for keys that are bound to some tasks."
     told["description"] = f"{operation.description} {needs}".strip()
     parameters = [
         *(_path_parameter(name) for name in re.findall(r"{(\w+)}", route.path)),

@@ -145,10 +145,12 @@ ACTIONS = {
 
 KEY_WANTED = {"label": "the shop", "role": "submit"}
 KEY_FOR_A_MONTH = {"label": "Ada, on call", "role": "operate", "expires_in": 2592000}
+KEY_OF_A_TENANT = {"label": "Acme", "role": "operate", "scope": {"tag_prefix": "acme:"}}
 KEY: dict[str, Any] = {
     "id": "r7Kq2LxV9bTz",
     "label": "the shop",
     "role": "submit",
+    "scope": None,
     "created_at": 1795341600.123,
     "expires_at": None,
     "revoked_at": None,

@@ -52,6 +52,8 @@ class Operation:
     group: str
     #: Which its holder needs, or one above it; None: it is open to all.
     role: Role | None
+    #: Whether it is for keys that are bound to some tasks, too: its handler shows and touches theirs only.
+    narrows: bool = False
     summary: str
     description: str = ""
     query: type[BaseModel] | None = None

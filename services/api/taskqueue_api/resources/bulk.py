@@ -9,7 +9,7 @@ from taskqueue.store.bulk import APPLIES_TO, Verb
 from taskqueue_api.http.bodies import read_json
 from taskqueue_api.http.deadline import Body
 from taskqueue_api.http.room import off_loop
-from taskqueue_api.keys import BACKLOG, STORE
+from taskqueue_api.keys import BACKLOG, HOLDER, STORE
 from taskqueue_api.resources.filters import to_store
 
 
@@ -31,7 +31,7 @@ async def delete_all(request: web.Request) -> web.Response:
 async def _act(request: web.Request, verb: Verb) -> web.Response:
     async with Body(request) as raw:
         body = await off_loop(request.app, len(raw), read_json, BulkBody, raw)
-    store, wanted = request.app[STORE], to_store(body)
+    store, wanted = request.app[STORE], to_store(body, request[HOLDER])
     if body.dry_run:
         count = await store.reads.count(wanted, APPLIES_TO[verb])
     else:

@@ -31,13 +31,14 @@ SLOW = 10
 
 async def all_events(request: web.Request) -> web.StreamResponse:
     """`GET /events`: every change of the tasks that fit a filter."""
-    query = read_query(EventFilter, request.query)
+    query, holder = read_query(EventFilter, request.query), request[HOLDER]
 
     def wanted(event: Event) -> bool:
         return (
             (not query.status or event.status in query.status)
             and (query.action is None or event.action == query.action)
             and (query.tag is None or query.tag in event.tags)
+            and holder.owns(event.action, event.tags)
         )
 
     with request.app[STREAMS].one():

@@ -1,13 +1,20 @@
-"""Which tasks a client means, in the store's terms."""
+"""Which tasks a client means, in the store's terms: of those that are theirs."""
 
 from taskqueue.contract.requests import TaskFilter
 from taskqueue.store import Filter
 from taskqueue.store.clock import to_ms
+from taskqueue_api.live.holders import Holder
 
 
-def to_store(wanted: TaskFilter) -> Filter:
-    """The same filter for the store."""
+def to_store(wanted: TaskFilter, holder: Holder) -> Filter:
+    """The same filter for the store, narrowed to the tasks of whose request it is."""
+    actions = holder.actions
+    if actions is not None and wanted.action is not None:
+        # The one that is wanted, or none.
+        actions = None if wanted.action in actions else frozenset()
     return Filter(
+        actions=None if actions is None else tuple(sorted(actions)),
+        tag_prefix=holder.tag_prefix,
         statuses=frozenset(wanted.status),
         action=wanted.action,
         tag=wanted.tag,

@@ -21,7 +21,7 @@ from taskqueue.contract.overview import (
 )
 from taskqueue.contract.requests import StatsQuery
 from taskqueue_api.http.bodies import read_query
-from taskqueue_api.keys import STORE
+from taskqueue_api.keys import HOLDER, STORE
 
 #: Actions that are told, at most.
 ACTIONS_TOLD = 100
@@ -87,7 +87,7 @@ async def workers(request: web.Request) -> web.Response:
 
 async def actions(request: web.Request) -> web.Response:
     """`GET /actions`: what the workers can run, and the JSON Schema of each one's arguments."""
-    reads, now = request.app[STORE].reads, request.app[STORE].clock()
+    reads, now, mine = request.app[STORE].reads, request.app[STORE].clock(), request[HOLDER].actions
     workers = Counter(name for worker in await reads.workers() for name in worker.actions)
     known = [
         ActionAnswer(
@@ -99,6 +99,7 @@ async def actions(request: web.Request) -> web.Response:
             last_seen=(now if workers[action.name] else action.last_seen) / 1000,
         )
         for action in await reads.actions()
+        if mine is None or action.name in mine
     ]
     return web.json_response(text=ActionsAnswer(actions=known, count=len(known)).to_json())
 

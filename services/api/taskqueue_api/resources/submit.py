@@ -19,11 +19,13 @@ from taskqueue.store import CommitUnknownError, IdempotentRequest, Replay, Store
 from taskqueue.store.clock import to_ms
 from taskqueue.task import NewTask, new_id
 from taskqueue_api.http.bodies import parse, read_json, read_lines, read_query, validate
+from taskqueue_api.http.credentials import insufficient
 from taskqueue_api.http.deadline import Body
 from taskqueue_api.http.errors import bad_request, too_large, unavailable, unprocessable
 from taskqueue_api.http.prefix import prefix_of
 from taskqueue_api.http.room import off_loop
-from taskqueue_api.keys import BACKLOG, CATALOGUE, INTAKE, RANDOM, SETTINGS, STORE
+from taskqueue_api.keys import BACKLOG, CATALOGUE, HOLDER, INTAKE, RANDOM, SETTINGS, STORE
+from taskqueue_api.live.holders import Holder
 from taskqueue_api.resources.wait import once_final, place_to_wait, preferred_wait
 
 #: Errors in a batch that are told.
@@ -197,6 +199,7 @@ def _response(
 
 
 def _new_task(request: web.Request, body: SubmitBody, index: int | None = None) -> NewTask:
+    _refuse_what_is_anothers(request[HOLDER], body, index)
     settings, now = request.app[SETTINGS], request.app[STORE].clock()
     body = body.with_defaults(request.app[CATALOGUE].defaults(body.action))
     id = new_id(now, request.app[RANDOM])
@@ -216,6 +219,12 @@ def _new_task(request: web.Request, body: SubmitBody, index: int | None = None) 
     return new_task(body, id=id, payload=payload, now=now, request_id=REQUEST_ID.get())
 
 
+def _refuse_what_is_anothers(holder: Holder, body: SubmitBody, index: int | None) -> None:
+    hindrance = holder.hindrance(body.action, body.tags) if holder.is_bound else None
+    if hindrance is not None:
+        raise insufficient(hindrance if index is None else f"tasks.{index}: {hindrance}", holder.role)
+
+
 def _idempotency_key(request: web.Request, raw: bytes) -> IdempotentRequest | None:
     """After the IETF's draft "The Idempotency-Key HTTP Header Field": a quoted string; a bare one is taken too."""
     header = request.headers.getall(_KEY, [])
@@ -227,8 +236,10 @@ def _idempotency_key(request: web.Request, raw: bytes) -> IdempotentRequest | No
     if len(header) > 1 or not key or len(key) > LONGEST_KEY or not key.isprintable() or not key.isascii():
         raise bad_request(f"{_KEY}: one key of 1 to {LONGEST_KEY} printable ASCII characters")
     content = b"\n".join([request.path.encode(), raw])
+    holder = request[HOLDER].key
     return IdempotentRequest(
-        key=key,
+        # Each holder has keys of their own: no answer is another's.
+        key=key if holder is None else f"{holder} {key}",
         fingerprint=hashlib.sha256(content).hexdigest(),
         expired=request.app[STORE].clock() - to_ms(request.app[SETTINGS].idempotency_keep),
     )

@@ -15,7 +15,7 @@ from taskqueue.task import FINAL, Status, Task
 from taskqueue_api.http.bodies import read_query
 from taskqueue_api.http.prefix import prefix_of
 from taskqueue_api.http.room import room_for_answer
-from taskqueue_api.keys import BACKLOG, STORE
+from taskqueue_api.keys import BACKLOG, HOLDER, STORE
 from taskqueue_api.resources.cursors import decode, encode
 from taskqueue_api.resources.filters import to_store
 from taskqueue_api.resources.wait import once_final, place_to_wait, preferred_wait
@@ -28,18 +28,19 @@ PAGE_BYTES = 2 * 1024 * 1024
 async def newest(request: web.Request) -> web.Response:
     """`GET /tasks`: a page of the tasks that fit a filter, newest first."""
     query = read_query(ListQuery, request.query)
-    wanted = to_store(query)
+    holder = request[HOLDER]
+    wanted = to_store(query, holder)
     page = await request.app[STORE].reads.find(
         wanted,
         limit=query.limit,
-        cursor=None if query.cursor is None else decode(query.cursor, wanted),
+        cursor=None if query.cursor is None else decode(query.cursor, wanted, holder),
         max_bytes=PAGE_BYTES,
         make_room=room_for_answer(request),
     )
     answer = PageAnswer(tasks=[TaskAnswer.of(task) for task in page.tasks], count=len(page.tasks))
     if page.next is None:
         return web.json_response(text=answer.to_json())
-    answer.next = encode(page.next, wanted)
+    answer.next = encode(page.next, wanted, holder)
     url = request.rel_url.update_query(cursor=answer.next)
     link = f'<{prefix_of(request)}{url}>; rel="next"'
     return web.json_response(text=answer.to_json(), headers={"Link": link})
@@ -50,6 +51,8 @@ async def show(request: web.Request) -> web.Response:
     wait = preferred_wait(request)
     if wait is None:
         return _unless_known(request, await _whole(request))
+    if request[HOLDER].is_bound:
+        await existing_task(request)
     async with place_to_wait(request.app):
         task = await once_final(request, request.match_info["id"], wait)
     response = _unless_known(request, task or await _whole(request))
@@ -85,6 +88,8 @@ async def retry(request: web.Request) -> web.Response:
 
 async def delete(request: web.Request) -> web.Response:
     """`DELETE /tasks/{id}`: forget a final task."""
+    if request[HOLDER].is_bound:
+        await existing_task(request)
     if await request.app[STORE].write(verbs.delete, request.match_info["id"]):
         return web.Response(status=204)
     task = await existing_task(request)
@@ -98,16 +103,17 @@ async def existing_task(request: web.Request) -> Task:
         HTTPNotFound: there is none.
     """
     id = request.match_info["id"]
-    return _found(id, await request.app[STORE].reads.outline(id))
+    return _found(request, id, await request.app[STORE].reads.outline(id))
 
 
 async def _whole(request: web.Request) -> Task:
     id = request.match_info["id"]
-    return _found(id, await request.app[STORE].reads.get(id, room_for_answer(request)))
+    return _found(request, id, await request.app[STORE].reads.get(id, room_for_answer(request)))
 
 
-def _found(id: str, task: Task | None) -> Task:
-    if task is None:
+def _found(request: web.Request, id: str, task: Task | None) -> Task:
+    # What is another's is as good as not there: nobody learns from the answer that it is.
+    if task is None or not request[HOLDER].owns(task.action, task.tags):
         raise web.HTTPNotFound(
             text=json.dumps({"error": f"no task has the id {id[:100]!r}"}), content_type="application/json"
         )

@@ -16,6 +16,7 @@ def _bulk(
         id=f"{verb}_tasks",
         group="Bulk",
         role=Role.OPERATE,
+        narrows=True,
         summary=summary,
         description="In slices: where it ends with 503, those before are done. Tasks accepted meanwhile are not "
         "touched.",

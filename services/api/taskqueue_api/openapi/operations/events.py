@@ -12,6 +12,7 @@ WATCH_TASKS = Operation(
     id="watch_tasks",
     group="Events",
     role=Role.READ,
+    narrows=True,
     summary="Watch tasks change",
     description="Server-sent events: `status` and `progress`, as they happen, until the client leaves. "
     "`reset` says that some were missed. A reader that is too slow is dropped, and may resume.",
@@ -28,6 +29,7 @@ WATCH_TASK = Operation(
     id="watch_task",
     group="Events",
     role=Role.READ,
+    narrows=True,
     summary="Watch a task until it is final",
     description="Begins with where it stands, unless it is resumed.",
     headers=(headers.LAST_EVENT_ID,),

@@ -11,7 +11,16 @@ CREATE_KEY = Operation(
     role=Role.ADMIN,
     summary="Make a key",
     description="The answer alone has the key: what is kept of it opens nothing.",
-    body=(Content(KeyBody, {"for a program": examples.KEY_WANTED, "for a month": examples.KEY_FOR_A_MONTH}),),
+    body=(
+        Content(
+            KeyBody,
+            {
+                "for a program": examples.KEY_WANTED,
+                "for a month": examples.KEY_FOR_A_MONTH,
+                "for a tenant": examples.KEY_OF_A_TENANT,
+            },
+        ),
+    ),
     answers=answers.OF_WRITES
     | {
         201: answer(

@@ -36,6 +36,7 @@ LIST_ACTIONS = Operation(
     id="list_actions",
     group="Overview",
     role=Role.READ,
+    narrows=True,
     summary="What the workers can run, and could",
     answers={
         200: answer("The actions.", ActionsAnswer, examples.ACTIONS),
