@@ -21,6 +21,7 @@ from taskqueue_api.http.authentication import authenticate, trust_everybody
 from taskqueue_api.http.compression import compress
 from taskqueue_api.http.cors import ORIGINS, allow_origins, answer_preflights, read_origins, refuse_foreign_pages
 from taskqueue_api.http.deadline import COMING, MAX_WAIT, REQUEST_TIMEOUT, WORKED_ON, end_long_reads
+from taskqueue_api.http.defence import defend
 from taskqueue_api.http.errors import json_errors
 from taskqueue_api.http.failed_tries import FailedTries
 from taskqueue_api.http.measured import measure
@@ -114,7 +115,7 @@ def build_app(
     app[KEYRING] = keyring
     app[FAILED_TRIES] = tries
     app[DOCS] = Docs(document(ROUTES, keys=asks_for_keys))
-    app.on_response_prepare.extend([tell_request_id, allow_origins])
+    app.on_response_prepare.extend([tell_request_id, allow_origins, defend])
     app.cleanup_ctx.extend([_take_in, _watch_queue, _watch_events])
     if asks_for_keys:
         app.cleanup_ctx.append(_follow_keys)
