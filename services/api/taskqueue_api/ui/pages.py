@@ -1,5 +1,5 @@
-"""The dashboard's pages. Each is a frame: its module asks the API for the rest, as any client does, so that nothing
-but the API decides what its reader may see and do."""
+"""The dashboard's pages. Each is a frame: its module asks the API for the rest, as any client does, so that
+nothing but the API decides what its reader may see and do."""
 
 from typing import Any
 
@@ -49,6 +49,7 @@ def render(request: web.Request, template: str, status: int = 200, **values: Any
         headers={
             "Cache-Control": "no-store",
             "Content-Security-Policy": _POLICY,
+            # Without any, a form's Origin would be null, which is nobody's.
             "Referrer-Policy": "same-origin",
             "X-Content-Type-Options": "nosniff",
         },

@@ -31,14 +31,14 @@ async def take_key(request: web.Request) -> web.Response:
             form = parse_qs(raw.decode(), max_num_fields=10)
         except ValueError as error:
             raise bad_request("not a form") from error
-    next = form.get("next", [""])[0]
+    page = form.get("next", [""])[0]
     try:
         holder = await sign_in(request, form.get("key", [""])[0])
     except web.HTTPUnauthorized as error:
-        return _form(request, next, status=401, error=json.loads(error.text or "")["error"])
+        return _form(request, page, status=401, error=json.loads(error.text or "")["error"])
     response = redirect(request, "ui")
-    if _PAGE.fullmatch(next):
-        response.headers["Location"] = f"../{next}"
+    if _PAGE.fullmatch(page):
+        response.headers["Location"] = f"../{page}"
     begin_session(request, response, holder)
     return response
 
@@ -50,5 +50,5 @@ async def sign_out(request: web.Request) -> web.Response:
     return response
 
 
-def _form(request: web.Request, next: str, status: int = 200, error: str | None = None) -> web.Response:
-    return render(request, "sign_in.html", status, next=next, error=error)
+def _form(request: web.Request, page: str, status: int = 200, error: str | None = None) -> web.Response:
+    return render(request, "sign_in.html", status, next=page, error=error)

@@ -72,7 +72,7 @@ function row(task) {
     element("td", { class: "long" }, task.tags.join(", ")),
     element("td", {}, time(task.created_at)),
     element("td", {}),
-    element("td", { class: "id" }, task.id),
+    element("td", { class: "id", title: task.id }, `…${task.id.slice(-8)}`),
   );
   const made = { task, tr, box };
   fill(made);
