@@ -209,9 +209,10 @@ addEventListener("popstate", begin);
 fresh.addEventListener("click", load);
 $("all").addEventListener("change", tellChosen);
 $("page").addEventListener("change", ({ target }) => {
+  const on = target.checked; // which tells the choice so far once the first row is chosen
   for (const [id, { box }] of rows) {
-    box.checked = target.checked;
-    choose(id, target.checked);
+    box.checked = on;
+    choose(id, on);
   }
 });
 $("pause").addEventListener("click", ({ target }) => {
