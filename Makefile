@@ -55,6 +55,7 @@ else
 	@echo "No Docker engine answers: the tests that need one can't run."
 endif
 	@deploy/chromium
+	@deploy/prometheus-programs || echo "The tests that need Prometheus can't run."
 	$(BIN)/pytest --numprocesses 2 --no-loadscope-reorder $(ARGS)
 
 storm: $(VENV)/project.stamp ## 20,000 tasks while something random breaks; STORM_SEED=N repeats one

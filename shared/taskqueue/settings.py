@@ -221,6 +221,16 @@ class Settings(BaseSettings):
     drain_timeout: float = Field(
         20, gt=0, le=3600, description="Seconds that running tasks and requests have to finish after SIGTERM."
     )
+    metrics_port: int = Field(
+        0,
+        ge=0,
+        le=65535,
+        description="Port on which a worker has metrics for Prometheus; 0 is none. (The API has `GET /metrics`.)",
+    )
+    metrics_host: str = Field(
+        "127.0.0.1",
+        description="Address of that port. Whoever reaches it reads the names of actions, and needs no key.",
+    )
     health_file: Path | None = Field(
         None, description="File that a healthy worker touches at each heartbeat, for a cheap health check."
     )

@@ -116,7 +116,6 @@ async def test_nesting_that_is_not_refused_can_be_run_and_read(system: System) -
     ("path", "body"),
     [
         ("/tasks", {"action": "x"}),
-        ("/tasks/batch", {"tasks": [{"action": "x"}]}),
         ("/tasks/{id}/retry", None),
         ("/tasks/retry", {"action": "kept"}),
         ("/tasks/delete", {"action": "kept"}),

@@ -136,7 +136,7 @@ async def test_a_port_that_is_taken_is_told(programs: Programs) -> None:
 
 
 async def test_a_host_that_is_not_ours_is_told(programs: Programs) -> None:
-    assert "192.0.2.1" in await programs.refused(PROGRAM, host="192.0.2.1")
+    assert "192.0.2.1" in await programs.refused(PROGRAM, host="192.0.2.1", auth="proxy")
 
 
 async def test_a_corrupt_database_is_refused(programs: Programs) -> None:

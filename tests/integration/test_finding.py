@@ -11,6 +11,7 @@ from tests.integration.system import System
 from yarl import URL
 
 from taskqueue.store import Cursor, Filter
+from taskqueue_api.live.holders import ANYBODY
 from taskqueue_api.resources import cursors, tasks
 
 LINK = re.compile(r'<(?P<url>[^>]+)>; rel="next"')
@@ -159,6 +160,6 @@ async def test_a_cursor_outlives_what_it_was_made_of(system: System) -> None:
 @pytest.mark.parametrize("place", ["99999999999999999999999.0", "-5.0", "5.-1", "4611686018427387905.0"])
 async def test_a_cursor_to_nowhere_is_refused_also_with_the_right_mark(system: System, place: str) -> None:
     before, _, floor = place.partition(".")
-    cursor = cursors.encode(Cursor(int(before), int(floor)), Filter())
+    cursor = cursors.encode(Cursor(int(before), int(floor)), Filter(), ANYBODY)
     answer = await system.get(f"/tasks?cursor={cursor}")
     assert (answer.status, answer.body) == (400, {"error": cursors.NOT_A_CURSOR})

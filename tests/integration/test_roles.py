@@ -18,7 +18,7 @@ from taskqueue_api.routes import ROUTES
 NEEDS = {
     Role.READ: {
         "find_tasks", "get_task", "watch_tasks", "watch_task", "get_stats", "list_workers", "list_actions",
-        "get_root", "get_openapi", "browse", "get_page_file",
+        "get_root", "get_openapi", "browse", "get_metrics", "get_page_file",
     },
     Role.SUBMIT: {"submit_task", "submit_batch"},
     Role.OPERATE: {"delete_task", "cancel_task", "retry_task", "cancel_tasks", "retry_tasks", "delete_tasks"},

@@ -84,6 +84,9 @@ class SimulatedBroker:
             raise BrokerError("there is no queue")
         return int(count)
 
+    async def dead_count(self) -> int:
+        return 0  # the simulation's messages are all of tasks
+
     async def ask(self, session: Session, timeout: float, what: Callable[..., None], *arguments: object) -> Any:
         """What the server answers.
 

@@ -68,7 +68,7 @@ def cheaper() -> Iterator[None]:
     fifty times, and doesn't make its documentation anew at each start."""
     with (
         mock.patch.object(watcher, "_INTERVAL", 0.2),
-        mock.patch.object(app, "document", lambda _: {}),
+        mock.patch.object(app, "document", lambda _, **_options: {}),
         mock.patch.object(app, "Docs", lambda _: DOCS),
     ):
         yield

@@ -12,6 +12,7 @@ from taskqueue.broker import Broker
 from taskqueue.dispatch import demote_when_the_queue_was_lost
 from taskqueue.intake import Intake
 from taskqueue.logs import REQUEST_ID
+from taskqueue.metrics import Metrics
 from taskqueue.process import FatalError
 from taskqueue.settings import Settings
 from taskqueue.store import Store, StoreError
@@ -20,8 +21,10 @@ from taskqueue_api.http.authentication import authenticate, trust_everybody
 from taskqueue_api.http.compression import compress
 from taskqueue_api.http.cors import ORIGINS, allow_origins, answer_preflights, read_origins, refuse_foreign_pages
 from taskqueue_api.http.deadline import COMING, MAX_WAIT, REQUEST_TIMEOUT, WORKED_ON, end_long_reads
+from taskqueue_api.http.defence import defend
 from taskqueue_api.http.errors import json_errors
 from taskqueue_api.http.failed_tries import FailedTries
+from taskqueue_api.http.measured import measure
 from taskqueue_api.http.prefix import read_prefix
 from taskqueue_api.http.protocol import Runner
 from taskqueue_api.http.request_ids import name_requests, tell_request_id
@@ -34,6 +37,8 @@ from taskqueue_api.keys import (
     HOLDER,
     INTAKE,
     KEYRING,
+    MEASURES,
+    METRICS,
     RANDOM,
     SETTINGS,
     STORE,
@@ -46,6 +51,7 @@ from taskqueue_api.live.backlog import Backlog
 from taskqueue_api.live.catalogue import Catalogue
 from taskqueue_api.live.holders import ANYBODY
 from taskqueue_api.live.keyring import Keyring
+from taskqueue_api.live.measures import StoreMeasures
 from taskqueue_api.live.places import Places
 from taskqueue_api.live.randomness import BufferedRandom
 from taskqueue_api.live.watcher import Watcher
@@ -67,8 +73,11 @@ def build_app(
         random: draws ids; None takes the system's.
     """
     keyring, tries, asks_for_keys = Keyring(store), FailedTries(), settings.auth == "on"
+    metrics = Metrics()
+    telemetry.listen(metrics.count)
     app = web.Application(
         middlewares=[
+            measure(metrics.registry),
             name_requests(REQUEST_ID),
             send_large_answers,
             answer_preflights,
@@ -93,6 +102,8 @@ def build_app(
     app[STORE] = store
     app[BROKER] = broker
     app[TELEMETRY] = telemetry
+    app[METRICS] = metrics
+    app[MEASURES] = StoreMeasures(settings, store, broker)
     app[RANDOM] = random or BufferedRandom()
     app[INTAKE] = Intake(settings, store, broker, telemetry)
     app[BACKLOG] = Backlog(store, settings.max_backlog)
@@ -103,7 +114,7 @@ def build_app(
     app[KEYRING] = keyring
     app[FAILED_TRIES] = tries
     app[DOCS] = Docs(document(ROUTES, keys=asks_for_keys))
-    app.on_response_prepare.extend([tell_request_id, allow_origins])
+    app.on_response_prepare.extend([tell_request_id, allow_origins, defend])
     app.cleanup_ctx.extend([_take_in, _watch_queue, _watch_events])
     if asks_for_keys:
         app.cleanup_ctx.append(_follow_keys)
@@ -135,7 +146,8 @@ async def serving(app: web.Application) -> AsyncIterator[str]:
                 "TASKQUEUE_HOST and TASKQUEUE_PORT name another address"
             ) from error
         host, port = runner.addresses[0][:2]
-        yield f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        async with app[METRICS].watching_the_loop():
+            yield f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
     finally:
         await runner.cleanup()
 

@@ -6,6 +6,7 @@ from aiohttp import web
 
 from taskqueue.broker import Broker
 from taskqueue.intake import Intake
+from taskqueue.metrics import Metrics
 from taskqueue.settings import Settings
 from taskqueue.store import Store
 from taskqueue.telemetry import Telemetry
@@ -14,6 +15,7 @@ from taskqueue_api.live.backlog import Backlog
 from taskqueue_api.live.catalogue import Catalogue
 from taskqueue_api.live.holders import Holder
 from taskqueue_api.live.keyring import Keyring
+from taskqueue_api.live.measures import StoreMeasures
 from taskqueue_api.live.places import Places
 from taskqueue_api.live.watcher import Watcher
 
@@ -27,6 +29,8 @@ WATCHER = web.AppKey("watcher", Watcher)
 #: A protocol, so its type can't be given to AppKey's checked argument.
 BROKER: web.AppKey[Broker] = web.AppKey("broker")
 TELEMETRY = web.AppKey("telemetry", Telemetry)
+MEASURES = web.AppKey("measures", StoreMeasures)
+METRICS = web.AppKey("metrics", Metrics)
 INTAKE = web.AppKey("intake", Intake)
 #: Draws ids.
 RANDOM = web.AppKey("random", Random)

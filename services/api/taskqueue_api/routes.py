@@ -15,6 +15,7 @@ from taskqueue_api.openapi.operations.keys import CREATE_KEY, LIST_KEYS, REVOKE_
 from taskqueue_api.openapi.operations.overview import (
     CHECK_LIVE,
     CHECK_READY,
+    GET_METRICS,
     GET_STATS,
     LIST_ACTIONS,
     LIST_WORKERS,
@@ -29,7 +30,7 @@ from taskqueue_api.openapi.operations.tasks import (
     SUBMIT_TASK,
 )
 from taskqueue_api.openapi.terms import Route
-from taskqueue_api.resources import bulk, events, health, keys, overview, submit, tasks
+from taskqueue_api.resources import bulk, events, health, keys, metrics, overview, submit, tasks
 from taskqueue_api.resources.permission import require
 
 ROUTES = [
@@ -48,6 +49,7 @@ ROUTES = [
     Route("GET", "/stats", overview.stats, GET_STATS),
     Route("GET", "/workers", overview.workers, LIST_WORKERS),
     Route("GET", "/actions", overview.actions, LIST_ACTIONS),
+    Route("GET", "/metrics", metrics.metrics, GET_METRICS),
     Route("POST", "/keys", keys.create, CREATE_KEY),
     Route("GET", "/keys", keys.show_all, LIST_KEYS),
     Route("DELETE", "/keys/{key}", keys.revoke, REVOKE_KEY),

@@ -7,20 +7,24 @@ import argparse
 import asyncio
 
 from taskqueue.log_lines import log_happening
+from taskqueue.metrics import Metrics
 from taskqueue.own_broker import own_broker
 from taskqueue.process import run_command, run_service
 from taskqueue.settings import Settings
 from taskqueue.store import data_dir_lock, open_store
 from taskqueue.telemetry import Telemetry
 from taskqueue_worker import dead
+from taskqueue_worker.exposing import exposed
 from taskqueue_worker.worker import work
 
 
 async def run_tasks(settings: Settings, stop: asyncio.Event) -> None:
     """Run tasks with these settings until `stop`."""
-    telemetry = Telemetry(log_happening)
-    with data_dir_lock(settings.data_dir, exclusive=False):
+    metrics = Metrics()
+    telemetry = Telemetry(log_happening, metrics.count)
+    with data_dir_lock(settings.data_dir, exclusive=False), exposed(settings, metrics):
         async with (
+            metrics.watching_the_loop(),
             open_store(settings.database, write_timeout=settings.write_timeout, telemetry=telemetry) as store,
             await own_broker(settings, store) as broker,
         ):

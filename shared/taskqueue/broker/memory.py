@@ -76,6 +76,9 @@ class MemoryBroker:
     async def ready_count(self) -> int:
         return len(self._ready)
 
+    async def dead_count(self) -> int:
+        return len(self.dead)
+
     def _put(self, message: _Message) -> None:
         heapq.heappush(self._ready, message)
         for consumer in self._consumers:

@@ -152,3 +152,11 @@ class Broker(Protocol):
             BrokerError: the broker can't be asked now.
         """
         ...
+
+    async def dead_count(self) -> int:
+        """How many dead letters there are.
+
+        Raises:
+            BrokerError: the broker can't be asked now.
+        """
+        ...

@@ -451,6 +451,15 @@ SELECT action, what, bound, sum(attempts) AS attempts FROM minute_times
 WHERE minute >= :since AND action IN (SELECT value FROM json_each(:names))
 GROUP BY action, what, bound ORDER BY action, what, bound;
 
+-- name: counts_by_minute
+SELECT minute, action, what, tasks FROM minute_counts WHERE minute >= :since;
+
+-- name: times_by_minute
+SELECT minute, action, what, bound, attempts FROM minute_times WHERE minute >= :since;
+
+-- name: worker_count
+SELECT count(*) AS workers, total(consumers) AS slots FROM workers;
+
 -- name: workers
 SELECT id, host, pid, consumers, prefetch, queue, actions, versions, memory, started_at, last_seen
 FROM workers ORDER BY started_at;

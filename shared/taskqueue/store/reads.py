@@ -96,6 +96,27 @@ class Overview:
     action_times: list[tuple[str, str, int, int]]
 
 
+@dataclass(frozen=True, slots=True)
+class Measures:
+    """What is measured of the store."""
+
+    by_status: dict[Status, int]
+    #: Since when the longest waiting task has been due; Unix milliseconds.
+    oldest_waiting: int | None
+    #: How many wait for a worker that knows their action.
+    waiting_for_workers: int
+    #: Workers that are known, and how many tasks these run at a time.
+    workers: int
+    slots: int
+    #: The first event that is still kept, and the last there ever was.
+    first_event: int
+    last_event: int
+    #: (minute, action, 'accepted' or a final status, tasks)
+    counts: list[tuple[int, str, str, int]]
+    #: (minute, action, 'wait' or 'run', bucket's upper bound in milliseconds, attempts)
+    times: list[tuple[int, str, str, int, int]]
+
+
 class Reads:
     """Reads tasks, events and counters.
 
@@ -236,6 +257,28 @@ class Reads:
             times=_tuples(await survey("minute_times", since=since_minute)),
             actions=_tuples(await survey("action_counts", since=since_minute, names=names)),
             action_times=_tuples(await survey("action_times", since=since_minute, names=names)),
+        )
+
+    async def measures(self, *, now: int, counts_since: int, times_since: int) -> Measures:
+        """What is measured.
+
+        Args:
+            now: Unix milliseconds.
+            counts_since, times_since: the oldest minute to tell, in Unix minutes.
+        """
+        survey = self._engine.survey
+        [oldest], [workers] = await survey("oldest_waiting", now=now), await survey("worker_count")
+        first, last = await self.event_range()
+        return Measures(
+            by_status={Status(row["status"]): row["tasks"] for row in await survey("status_counts")},
+            oldest_waiting=oldest["run_at"],
+            waiting_for_workers=sum((await self.set_aside_counts()).values()),
+            workers=workers["workers"],
+            slots=int(workers["slots"]),
+            first_event=first,
+            last_event=last,
+            counts=_tuples(await survey("counts_by_minute", since=counts_since)),
+            times=_tuples(await survey("times_by_minute", since=times_since)),
         )
 
     async def wrong_counts(self) -> dict[str, int]:

@@ -184,6 +184,8 @@ plain("submit_batch", 200, "POST", "/tasks/batch?dry_run=true", data=b'{"action"
 plain("submit_batch", 400, "POST", "/tasks/batch", data=b'{"action": "x"}\n{}', headers=NDJSON)
 plain("submit_batch", 400, "POST", "/tasks/batch", data=b'{"action": "x"}\n{', headers=NDJSON)
 plain("find_tasks", 200, "GET", "/tasks")
+plain("get_metrics", 200, "GET", "/metrics")
+plain("get_metrics", 400, "GET", "/metrics?name=x")
 plain("find_tasks", 400, "GET", "/tasks?limit=0")
 plain("find_tasks", 400, "GET", "/tasks?limit=0&status=done&other=1")
 plain("find_tasks", 400, "GET", "/tasks?cursor=x")

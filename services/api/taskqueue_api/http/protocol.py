@@ -11,6 +11,7 @@ from aiohttp.web_protocol import RequestHandler
 from yarl import URL
 
 from taskqueue_api.http.compression import ACCEPTED, UNKNOWN_CODING
+from taskqueue_api.http.defence import defend
 from taskqueue_api.http.errors import INTERNAL_ERROR, as_json, error_body
 from taskqueue_api.http.refusals import Refusals
 from taskqueue_api.http.request_ids import HEADER, name_of
@@ -98,6 +99,8 @@ class _Protocol(RequestHandler):
         if isinstance(resp, web.HTTPException):
             as_json(resp)
             resp.headers[HEADER] = name_of(request)
+        if not resp.prepared:
+            await defend(request, resp)
         return await super().finish_response(request, resp, start_time)
 
     def handle_error(

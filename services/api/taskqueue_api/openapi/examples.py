@@ -157,3 +157,7 @@ KEY: dict[str, Any] = {
     "last_used_at": None,
 }
 NEW_KEY = KEY | {"key": "tq_r7Kq2LxV9bTz_" + "0" * 43}
+METRICS = """# HELP taskqueue_tasks Tasks that there are.
+# TYPE taskqueue_tasks gauge
+taskqueue_tasks{queue="tasks",status="queued"} 2.0
+"""

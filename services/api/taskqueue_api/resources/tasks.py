@@ -129,7 +129,7 @@ def _unless_known(request: web.Request, task: Task) -> web.Response:
     else:
         response = web.Response(text=text, content_type="application/json")
     response.etag = tag
-    response.headers["Cache-Control"] = "no-cache"  # which means: ask whether it has changed
+    response.headers["Cache-Control"] = "private, no-cache"  # which means: ask whether it has changed
     return response
 
 

@@ -114,13 +114,19 @@ class RabbitBroker:
             await consumer.close()
 
     async def ready_count(self) -> int:
+        return await self._count(self._topology.queue)
+
+    async def dead_count(self) -> int:
+        return await self._count(self._topology.dead)
+
+    async def _count(self, name: str) -> int:
         publisher = self._reachable_publisher()
         async with bounded(COUNT_TIMEOUT), self._counting:
             # A question that fails closes its channel, or leaves it with an answer to come: drop that one.
             channel, self._counting_channel = self._counting_channel, None
             if channel is None or channel.is_closed:
                 channel = await publisher.connection.channel(publisher_confirms=False)
-            queue = await channel.queue_declare(self._topology.queue, passive=True)
+            queue = await channel.queue_declare(name, passive=True)
             self._counting_channel = channel
             return queue.message_count or 0
 

@@ -5,7 +5,7 @@ from taskqueue.contract.keys import Role
 from taskqueue.contract.overview import ActionsAnswer, StatsAnswer, WorkersAnswer
 from taskqueue.contract.requests import StatsQuery
 from taskqueue_api.openapi import answers, examples
-from taskqueue_api.openapi.terms import Operation, answer
+from taskqueue_api.openapi.terms import Answer, Content, Operation, answer
 
 GET_STATS = Operation(
     id="get_stats",
@@ -42,6 +42,19 @@ LIST_ACTIONS = Operation(
         200: answer("The actions.", ActionsAnswer, examples.ACTIONS),
         400: answers.bad("unknown query parameter 'limit'"),
         503: answers.UNAVAILABLE,
+    },
+)
+
+GET_METRICS = Operation(
+    id="get_metrics",
+    group="Overview",
+    role=Role.READ,
+    summary="Metrics, for Prometheus",
+    description="In Prometheus's text format, or OpenMetrics where `Accept` asks for it. Where the database or "
+    "the broker is away, it says so, and leaves out what only these know.",
+    answers={
+        200: Answer("The metrics.", (Content(None, {"example": examples.METRICS}, "text/plain"),)),
+        400: answers.bad("unknown query parameter 'name'"),
     },
 )
 
