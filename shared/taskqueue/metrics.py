@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Proc
 
 from taskqueue import telemetry
 from taskqueue.actions import known_actions
+from taskqueue.task import Outcome
 
 #: Stands for the names of actions that this process doesn't know: anybody may choose them.
 OTHER = "other"
@@ -49,6 +50,7 @@ class Metrics:
         self._attempts = self._counter(
             "taskqueue_attempts", "Attempts whose outcome was recorded here.", "action", "outcome"
         )
+        self._ends: dict[tuple[str, Outcome], Counter] = {}
         self._running = Gauge("taskqueue_attempts_running", "Attempts under way here.", registry=self.registry)
         lost = self._counter("taskqueue_workers_lost", "Workers that this one took for lost, and rescued.")
         missed = self._counter("taskqueue_beats_missed", "Heartbeats that could not be written.")
@@ -91,7 +93,14 @@ class Metrics:
 
     def _ended(self, told: telemetry.TaskEnded) -> None:
         self._running.dec()
-        self._attempts.labels(_name(told.claim.action), told.outcome).inc()
+        action, outcome = told.claim.action, told.outcome
+        ended = self._ends.get((action, outcome))
+        if ended is None:
+            name = _name(action)
+            ended = self._attempts.labels(name, outcome)
+            if name != OTHER:  # of those there may be any number
+                self._ends[action, outcome] = ended
+        ended.inc()
 
     @contextlib.asynccontextmanager
     async def watching_the_loop(self) -> AsyncIterator[None]:

@@ -236,6 +236,20 @@ async def test_the_count_is_of_messages_that_wait(subject: Subject) -> None:
         await eventually(lambda: has(1))
 
 
+async def test_dead_letters_are_counted(subject: Subject) -> None:
+    assert await subject.broker.dead_count() == 0
+    for _ in range(2):
+        await subject.publish(b"not a task")
+    async with subject.broker.consume(2) as consumer:
+        for delivery in await take(consumer, 2):
+            await delivery.reject("not JSON")
+
+        async def are_there() -> bool:
+            return await subject.broker.dead_count() == 2
+
+        await eventually(are_there)
+
+
 async def test_making_the_queue_is_counted(subject: Subject) -> None:
     assert subject.broker.queues_created == 1
 

@@ -37,6 +37,8 @@ FIXED = {
     "port",
     "published_on",
     "health_file",
+    "metrics_host",
+    "metrics_port",
     "log_format",
 }
 
