@@ -86,7 +86,7 @@ async def test_a_key_that_is_not_good_opens_nothing(system: System, route: Route
     assert key not in text
 
 
-async def test_no_path_is_served_beside_the_table_of_routes_but_the_pages(system: System) -> None:
+async def test_no_path_is_served_beside_the_table_of_routes(system: System) -> None:
     served = {
         (route.method, route.resource.canonical)
         for route in system.client.server.app.router.routes()  # type: ignore[attr-defined]
