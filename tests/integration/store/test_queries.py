@@ -31,6 +31,7 @@ SCANS = {
     "actions": "likewise",
     "prune_actions": "likewise",
     "empty_ranges": "a row for each thousand of tasks, on the connection that counts",
+    "prune_audit": "reads the first ones, as many as it may delete at a time",
     "prune_events": "reads the first ones, as many as it may delete at a time",
 }
 #: Queries that may walk all tasks of a status, and why.
