@@ -21,6 +21,7 @@ from taskqueue.task import Status
 SCANS = {
     "worker_beats": "reads all of the small table of workers, which is what it is for",
     "workers": "likewise",
+    "worker_count": "likewise",
     "status_counts": "reads its six rows",
     "wrong_counts": "likewise",
     "event_range": "the table has one row for each that numbers its rows",
