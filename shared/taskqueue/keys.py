@@ -1,13 +1,19 @@
 """Keys in the store, as the API and the command line make, list and revoke them."""
 
+from dataclasses import replace
+
 from taskqueue.contract.keys import KeyAnswer, KeyBody, NewKeyAnswer, Role, Scope, new_key
 from taskqueue.store import Store
+from taskqueue.store.audit import Deed
 from taskqueue.store.clock import to_ms
 from taskqueue.store.keys import StoredKey, add_key, revoke_key
 
 
-async def make_key(store: Store, wanted: KeyBody) -> NewKeyAnswer:
+async def make_key(store: Store, wanted: KeyBody, deed: Deed | None = None) -> NewKeyAnswer:
     """Make a key; what is returned alone has it.
+
+    Args:
+        deed: is noted, with the key's id.
 
     Raises:
         ValueError: it would have expired already.
@@ -22,7 +28,14 @@ async def make_key(store: Store, wanted: KeyBody) -> NewKeyAnswer:
     scope = "{}" if wanted.scope is None else wanted.scope.model_dump_json()
     text, id, secret = new_key()
     stored = await store.write(
-        add_key, id, secret, label=wanted.label, role=wanted.role, expires_at=expires_at, scope=scope
+        add_key,
+        id,
+        secret,
+        label=wanted.label,
+        role=wanted.role,
+        expires_at=expires_at,
+        scope=scope,
+        deed=None if deed is None else replace(deed, target=id),
     )
     return NewKeyAnswer.of(text, _answer(stored))
 
@@ -36,13 +49,16 @@ async def all_keys(store: Store) -> list[KeyAnswer]:
     return [_answer(key) for key in await store.reads.keys()]
 
 
-async def end_key(store: Store, id: str) -> KeyAnswer | None:
+async def end_key(store: Store, id: str, deed: Deed | None = None) -> KeyAnswer | None:
     """Revoke a key, unless it was revoked before; None where there is none.
+
+    Args:
+        deed: is noted where the key is revoked by it.
 
     Raises:
         StoreUnavailableError: the store can't be written now.
     """
-    stored = await store.write(revoke_key, id)
+    stored = await store.write(revoke_key, id, deed)
     return None if stored is None else _answer(stored)
 
 

@@ -23,7 +23,7 @@ NEEDS = {
     },
     Role.SUBMIT: {"submit_task", "submit_batch"},
     Role.OPERATE: {"delete_task", "cancel_task", "retry_task", "cancel_tasks", "retry_tasks", "delete_tasks"},
-    Role.ADMIN: {"create_key", "list_keys", "revoke_key"},
+    Role.ADMIN: {"create_key", "list_keys", "revoke_key", "read_audit"},
     None: {"check_live", "check_ready"},
 }  # fmt: skip
 

@@ -8,6 +8,7 @@ from taskqueue_api.http.bodies import read_json, read_query
 from taskqueue_api.http.deadline import Body
 from taskqueue_api.http.room import off_loop
 from taskqueue_api.openapi import docs
+from taskqueue_api.openapi.operations.audit import READ_AUDIT
 from taskqueue_api.openapi.operations.bulk import CANCEL_TASKS, DELETE_TASKS, RETRY_TASKS
 from taskqueue_api.openapi.operations.docs import BROWSE, GET_OPENAPI, GET_PAGE_FILE, GET_ROOT
 from taskqueue_api.openapi.operations.events import WATCH_TASK, WATCH_TASKS
@@ -30,7 +31,7 @@ from taskqueue_api.openapi.operations.tasks import (
     SUBMIT_TASK,
 )
 from taskqueue_api.openapi.terms import Route
-from taskqueue_api.resources import bulk, events, health, keys, metrics, overview, submit, tasks
+from taskqueue_api.resources import audit, bulk, events, health, keys, metrics, overview, submit, tasks
 from taskqueue_api.resources.permission import require
 
 ROUTES = [
@@ -53,6 +54,7 @@ ROUTES = [
     Route("POST", "/keys", keys.create, CREATE_KEY),
     Route("GET", "/keys", keys.show_all, LIST_KEYS),
     Route("DELETE", "/keys/{key}", keys.revoke, REVOKE_KEY),
+    Route("GET", "/audit", audit.show, READ_AUDIT),
     Route("GET", "/livez", health.livez, CHECK_LIVE),
     Route("GET", "/readyz", health.readyz, CHECK_READY),
     Route("GET", "/", docs.root, GET_ROOT),

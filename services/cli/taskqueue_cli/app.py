@@ -49,6 +49,7 @@ COMMANDS: dict[str, dict[str, Callable[..., Any]]] = {
         "stats": overview.stats,
         "workers": overview.workers,
         "actions": overview.actions,
+        "audit": overview.audit,
     },
     "A project of your own": {
         "new": new.new,

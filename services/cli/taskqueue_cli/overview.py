@@ -1,15 +1,17 @@
 """The commands that tell what goes on: stats, workers, actions."""
 
+import itertools
 import json
 from typing import Annotated, Any
 
 import typer
 from rich.table import Table
 
+from taskqueue.contract.audit import AuditedOperation
 from taskqueue.contract.overview import ActionAnswer, ActionStats, Minute, WorkerAnswer
 from taskqueue.task import Status
 from taskqueue_cli.connection import HERE, Url, connect
-from taskqueue_cli.output import AsJson, ago, span, status_text, table, write
+from taskqueue_cli.output import AsJson, ago, plain, span, status_text, table, when, write
 
 _BARS = "▁▂▃▄▅▆▇█"
 
@@ -46,6 +48,36 @@ def workers(url: Url = HERE, as_json: AsJson = False) -> None:
             typer.echo(worker.to_json())
         return
     write(by_worker(found))
+
+
+def audit(
+    key: Annotated[str | None, typer.Option(help="Only what was done with the key of this id.")] = None,
+    operation: Annotated[AuditedOperation | None, typer.Option(help="Only this.")] = None,
+    limit: Annotated[int, typer.Option(min=0, help="So many at most; 0 is all.")] = 100,
+    url: Url = HERE,
+    as_json: AsJson = False,
+) -> None:
+    """List what people and keys changed, newest first. Needs an admin's key."""
+    with connect(url) as client:
+        found = client.audit(key=key, operation=operation, page=min(limit or 1000, 1000))
+        entries = list(itertools.islice(found, limit or None))
+    if as_json:
+        for entry in entries:
+            typer.echo(entry.to_json())
+        return
+    rows = [
+        (
+            when(entry.at),
+            entry.operation,
+            entry.target or json.dumps(entry.filter),
+            "" if entry.tasks is None else f"{entry.tasks:,}",
+            plain(entry.label or ""),
+            entry.address or "",
+            entry.request_id or "",
+        )
+        for entry in entries
+    ]
+    write(table(("at", "operation", "what", "tasks", "by", "from", "request"), rows))
 
 
 def actions(url: Url = HERE, as_json: AsJson = False) -> None:

@@ -19,9 +19,12 @@ _KEEP_MINUTES = 25 * 3600
 #: Seconds that an action is known for which no worker has known.
 _KEEP_ACTIONS = 30 * 86400
 
+#: Seconds that it is told who changed what.
+_KEEP_AUDIT = 90 * 86400
+
 
 class Retention:
-    """Prunes final tasks, events, idempotency keys and counters."""
+    """Prunes final tasks, events, idempotency keys, counters and notes of changes."""
 
     def __init__(self, settings: Settings, store: Store, telemetry: Telemetry) -> None:
         self._settings = settings
@@ -44,6 +47,7 @@ class Retention:
             ("minute_counts", _KEEP_MINUTES),
             ("minute_times", _KEEP_MINUTES),
             ("actions", _KEEP_ACTIONS),
+            ("audit", _KEEP_AUDIT),
         )
         for what, keep in others:
             await self._store.bulk.prune(what, before=now - to_ms(keep))

@@ -182,6 +182,7 @@ class Client:
     create_key = _blocking(Verbs.create_key)
     keys = _blocking(Verbs.keys)
     revoke_key = _blocking(Verbs.revoke_key)
+    audit = _blocking_iterator(Verbs.audit)
 
 
 def _address(url: str | None) -> str:

@@ -30,6 +30,7 @@ from taskqueue.client.handles import AsyncHandle
 from taskqueue.client.typed import check_arguments, reads_result_of
 from taskqueue.client.wires import Wire
 from taskqueue.contract.answers import AcceptedAnswer, BatchAnswer, BulkAnswer, CancelAnswer
+from taskqueue.contract.audit import AuditAnswer, AuditedOperation, AuditEntry
 from taskqueue.contract.keys import KeyAnswer, KeysAnswer, NewKeyAnswer, Role
 from taskqueue.contract.options import TaskOptions, plain, task, to_json
 from taskqueue.contract.overview import ActionAnswer, ActionsAnswer, StatsAnswer, WorkerAnswer, WorkersAnswer
@@ -382,6 +383,26 @@ class Verbs:
             NotFoundError: there is none with this id.
         """
         return await self._ask(Call(method="DELETE", path=f"/keys/{_one(id)}", read=answer(KeyAnswer)))
+
+    async def audit(
+        self, *, key: str | None = None, operation: AuditedOperation | None = None, page: int = 100
+    ) -> AsyncGenerator[AuditEntry, None]:
+        """What people and keys changed, newest first.
+
+        Args:
+            key: only what was done with the key of this id.
+            operation: only this.
+            page: how many are asked for at a time, 1000 at most.
+        """
+        wanted = {"key": key, "operation": operation, "limit": page}
+        params = {name: value for name, value in wanted.items() if value is not None}
+        while True:
+            found = await self._ask(Call(method="GET", path="/audit", params=params, read=answer(AuditAnswer)))
+            for each in found.entries:
+                yield each
+            if found.next is None:
+                return
+            params["before"] = found.next
 
     async def _ask(self, call: Call[T]) -> T:
         return await ask(self._wire, call, self._retry_for)

@@ -21,6 +21,7 @@ from pydantic.config import JsonDict
 from pydantic_core import PydanticCustomError, PydanticKnownError
 
 from taskqueue.contract.answers import Priority
+from taskqueue.contract.audit import AuditedOperation
 from taskqueue.contract.limits import LATEST, MAX_BATCH, MAX_TIMEOUT
 from taskqueue.task import Status
 
@@ -223,4 +224,19 @@ class StatsQuery(BaseModel):
 
     minutes: Annotated[int, BeforeValidator(_written_as_json)] = Field(
         15, ge=1, le=1440, description="How many past minutes to tell, beside the present one."
+    )
+
+
+class AuditQuery(BaseModel):
+    """The query string of `GET /audit`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    key: str | None = Field(None, description="Only what was done with the key of this id.")
+    operation: AuditedOperation | None = Field(None, description="Only this.")
+    limit: Annotated[int, BeforeValidator(_written_as_json)] = Field(
+        100, ge=1, le=1000, description="How many at most."
+    )
+    before: Annotated[int, BeforeValidator(_written_as_json)] | None = Field(
+        None, ge=1, le=2**53, description="The `next` of the page before."
     )

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Literal
 
 from taskqueue.store import verbs
+from taskqueue.store.audit import Deed, add_to_note, note
 from taskqueue.store.catalogue import Repertoire, take_up
 from taskqueue.store.engine.protocol import Engine, Transaction
 from taskqueue.store.ledger import Forgotten
@@ -28,7 +29,7 @@ APPLIES_TO: dict[Verb, frozenset[Status]] = {
 }
 
 #: What is pruned by its age, beside tasks.
-Kept = Literal["events", "idempotency_keys", "minute_counts", "minute_times", "actions"]
+Kept = Literal["events", "idempotency_keys", "minute_counts", "minute_times", "actions", "audit"]
 
 
 class Bulk:
@@ -76,23 +77,32 @@ class Bulk:
         return await self._all(partial(slice_of, limit=_SLICE))
 
     async def apply_to_all(
-        self, verb: Verb, filter: Filter, cursor: Cursor, *, request_id: str | None = None
+        self,
+        verb: Verb,
+        filter: Filter,
+        cursor: Cursor,
+        *,
+        request_id: str | None = None,
+        deed: Deed | None = None,
     ) -> int:
         """Cancel, retry or delete the tasks that fit a filter and that the verb applies to.
 
         Args:
             cursor: the first page's: tasks accepted later are left alone.
             request_id: which request asks for it.
+            deed: is noted with the first tasks that are changed, and their count grows with each slice.
 
         Returns:
             how many were changed; of running ones, how many were asked to cancel.
         """
         narrowed = narrow(filter, APPLIES_TO[verb])
-        count = 0
+        count, noted = 0, None
         # They are found outside of the transaction: where few of many fit, that takes long.
         while narrowed and (found := await self._reads.find_ids(narrowed, cursor, limit=_SLICE)):
             ids = [id for _, id in found]
-            count += await self._engine.write(partial(_apply_slice, verb, ids, narrowed.statuses, request_id))
+            slice_of = partial(_apply_slice, verb, ids, narrowed.statuses, request_id, deed, noted)
+            changed, noted = await self._engine.write(slice_of)
+            count += changed
             cursor = Cursor(found[-1][0], cursor.floor)
             await asyncio.sleep(_PAUSE)
         return count
@@ -150,10 +160,22 @@ def _prune_tasks_slice(tx: Transaction, status: Status, before: int) -> int:
 
 
 def _apply_slice(
-    verb: Verb, ids: Sequence[str], statuses: frozenset[Status], request_id: str | None, tx: Transaction
-) -> int:
-    """The number of tasks changed; of those that were found, all that still have one of the statuses."""
-    return sum(_apply(tx, verb, id, request_id) for id in ids if verbs.status_of(tx, id) in statuses)
+    verb: Verb,
+    ids: Sequence[str],
+    statuses: frozenset[Status],
+    request_id: str | None,
+    deed: Deed | None,
+    noted: int | None,
+    tx: Transaction,
+) -> tuple[int, int | None]:
+    """The number of tasks changed; of those that were found, all that still have one of the statuses; and the
+    `seq` of the deed's note, once there is one."""
+    count = sum(_apply(tx, verb, id, request_id) for id in ids if verbs.status_of(tx, id) in statuses)
+    if count and noted is not None:
+        add_to_note(tx, noted, count)
+    elif count and deed is not None:
+        noted = note(tx, deed, tasks=count)
+    return count, noted
 
 
 def _apply(tx: Transaction, verb: Verb, id: str, request_id: str | None) -> bool:

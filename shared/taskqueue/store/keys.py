@@ -10,6 +10,7 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from taskqueue.store.audit import Deed, note
 from taskqueue.store.engine.protocol import Transaction
 
 
@@ -35,13 +36,22 @@ def hash_of(secret: str) -> bytes:
 
 
 def add_key(
-    tx: Transaction, id: str, secret: str, *, label: str, role: str, expires_at: int | None, scope: str = "{}"
+    tx: Transaction,
+    id: str,
+    secret: str,
+    *,
+    label: str,
+    role: str,
+    expires_at: int | None,
+    scope: str = "{}",
+    deed: Deed | None = None,
 ) -> StoredKey:
     """Keep a new key.
 
     Args:
         expires_at: Unix milliseconds.
         scope: what it is bound to, as JSON text.
+        deed: is noted.
     """
     tx.insert(
         "add_key",
@@ -53,13 +63,16 @@ def add_key(
         now=tx.now,
         expires_at=expires_at,
     )
+    if deed is not None:
+        note(tx, deed)
     [row] = tx.run("key", id=id)
     return StoredKey(**dict(row))
 
 
-def revoke_key(tx: Transaction, id: str) -> StoredKey | None:
-    """End a key now, unless it was revoked before; None where there is none."""
-    tx.change("revoke_key", id=id, now=tx.now)
+def revoke_key(tx: Transaction, id: str, deed: Deed | None = None) -> StoredKey | None:
+    """End a key now, unless it was revoked before, and note the deed; None where there is none."""
+    if tx.change("revoke_key", id=id, now=tx.now) and deed is not None:
+        note(tx, deed)
     rows = tx.run("key", id=id)
     return StoredKey(**dict(rows[0])) if rows else None
 

@@ -512,3 +512,21 @@ INSERT INTO meta (name, value) VALUES ('session_secret', :secret) ON CONFLICT (n
 
 -- name: session_secret
 SELECT value FROM meta WHERE name = 'session_secret';
+
+-- name: note_deed
+INSERT INTO audit (at, operation, key, label, target, filter, tasks, address, request_id)
+VALUES (:now, :operation, :key, :label, :target, :filter, :tasks, :address, :request_id);
+
+-- name: add_to_note
+UPDATE audit SET tasks = tasks + :tasks WHERE seq = :seq;
+
+-- name: audit
+SELECT seq, at, operation, key, label, target, filter, tasks, address, request_id FROM audit
+WHERE seq < :before AND (:key IS NULL OR key = :key) AND (:operation IS NULL OR operation = :operation)
+ORDER BY seq DESC LIMIT :limit;
+
+-- name: prune_audit
+-- The oldest come first, so no index on their times is needed.
+DELETE FROM audit WHERE seq IN (
+    SELECT seq FROM (SELECT seq, at FROM audit ORDER BY seq LIMIT :limit) WHERE at < :before
+);

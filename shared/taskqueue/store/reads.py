@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from taskqueue.store.audit import Noted
 from taskqueue.store.engine.protocol import Engine, Row
 from taskqueue.store.idempotency import IdempotentRequest, Replay
 from taskqueue.store.identity import Identity
@@ -322,6 +323,13 @@ class Reads:
     async def keys(self) -> list[StoredKey]:
         """All keys of the API, newest first."""
         return [StoredKey(**dict(row)) for row in await self._engine.read("keys")]
+
+    async def audit(
+        self, limit: int, *, before: int | None = None, key: str | None = None, operation: str | None = None
+    ) -> list[Noted]:
+        """What was noted, newest first: before a `seq`, by a key, of an operation."""
+        values = {"before": _ANY if before is None else before, "key": key, "operation": operation, "limit": limit}
+        return [Noted(**dict(row)) for row in await self._engine.read("audit", **values)]
 
     async def first_page(self, filter: Filter) -> Cursor:
         """The cursor of the newest page: it knows the range that the filter's times lead to."""

@@ -71,6 +71,7 @@ for id_, method_, path_, options_ in (
     ("create_key", "POST", "/keys", {"json": KEY}),
     ("list_keys", "GET", "/keys", {}),
     ("revoke_key", "DELETE", f"/keys/{UNKNOWN}", {}),
+    ("read_audit", "GET", "/audit", {}),
     ("check_ready", "GET", "/readyz", {}),
 ):
 
@@ -117,6 +118,8 @@ for id_, method_, path_ in (
 
 plain("list_workers", 400, "GET", "/workers?limit=1")
 plain("list_actions", 400, "GET", "/actions?limit=1")
+plain("read_audit", 400, "GET", "/audit?limit=0")
+plain("read_audit", 400, "GET", "/audit?operation=submit_task&other=1")
 plain("list_keys", 400, "GET", "/keys?limit=1")
 plain("get_task", 400, "GET", f"/tasks/{UNKNOWN}?wait=10")
 plain("watch_task", 400, "GET", f"/tasks/{UNKNOWN}/events?status=failed")
@@ -173,6 +176,15 @@ async def list_a_revoked_key(system: System) -> list[Reply]:
 async def revoke_a_key_twice(system: System) -> list[Reply]:
     made = await system.post("/keys", json=KEY)
     return [await send(system, "DELETE", f"/keys/{made.body['id']}") for _ in range(2)]
+
+
+@answered("read_audit", 200)
+async def read_what_was_done_to_keys_and_tasks(system: System) -> list[Reply]:
+    await revoke_a_key_twice(system)
+    id = await system.submit("x", tags=["a"], delay=1000)
+    await send(system, "POST", f"/tasks/{id}/cancel")
+    await send(system, "POST", "/tasks/retry", json={"tag": "a"})
+    return [await send(system, "GET", f"/audit?limit={limit}") for limit in (1, 100)]
 
 
 # Tasks

@@ -21,7 +21,7 @@ HEADERS = [(operation.id, header.name) for operation in OPERATIONS for header in
 
 
 #: Members whose own members are each task's or action's.
-FREE = {"data", "result", "arguments", "defaults", "executors"}
+FREE = {"data", "filter", "result", "arguments", "defaults", "executors"}
 
 
 def assert_alike(example: Any, real: Any) -> None:

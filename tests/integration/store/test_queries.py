@@ -21,6 +21,7 @@ from taskqueue.task import Status
 SCANS = {
     "worker_beats": "reads all of the small table of workers, which is what it is for",
     "workers": "likewise",
+    "worker_count": "likewise",
     "status_counts": "reads its six rows",
     "wrong_counts": "likewise",
     "event_range": "the table has one row for each that numbers its rows",
@@ -31,6 +32,7 @@ SCANS = {
     "actions": "likewise",
     "prune_actions": "likewise",
     "empty_ranges": "a row for each thousand of tasks, on the connection that counts",
+    "prune_audit": "reads the first ones, as many as it may delete at a time",
     "prune_events": "reads the first ones, as many as it may delete at a time",
 }
 #: Queries that may walk all tasks of a status, and why.

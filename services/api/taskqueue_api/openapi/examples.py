@@ -5,6 +5,7 @@ from typing import Any
 ID = "01a2043a-b7c0-71dd-b05f-f2d70b6d4bd4"
 OTHER_ID = "01a2043a-c2f8-7a3e-8d8c-5b0f4f0f7b11"
 REQUEST_ID = "8c1f0b52-6a0e-4c55-9d0f-2a4b7d3e9f10"
+OTHER_REQUEST_ID = "2b7e4c1d-93f5-4d08-a6c1-7e5d0f8b3a42"
 WORKER = "6f1c2d0e9a4b4f6c8d7e5a3b1c0d9e8f"
 
 UPPERCASE = {"action": "uppercase", "data": {"text": "hello world"}}
@@ -157,6 +158,36 @@ KEY: dict[str, Any] = {
     "last_used_at": None,
 }
 NEW_KEY = KEY | {"key": "tq_r7Kq2LxV9bTz_" + "0" * 43}
+AUDIT = {
+    "entries": [
+        {
+            "seq": 18,
+            "at": 1795345260.5,
+            "operation": "retry_tasks",
+            "key": "r7Kq2LxV9bTz",
+            "label": "Ada, on call",
+            "target": None,
+            "filter": {"status": ["failed"], "action": "resize"},
+            "tasks": 12,
+            "address": "10.0.0.7",
+            "request_id": REQUEST_ID,
+        },
+        {
+            "seq": 17,
+            "at": 1795345200.0,
+            "operation": "cancel_task",
+            "key": "r7Kq2LxV9bTz",
+            "label": "Ada, on call",
+            "target": ID,
+            "filter": None,
+            "tasks": 1,
+            "address": "10.0.0.7",
+            "request_id": OTHER_REQUEST_ID,
+        },
+    ],
+    "count": 2,
+    "next": 17,
+}
 METRICS = """# HELP taskqueue_tasks Tasks that there are.
 # TYPE taskqueue_tasks gauge
 taskqueue_tasks{queue="tasks",status="queued"} 2.0

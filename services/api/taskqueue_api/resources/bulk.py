@@ -3,6 +3,7 @@
 from aiohttp import web
 
 from taskqueue.contract.answers import BulkAnswer
+from taskqueue.contract.audit import AuditedOperation
 from taskqueue.contract.requests import BulkBody
 from taskqueue.logs import REQUEST_ID
 from taskqueue.store.bulk import APPLIES_TO, Verb
@@ -10,7 +11,14 @@ from taskqueue_api.http.bodies import read_json
 from taskqueue_api.http.deadline import Body
 from taskqueue_api.http.room import off_loop
 from taskqueue_api.keys import BACKLOG, HOLDER, STORE
+from taskqueue_api.resources.audit import deed_of
 from taskqueue_api.resources.filters import to_store
+
+_OPERATIONS: dict[Verb, AuditedOperation] = {
+    "cancel": "cancel_tasks",
+    "retry": "retry_tasks",
+    "delete": "delete_tasks",
+}
 
 
 async def cancel_all(request: web.Request) -> web.Response:
@@ -37,7 +45,9 @@ async def _act(request: web.Request, verb: Verb) -> web.Response:
     else:
         if verb == "retry":
             await request.app[BACKLOG].check()
+        filter = body.model_dump(mode="json", exclude_unset=True, exclude={"dry_run"})
+        deed = deed_of(request, _OPERATIONS[verb], filter=filter)
         count = await store.bulk.apply_to_all(
-            verb, wanted, await store.reads.first_page(wanted), request_id=REQUEST_ID.get()
+            verb, wanted, await store.reads.first_page(wanted), request_id=REQUEST_ID.get(), deed=deed
         )
     return web.json_response(text=BulkAnswer(count=count, dry_run=body.dry_run).to_json())

@@ -8,6 +8,7 @@ from taskqueue_api.http.bodies import read_json
 from taskqueue_api.http.deadline import Body
 from taskqueue_api.http.errors import bad_request, error_body
 from taskqueue_api.keys import KEYRING, STORE
+from taskqueue_api.resources.audit import deed_of
 
 _PRIVATE = {"Cache-Control": "no-store"}
 
@@ -17,7 +18,7 @@ async def create(request: web.Request) -> web.Response:
     async with Body(request) as raw:
         body = read_json(KeyBody, raw)
     try:
-        made = await make_key(request.app[STORE], body)
+        made = await make_key(request.app[STORE], body, deed_of(request, "create_key"))
     except ValueError as error:
         raise bad_request(str(error)) from error
     await request.app[KEYRING].refresh()
@@ -33,7 +34,7 @@ async def show_all(request: web.Request) -> web.Response:
 async def revoke(request: web.Request) -> web.Response:
     """`DELETE /keys/{key}`: end a key for good; again, it is what it was."""
     id = request.match_info["key"]
-    ended = await end_key(request.app[STORE], id)
+    ended = await end_key(request.app[STORE], id, deed_of(request, "revoke_key", target=id))
     if ended is None:
         error = f"no key has the id {id[:100]!r}"
         raise web.HTTPNotFound(text=error_body(error), content_type="application/json")

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from functools import partial
 
 from aiohttp import ETag, web
 
@@ -10,12 +11,14 @@ from taskqueue.contract.requests import ListQuery
 from taskqueue.contract.tasks import PageAnswer, TaskAnswer, WholeTaskAnswer
 from taskqueue.logs import REQUEST_ID
 from taskqueue.store import verbs
+from taskqueue.store.audit import noting
 from taskqueue.store.bulk import APPLIES_TO
 from taskqueue.task import FINAL, Status, Task
 from taskqueue_api.http.bodies import read_query
 from taskqueue_api.http.prefix import prefix_of
 from taskqueue_api.http.room import room_for_answer
 from taskqueue_api.keys import BACKLOG, HOLDER, STORE
+from taskqueue_api.resources.audit import deed_of
 from taskqueue_api.resources.cursors import decode, encode
 from taskqueue_api.resources.filters import to_store
 from taskqueue_api.resources.wait import once_final, place_to_wait, preferred_wait
@@ -23,6 +26,9 @@ from taskqueue_api.resources.wait import once_final, place_to_wait, preferred_wa
 #: Bytes of payloads and results in one page, as the store has them: what comes beyond is the next page's. In the
 #: answer a task's data comes twice.
 PAGE_BYTES = 2 * 1024 * 1024
+
+#: What a task is after it was cancelled, or asked to stop.
+_CANCELLED = {Status.CANCELLED, Status.RUNNING}
 
 
 async def newest(request: web.Request) -> web.Response:
@@ -65,8 +71,11 @@ async def cancel(request: web.Request) -> web.Response:
     task = await existing_task(request)
     # The verb can't tell a task that it cancelled from one that was cancelled long ago.
     if task.status not in FINAL:
-        status = await request.app[STORE].write(verbs.cancel, task.id)
-        if status in {Status.CANCELLED, Status.RUNNING}:
+        deed = deed_of(request, "cancel_task", target=task.id)
+        status = await request.app[STORE].write(
+            noting, deed, partial(verbs.cancel, id=task.id), _CANCELLED.__contains__
+        )
+        if status in _CANCELLED:
             answer = CancelAnswer(id=task.id, status=status, cancel_requested=True)
             return web.json_response(text=answer.to_json(), status=202)
         task = await existing_task(request)
@@ -78,7 +87,9 @@ async def retry(request: web.Request) -> web.Response:
     task = await existing_task(request)
     if task.status in APPLIES_TO["retry"]:
         await request.app[BACKLOG].check()
-        if await request.app[STORE].write(verbs.retry, task.id, REQUEST_ID.get()):
+        deed = deed_of(request, "retry_task", target=task.id)
+        again = partial(verbs.retry, id=task.id, request_id=REQUEST_ID.get())
+        if await request.app[STORE].write(noting, deed, again):
             request.app[BACKLOG].add(1)
             answer = AcceptedAnswer(id=task.id, status=Status.PENDING)
             return web.json_response(text=answer.to_json(), status=202)
@@ -90,7 +101,9 @@ async def delete(request: web.Request) -> web.Response:
     """`DELETE /tasks/{id}`: forget a final task."""
     if request[HOLDER].is_bound:
         await existing_task(request)
-    if await request.app[STORE].write(verbs.delete, request.match_info["id"]):
+    id = request.match_info["id"]
+    deed = deed_of(request, "delete_task", target=id)
+    if await request.app[STORE].write(noting, deed, partial(verbs.delete, id=id)):
         return web.Response(status=204)
     task = await existing_task(request)
     return _conflict(f"the task is {task.status}: cancel it first", task)
