@@ -1,0 +1,55 @@
+"""The dashboard's page of one task, in a browser."""
+
+import aiohttp
+import pytest
+from playwright.async_api import Page, expect
+from tests.browser.visits import barriers
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+MARKUP = "<img src=http://127.0.0.2:9/x onerror=alert(1)>"
+
+
+async def submit(home: str, text: str) -> str:
+    """The id of a task, of JSON as it stands here."""
+    async with aiohttp.ClientSession() as session, session.post(f"{home}/tasks", data=text) as response:
+        assert response.status == 202, await response.text()
+        id: str = (await response.json())["id"]
+        return id
+
+
+async def test_it_shows_what_was_given_and_what_came_of_it_and_runs_none_of_it(page: Page, home: str) -> None:
+    id = await submit(home, f'{{"action": "uppercase", "data": {{"text": "{MARKUP}"}}, "tags": ["{MARKUP}"]}}')
+    await page.goto(f"/ui/tasks/{id}")
+    await expect(page.locator("#status")).to_contain_text("completed")
+    await expect(page.get_by_label("Result", exact=True)).to_contain_text(MARKUP.upper())
+    await expect(page.get_by_label("Data", exact=True)).to_contain_text(MARKUP)
+    await expect(page.locator("#timeline li")).to_have_count(3)
+    await expect(page.locator("main img")).to_have_count(0)
+    assert await barriers(page) == []
+
+
+async def test_an_integer_that_javascript_would_round_is_exact(page: Page, home: str) -> None:
+    id = await submit(home, '{"action": "sum", "data": {"numbers": [12345678901234567890, 1]}}')
+    await page.goto(f"/ui/tasks/{id}")
+    await expect(page.get_by_label("Result", exact=True)).to_contain_text("12345678901234567891")
+    await expect(page.get_by_label("Data", exact=True)).to_contain_text("12345678901234567890")
+
+
+async def test_it_follows_a_task_from_waiting_to_cancelled_by_its_button(page: Page, home: str) -> None:
+    id = await submit(home, '{"action": "uppercase", "data": {"text": "a"}, "delay": 3600}')
+    await page.goto(f"/ui/tasks/{id}")
+    await expect(page.locator("#status")).to_contain_text("pending")
+    await page.locator("#verbs").get_by_role("button", name="Cancel").click()
+    await page.get_by_role("dialog").get_by_role("button", name="Cancel 1 task").click()
+    await expect(page.locator("#status")).to_contain_text("cancelled")
+    await expect(page.locator("#verbs").get_by_role("button", name="Retry")).to_be_visible()
+
+
+async def test_it_follows_what_others_do_to_the_task(page: Page, home: str) -> None:
+    id = await submit(home, '{"action": "uppercase", "data": {"text": "a"}, "delay": 3600}')
+    await page.goto(f"/ui/tasks/{id}")
+    await expect(page.locator("#status")).to_contain_text("pending")
+    async with aiohttp.ClientSession() as session, session.post(f"{home}/tasks/{id}/cancel") as response:
+        assert response.status == 202
+    await expect(page.locator("#status")).to_contain_text("cancelled")
