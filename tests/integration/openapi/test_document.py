@@ -11,6 +11,7 @@ from tests.integration.openapi.described import Described, events
 from tests.integration.system import System
 
 from taskqueue.contract.requests import BatchBody, BulkBody, EventFilter, ListQuery, StatsQuery, SubmitBody
+from taskqueue_api.ui.routes import pages
 
 
 def test_it_is_valid_openapi_3_1(described: Described) -> None:
@@ -18,14 +19,14 @@ def test_it_is_valid_openapi_3_1(described: Described) -> None:
     assert described.document["openapi"].startswith("3.1")
 
 
-def test_it_has_each_route_of_the_application_and_no_other(system: System, described: Described) -> None:
+def test_it_has_each_route_of_the_application_but_pages_and_no_other(system: System, described: Described) -> None:
     app = system.client.app
     assert isinstance(app, web.Application)
     routes = {
         (route.method, re.sub(r"{(\w+):.*}(?=/|$)", r"{\1}", route.resource.canonical if route.resource else ""))
         for route in app.router.routes()
         if route.method != "HEAD"
-    }
+    } - {(page.method, page.path) for page in pages()}
     # aiohttp's canonical form of a path has no patterns.
     assert routes == {(method, path) for method, path, _ in described.operations.values()}
 
