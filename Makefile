@@ -47,13 +47,14 @@ image: ## build the image that those of projects of one's own begin with; IMAGE=
 	@deploy/base-images python rabbitmq
 	docker build --quiet --tag $(IMAGE) $$(sed -n 's/^PYTHON_IMAGE=/--build-arg &/p' .env 2>/dev/null) .
 
-test: $(VENV)/project.stamp ## run all tests (those that need Docker only where it is); ARGS="tests/unit -k relay"
+test: $(VENV)/project.stamp ## run all tests (those that need Docker or Chromium only where it is); ARGS="tests/unit -k relay"
 ifeq ($(DOCKER),yes)
 	@deploy/compose-plugin
 	@deploy/base-images
 else
 	@echo "No Docker engine answers: the tests that need one can't run."
 endif
+	@deploy/chromium
 	@deploy/prometheus-programs || echo "The tests that need Prometheus can't run."
 	$(BIN)/pytest --numprocesses 2 --no-loadscope-reorder $(ARGS)
 
