@@ -103,6 +103,15 @@ async def test_a_task_that_nobody_knows_fails_after_a_while(tmp_path: Path) -> N
     assert task["processed_at"] - task["created_at"] >= 0.3
 
 
+async def test_a_task_that_nobody_knows_fails_at_once_where_none_shall_wait(tmp_path: Path) -> None:
+    told: list[Any] = []
+    async with System.open(quick_settings(tmp_path, unknown_action_after=0)) as system, system.worker():
+        system.telemetry.listen(told.append)
+        task = await system.until(await system.submit("unheard", max_attempts=1))
+    assert (task["status"], task["error"]["type"], task["attempts"]) == ("failed", "UnknownAction", [])
+    assert not all_told(told, TaskSetAside)
+
+
 async def test_a_task_that_waits_for_a_worker_can_be_cancelled(system: System) -> None:
     async with system.worker():
         id = await system.submit("unheard")

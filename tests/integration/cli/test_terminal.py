@@ -3,6 +3,7 @@
 import asyncio
 import os
 import pty
+import re
 import signal
 import sys
 import threading
@@ -101,6 +102,18 @@ async def test_colours_are_for_terminals_that_want_them(
         assert await ended(await start(taskqueue, terminal, "list", **env)) == 0
     assert "queued" in terminal.text
     assert ("\x1b[34m" in terminal.text) == (not env)
+
+
+async def test_a_file_of_tasks_is_submitted_behind_a_bar_that_leaves_the_terminal(
+    taskqueue: CommandLine, tmp_path: Path
+) -> None:
+    (tmp_path / "tasks.ndjson").write_text('{"action": "x"}\n' * 1500)
+    with Terminal.opened() as terminal:
+        process = await start(taskqueue, terminal, "submit", "--batch", str(tmp_path / "tasks.ndjson"))
+        assert await ended(process) == 0
+    for step in ("checking", "submitting"):
+        assert re.search(rf"{step} [^\r]*1500/1500", terminal.text)
+    assert terminal.text.endswith("\x1b[2K1,500 tasks submitted\r\n")  # on the line that the bar had
 
 
 async def test_the_live_screen_follows_and_ctrl_c_gives_the_terminal_back(
