@@ -13,6 +13,7 @@ from taskqueue_api.keys import KEYRING
 from taskqueue_api.live.keyring import EXPIRED, REVOKED, WRONG
 from taskqueue_api.openapi.terms import Route
 from taskqueue_api.routes import ROUTES
+from taskqueue_api.ui.routes import pages
 
 #: What each one may do, in so many words: a route that gets another role by mistake is noticed.
 NEEDS = {
@@ -91,4 +92,14 @@ async def test_no_path_is_served_beside_the_table_of_routes(system: System) -> N
         for route in system.client.server.app.router.routes()  # type: ignore[attr-defined]
         if route.resource is not None and route.method != "HEAD"
     }
-    assert len(served) == len(ROUTES)
+    beside = {(method, path) for method, path in served if path.startswith("/ui")}
+    assert len(served - beside) == len(ROUTES)
+    assert beside == {(page.method, page.path) for page in pages()}
+
+
+async def test_without_a_key_all_pages_but_the_way_in_lead_there(system: System) -> None:
+    for page in pages():
+        if page.method != "GET" or page.path in {"/ui/sign-in", "/ui/static/{file}"}:
+            continue
+        async with system.client.get(page.path.replace("{id}", "x")) as response:
+            assert response.url.path == "/ui/sign-in", page.path

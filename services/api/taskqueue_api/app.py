@@ -59,6 +59,7 @@ from taskqueue_api.openapi.docs import DOCS, Docs
 from taskqueue_api.openapi.document import document
 from taskqueue_api.reach import refuse_open_door
 from taskqueue_api.routes import ROUTES, routes
+from taskqueue_api.ui.routes import pages
 
 #: Bytes of large answers that are in hand at a time, as the store has them: an answer has a task's data twice.
 ANSWER_BYTES = 4 * 1024 * 1024
@@ -120,7 +121,7 @@ def build_app(
         app.cleanup_ctx.append(_follow_keys)
     # Before the server waits for the open requests to end.
     app.on_shutdown.append(_let_listeners_go)
-    app.add_routes(routes())
+    app.add_routes([*routes(), *pages()])
     return app
 
 

@@ -2,16 +2,16 @@
 there."""
 
 import functools
-import hashlib
 import importlib.metadata
 import json
 from pathlib import Path
 from typing import Any
 
-from aiohttp import ETag, web
+from aiohttp import web
 
 from taskqueue.contract.answers import RootAnswer
 from taskqueue.version import VERSION
+from taskqueue_api.http.files import SCRIPT, STYLE, File
 from taskqueue_api.http.prefix import prefix_of
 
 #: Swagger UI's own files are served as they come in this package; its code is not imported.
@@ -44,13 +44,11 @@ _START = """SwaggerUIBundle({
 });
 """
 
-_SCRIPT = "text/javascript; charset=utf-8"
-
 #: What the page loads, by name.
 FILES = {
-    "swagger-ui-bundle.js": _SCRIPT,
-    "start.js": _SCRIPT,
-    "swagger-ui.css": "text/css; charset=utf-8",
+    "swagger-ui-bundle.js": SCRIPT,
+    "start.js": SCRIPT,
+    "swagger-ui.css": STYLE,
     "favicon-32x32.png": "image/png",
 }
 
@@ -59,23 +57,6 @@ _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-
-
-class File:
-    """What is served as it is, until the API is another version."""
-
-    def __init__(self, body: bytes, content_type: str, **headers: str) -> None:
-        self._body = body
-        self._headers = {"Content-Type": content_type, "X-Content-Type-Options": "nosniff"} | headers
-        self._tag = ETag(hashlib.blake2b(body, digest_size=12).hexdigest())
-
-    def answer(self, request: web.Request) -> web.Response:
-        """The file; 304 where the client has it already."""
-        known = any(tag.value in {self._tag.value, "*"} for tag in request.if_none_match or ())
-        answer = web.Response(status=304) if known else web.Response(body=self._body, headers=self._headers)
-        answer.etag = self._tag
-        answer.headers["Cache-Control"] = "no-cache"  # which means: ask whether it has changed
-        return answer
 
 
 class Docs:
