@@ -385,7 +385,7 @@ class Verbs:
         return await self._ask(Call(method="DELETE", path=f"/keys/{_one(id)}", read=answer(KeyAnswer)))
 
     async def audit(
-        self, *, key: str | None = None, operation: AuditedOperation | None = None, page: int = 100
+        self, *, key: str | None = None, operation: AuditedOperation | str | None = None, page: int = 100
     ) -> AsyncGenerator[AuditEntry, None]:
         """What people and keys changed, newest first.
 

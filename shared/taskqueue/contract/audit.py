@@ -1,26 +1,29 @@
 """What is told of the changes that people and keys made."""
 
-from typing import Any, Literal
+from enum import StrEnum
+from typing import Any
 
 from pydantic import Field
 from typing_extensions import TypeAliasType
 
 from taskqueue.contract.answers import Answer, Count, Time
 
-#: Operations that change something other than by submitting, as OpenAPI names them.
-AuditedOperation = TypeAliasType(
-    "AuditedOperation",
-    Literal[
-        "cancel_task",
-        "retry_task",
-        "delete_task",
-        "cancel_tasks",
-        "retry_tasks",
-        "delete_tasks",
-        "create_key",
-        "revoke_key",
-    ],
-)
+
+class AuditedOperation(StrEnum):
+    """What changes something other than by submitting, as OpenAPI names it."""
+
+    CANCEL_TASK = "cancel_task"
+    RETRY_TASK = "retry_task"
+    DELETE_TASK = "delete_task"
+    CANCEL_TASKS = "cancel_tasks"
+    RETRY_TASKS = "retry_tasks"
+    DELETE_TASKS = "delete_tasks"
+    CREATE_KEY = "create_key"
+    REVOKE_KEY = "revoke_key"
+
+
+# Named, so that a client that is made of the schemas has a name for it.
+AuditedFilter = TypeAliasType("AuditedFilter", dict[str, Any])
 
 
 class AuditEntry(Answer):
@@ -32,7 +35,7 @@ class AuditEntry(Answer):
     key: str | None = Field(description="The id of the key that was shown; null where none was asked for.")
     label: str | None = Field(description="What that key is called.")
     target: str | None = Field(description="The id of the task, or of the key, that was changed.")
-    filter: dict[str, Any] | None = Field(description="Or of which tasks: as it was sent.")
+    filter: AuditedFilter | None = Field(description="Or of which tasks: as it was sent.")
     tasks: Count | None = Field(description="How many tasks were changed; null where a key was.")
     address: str | None = Field(description="Where the request came from: behind a proxy, the proxy's.")
     request_id: str | None

@@ -15,9 +15,9 @@ from taskqueue_api.resources.audit import deed_of
 from taskqueue_api.resources.filters import to_store
 
 _OPERATIONS: dict[Verb, AuditedOperation] = {
-    "cancel": "cancel_tasks",
-    "retry": "retry_tasks",
-    "delete": "delete_tasks",
+    "cancel": AuditedOperation.CANCEL_TASKS,
+    "retry": AuditedOperation.RETRY_TASKS,
+    "delete": AuditedOperation.DELETE_TASKS,
 }
 
 

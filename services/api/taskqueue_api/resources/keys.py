@@ -2,6 +2,7 @@
 
 from aiohttp import web
 
+from taskqueue.contract.audit import AuditedOperation
 from taskqueue.contract.keys import KeyBody, KeysAnswer
 from taskqueue.keys import all_keys, end_key, make_key
 from taskqueue_api.http.bodies import read_json
@@ -18,7 +19,7 @@ async def create(request: web.Request) -> web.Response:
     async with Body(request) as raw:
         body = read_json(KeyBody, raw)
     try:
-        made = await make_key(request.app[STORE], body, deed_of(request, "create_key"))
+        made = await make_key(request.app[STORE], body, deed_of(request, AuditedOperation.CREATE_KEY))
     except ValueError as error:
         raise bad_request(str(error)) from error
     await request.app[KEYRING].refresh()
@@ -34,7 +35,7 @@ async def show_all(request: web.Request) -> web.Response:
 async def revoke(request: web.Request) -> web.Response:
     """`DELETE /keys/{key}`: end a key for good; again, it is what it was."""
     id = request.match_info["key"]
-    ended = await end_key(request.app[STORE], id, deed_of(request, "revoke_key", target=id))
+    ended = await end_key(request.app[STORE], id, deed_of(request, AuditedOperation.REVOKE_KEY, target=id))
     if ended is None:
         error = f"no key has the id {id[:100]!r}"
         raise web.HTTPNotFound(text=error_body(error), content_type="application/json")

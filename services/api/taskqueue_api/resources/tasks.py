@@ -7,6 +7,7 @@ from functools import partial
 from aiohttp import ETag, web
 
 from taskqueue.contract.answers import AcceptedAnswer, CancelAnswer, ConflictAnswer
+from taskqueue.contract.audit import AuditedOperation
 from taskqueue.contract.requests import ListQuery
 from taskqueue.contract.tasks import PageAnswer, TaskAnswer, WholeTaskAnswer
 from taskqueue.logs import REQUEST_ID
@@ -71,7 +72,7 @@ async def cancel(request: web.Request) -> web.Response:
     task = await existing_task(request)
     # The verb can't tell a task that it cancelled from one that was cancelled long ago.
     if task.status not in FINAL:
-        deed = deed_of(request, "cancel_task", target=task.id)
+        deed = deed_of(request, AuditedOperation.CANCEL_TASK, target=task.id)
         status = await request.app[STORE].write(
             noting, deed, partial(verbs.cancel, id=task.id), _CANCELLED.__contains__
         )
@@ -87,7 +88,7 @@ async def retry(request: web.Request) -> web.Response:
     task = await existing_task(request)
     if task.status in APPLIES_TO["retry"]:
         await request.app[BACKLOG].check()
-        deed = deed_of(request, "retry_task", target=task.id)
+        deed = deed_of(request, AuditedOperation.RETRY_TASK, target=task.id)
         again = partial(verbs.retry, id=task.id, request_id=REQUEST_ID.get())
         if await request.app[STORE].write(noting, deed, again):
             request.app[BACKLOG].add(1)
@@ -102,7 +103,7 @@ async def delete(request: web.Request) -> web.Response:
     if request[HOLDER].is_bound:
         await existing_task(request)
     id = request.match_info["id"]
-    deed = deed_of(request, "delete_task", target=id)
+    deed = deed_of(request, AuditedOperation.DELETE_TASK, target=id)
     if await request.app[STORE].write(noting, deed, partial(verbs.delete, id=id)):
         return web.Response(status=204)
     task = await existing_task(request)
