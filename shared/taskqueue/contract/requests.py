@@ -237,6 +237,6 @@ class AuditQuery(BaseModel):
     limit: Annotated[int, BeforeValidator(_written_as_json)] = Field(
         100, ge=1, le=1000, description="How many at most."
     )
-    before: Annotated[int, BeforeValidator(_written_as_json)] | None = Field(
-        None, ge=1, le=2**53, description="The `next` of the page before."
+    before: Annotated[int, Field(ge=1, le=2**53), BeforeValidator(_written_as_json)] | None = Field(
+        None, description="The `next` of the page before."
     )

@@ -274,8 +274,8 @@ async def test_a_database_damaged_under_a_running_store_is_told_as_that(tmp_path
         claim = await claimed(store, "150")
     with database.open("r+b") as file:
         size = file.seek(0, os.SEEK_END)
-        file.seek(size // 3)
-        file.write(b"\xa5" * (size // 2))
+        file.seek(size // 2)  # behind what is read to open it
+        file.write(b"\xa5" * (size // 3))
     async with open_store(database, write_timeout=5) as store:
         with pytest.raises(StoreError, match="restore a backup"):
             await store.reads.find(limit=1000)
