@@ -42,6 +42,7 @@ class Keyring:
         self._session_secret = b""
         #: By key: its last use that is not stored yet, in Unix milliseconds.
         self._uses: dict[str, int] = {}
+        self._noting: asyncio.Future[None] | None = None
         self._version: int | None = None
 
     async def open(self) -> None:
@@ -128,13 +129,20 @@ class Keyring:
         return None
 
     async def _look(self) -> None:
-        if self._uses:
-            uses, self._uses = self._uses, {}
-            await self._store.write(touch_keys, uses)
         version = await self._store.reads.data_version()
         if version != self._version:
             await self.refresh()
             self._version = version
+        if self._uses and (self._noting is None or self._noting.done()):
+            # Nobody waits for it: while it can't be written, what is revoked elsewhere must hold all the same.
+            uses, self._uses = self._uses, {}
+            self._noting = self._store.write(touch_keys, uses)
+            self._noting.add_done_callback(_tell_what_went_wrong)
+
+
+def _tell_what_went_wrong(noting: "asyncio.Future[None]") -> None:
+    if not noting.cancelled() and (error := noting.exception()) is not None:
+        log.warning("the last use of keys can't be noted: %s", error)
 
 
 def _holder_of(key: StoredKey) -> Holder:
