@@ -4,7 +4,7 @@ about them holds here within a second or two."""
 import asyncio
 import hmac
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from taskqueue.contract.keys import Role, read_key
 from taskqueue.keys import scope_of
@@ -84,9 +84,11 @@ class Keyring:
         return self._of_session(shown.text) if shown.session else self._of_key(shown.text)
 
     def is_good(self, holder: Holder) -> bool:
-        """Whether the holder's key has neither expired nor been revoked since."""
+        """Whether the holder's key has neither expired nor been revoked since, nor their session ended."""
         if holder.key is None:
             return True
+        if holder.session_ends is not None and holder.session_ends <= self._store.clock():
+            return False
         key = self._keys.get(holder.key)
         return key is not None and self._end_of(key.stored) is None
 
@@ -108,9 +110,11 @@ class Keyring:
         return self._used(key)
 
     def _of_session(self, text: str) -> Holder | str:
-        id = verify(self._session_secret, text, self._store.clock())
-        key = None if id is None else self._keys.get(id)
-        return NO_SESSION if key is None else self._used(key)
+        session = verify(self._session_secret, text, self._store.clock())
+        if session is None or (key := self._keys.get(session[0])) is None:
+            return NO_SESSION
+        found = self._used(key)
+        return found if isinstance(found, str) else replace(found, session_ends=session[1])
 
     def _used(self, key: _Key) -> Holder | str:
         end = self._end_of(key.stored)
