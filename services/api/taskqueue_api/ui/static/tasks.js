@@ -68,11 +68,11 @@ function row(task) {
   const tr = element("tr", {},
     element("td", {}, box),
     element("td", { class: "long", title: task.action }, element("a", { href: at(`ui/tasks/${encodeURIComponent(task.id)}`) }, task.action)),
-    element("td", {}), element("td", {}),
-    element("td", { class: "long" }, task.tags.join(", ")),
+    element("td", {}), element("td", { class: "minor" }),
+    element("td", { class: "long minor" }, task.tags.join(", ")),
     element("td", {}, time(task.created_at)),
-    element("td", {}),
-    element("td", { class: "id", title: task.id }, `…${task.id.slice(-8)}`),
+    element("td", { class: "minor" }),
+    element("td", { class: "id minor", title: task.id }, `…${task.id.slice(-8)}`),
   );
   const made = { task, tr, box };
   fill(made);
