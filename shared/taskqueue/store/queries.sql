@@ -364,6 +364,9 @@ SELECT seq, id, action, payload, status, result, error, created_at, run_at, proc
        unknown_since, parent
 FROM task WHERE seq IN (SELECT value FROM json_each(:seqs)) ORDER BY seq DESC;
 
+-- name: newest_place
+SELECT coalesce(max(seq), 0) AS seq FROM task;
+
 -- name: none_created_since_below
 SELECT min(range) * 1000 AS seq FROM created_ranges WHERE last >= :at;
 
