@@ -28,5 +28,6 @@ TASKS = Place("ui/tasks", "Tasks", "tasks.html", Role.READ, narrows=True)
 
 PLACES = [
     TASKS,
+    Place("ui/submit", "Submit", "submit.html", Role.SUBMIT, narrows=True),
     Place("ui/workers", "Workers", "workers.html", Role.READ),
 ]
