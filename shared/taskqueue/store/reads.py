@@ -267,7 +267,7 @@ class Reads:
         """
         survey = self._engine.survey
         [oldest] = await survey("oldest_waiting", now=now)
-        busiest = await survey("busiest_actions", since=since_minute, limit=actions)
+        busiest = await survey("busiest_actions", since=since_minute, until=_ANY, limit=actions)
         names = json.dumps([row["action"] for row in busiest])
         return Overview(
             by_status={Status(row["status"]): row["tasks"] for row in await survey("status_counts")},
@@ -304,6 +304,15 @@ class Reads:
     async def wrong_counts(self) -> dict[str, int]:
         """By status, how many tasks its counter lacks; of statuses whose counter is wrong only."""
         return {row["status"]: row["missing"] for row in await self._engine.survey("wrong_counts")}
+
+    async def due_count(self, now: int) -> int:
+        """How many `pending` tasks are due: hardly any while the broker takes them; 100,000 at most are counted.
+
+        Args:
+            now: Unix milliseconds.
+        """
+        [row] = await self._engine.survey("due_count", now=now)
+        return int(row["tasks"])
 
     async def waiting_count(self) -> int:
         """How many tasks wait, `pending` or `queued`: from counters, cheap to ask often."""

@@ -2,7 +2,6 @@
 that wait for a worker: these are counted in their index.
 """
 
-import itertools
 from collections import Counter, defaultdict
 
 from aiohttp import web
@@ -22,6 +21,7 @@ from taskqueue.contract.overview import (
 from taskqueue.contract.requests import StatsQuery
 from taskqueue_api.http.bodies import read_query
 from taskqueue_api.keys import HOLDER, STORE
+from taskqueue_api.live.percentiles import percentiles
 
 #: Actions that are told, at most.
 ACTIONS_TOLD = 100
@@ -109,25 +109,4 @@ def _no_tasks() -> dict[str, int]:
 
 
 def _percentiles(times: _Times) -> dict[str, Percentiles]:
-    return {
-        what: Percentiles(p50=percentile(histogram, 0.50), p95=percentile(histogram, 0.95))
-        for what, histogram in times.items()
-    }
-
-
-def percentile(histogram: list[tuple[int, int]], share: float) -> float | None:
-    """The time in seconds that this share of the attempts didn't exceed; None without attempts.
-
-    It is the upper bound of the bucket that the percentile falls into, so up to a quarter too high.
-
-    Args:
-        histogram: (upper bound in milliseconds, attempts), by bound.
-        share: between 0 and 1.
-    """
-    rank = share * sum(attempts for _, attempts in histogram)
-    for (bound, _), reached in zip(
-        histogram, itertools.accumulate(attempts for _, attempts in histogram), strict=True
-    ):
-        if reached >= rank:
-            return bound / 1000
-    return None
+    return {what: percentiles(histogram) for what, histogram in times.items()}
