@@ -18,8 +18,8 @@ from taskqueue_api.ui.routes import pages
 #: What each one may do, in so many words: a route that gets another role by mistake is noticed.
 NEEDS = {
     Role.READ: {
-        "find_tasks", "get_task", "watch_tasks", "watch_task", "get_overview", "get_stats", "list_workers", "list_actions",
-        "get_root", "get_openapi", "browse", "get_metrics", "get_page_file",
+        "find_tasks", "get_task", "watch_tasks", "watch_task", "get_stats", "list_workers", "list_actions",
+        "get_overview", "get_root", "get_openapi", "browse", "get_metrics", "get_page_file",
     },
     Role.SUBMIT: {"submit_task", "submit_batch"},
     Role.OPERATE: {"delete_task", "cancel_task", "retry_task", "cancel_tasks", "retry_tasks", "delete_tasks"},

@@ -3,7 +3,7 @@
 import itertools
 import json
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.table import Table
@@ -11,7 +11,6 @@ from rich.text import Text
 
 from taskqueue.contract.audit import AuditedOperation
 from taskqueue.contract.overview import ActionAnswer, ActionStats, Counts, WorkerAnswer
-from taskqueue.contract.windows import WindowName
 from taskqueue.task import Status
 from taskqueue_cli.connection import HERE, Url, connect
 from taskqueue_cli.output import AsJson, ago, plain, span, status_text, table, when, write
@@ -20,7 +19,7 @@ _BARS = "▁▂▃▄▅▆▇█"
 
 
 def overview(
-    window: Annotated[WindowName, typer.Option(help="How far to look back.")] = "1h",
+    window: Annotated[Literal["1h", "24h", "7d"], typer.Option(help="How far to look back.")] = "1h",
     url: Url = HERE,
     as_json: AsJson = False,
 ) -> None:
@@ -39,7 +38,7 @@ def overview(
     if answer.backlog:
         drains = "" if answer.drains_in is None else f", which takes {span(answer.drains_in)} at today's rate"
         write(f"{answer.backlog:,} wait{drains}")
-    write(f"{answer.workers:,} workers run {answer.slots:,} tasks at a time")
+    write(f"workers: {answer.workers:,}; tasks at a time: {answer.slots:,}")
     write(f"\nin the last {window}, in parts of {span(answer.width)}:")
     write(by_minute(answer.points))
     if answer.actions:
