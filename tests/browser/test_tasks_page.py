@@ -76,6 +76,7 @@ async def test_all_that_match_are_deleted_once_their_number_is_typed(page: Page,
 async def test_who_turns_back_in_the_dialog_deletes_nothing(page: Page, home: str) -> None:
     await submit(home, 2)
     await page.goto("/ui/tasks")
+    await expect(page.locator("#rows tr")).to_have_count(2)
     await page.get_by_label("Select this page").check()
     await page.locator("#verbs").get_by_role("button", name="Delete").click()
     await page.get_by_role("dialog").get_by_role("button", name="Back").click()

@@ -4,15 +4,16 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from tests.integration.keys import asking_for_keys, key_of
+from tests.integration.keys import asking_for_keys, key_of, shown
 from tests.integration.openapi.test_docs_page import Links
 from tests.integration.system import System, quick_settings
 from yarl import URL
 
 from taskqueue.contract.keys import Role
 from taskqueue_api.http.credentials import COOKIE
+from taskqueue_api.ui.places import PLACES
 
-PAGES = ["/ui/tasks", "/ui/tasks/01890000-0000-7000-8000-000000000000", "/ui/sign-in"]
+PAGES = [*(f"/{place.path}" for place in PLACES), "/ui/tasks/01890000-0000-7000-8000-000000000000", "/ui/sign-in"]
 MARKUP = '"><script>alert(1)</script>'
 
 
@@ -24,7 +25,7 @@ async def guarded(tmp_path: Path) -> AsyncIterator[System]:
 
 @pytest.mark.parametrize("path", PAGES)
 async def test_a_page_runs_and_loads_only_what_is_served_beside_it(guarded: System, path: str) -> None:
-    await sign_in(guarded, await key_of(guarded, Role.READ)) if path != "/ui/sign-in" else None
+    await sign_in(guarded, await key_of(guarded, Role.ADMIN)) if path != "/ui/sign-in" else None
     async with guarded.client.get(path) as response:
         assert (response.status, response.content_type) == (200, "text/html")
         policy = response.headers["Content-Security-Policy"]
@@ -66,6 +67,31 @@ async def test_who_signs_in_comes_back_to_where_they_were(guarded: System) -> No
     assert (status, URL("/ui/sign-in").join(URL(location))) == (303, URL("/ui/tasks?status=failed"))
     async with guarded.client.get("/ui/tasks") as response:
         assert 'data-may="read"' in await response.text()
+
+
+@pytest.mark.parametrize("role", Role)
+async def test_a_page_is_shown_to_those_whom_it_is_for_and_nobody_else_is_led_there(
+    guarded: System, role: Role
+) -> None:
+    await sign_in(guarded, await key_of(guarded, role))
+    async with guarded.client.get("/ui/tasks") as response:
+        navigation = (await response.text()).partition("</nav>")[0]
+    for place in PLACES:
+        may = role.includes(place.role)
+        assert (f'href="../{place.path}"' in navigation) == may
+        async with guarded.client.get(f"/{place.path}") as response:
+            assert response.status == (200 if may else 403)
+
+
+async def test_a_page_that_tells_of_all_is_not_for_keys_that_are_bound(guarded: System) -> None:
+    admin = shown(await key_of(guarded, Role.ADMIN))
+    body = {"label": "Acme", "role": "operate", "scope": {"tag_prefix": "acme:"}}
+    made = await guarded.request("POST", "/keys", headers=admin, json=body)
+    await sign_in(guarded, made.body["key"])
+    async with guarded.client.get("/ui/tasks") as response:
+        assert (response.status, "Workers" in await response.text()) == (200, False)
+    async with guarded.client.get("/ui/workers") as response:
+        assert (response.status, "bound to some" in await response.text()) == (403, True)
 
 
 async def test_who_signs_out_is_asked_again(guarded: System) -> None:

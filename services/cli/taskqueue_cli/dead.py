@@ -39,13 +39,13 @@ def drop(ids: Ids = None, everything: All = False, limit: Limit = 1000) -> None:
 
 
 def _show(settings: "Settings", limit: int, as_json: bool) -> None:
-    from taskqueue_worker.dead import excerpt, look
+    from taskqueue.dead_letters import look
+    from taskqueue_worker.dead import broker_of, excerpt
 
-    letters, count = asyncio.run(look(settings, limit))
+    letters, count = asyncio.run(look(broker_of(settings), limit))
     if as_json:
         for letter in letters:
-            message = letter.body.decode(errors="backslashreplace")
-            typer.echo(json.dumps({"id": letter.id, "reason": letter.reason, "message": message}))
+            typer.echo(json.dumps({"id": letter.id, "reason": letter.reason, "message": letter.text}))
         return
     rows = [(letter.id, letter.reason, excerpt(letter)) for letter in letters]
     write(table(("id", "reason", "message"), rows))
@@ -54,13 +54,13 @@ def _show(settings: "Settings", limit: int, as_json: bool) -> None:
 
 def _end(verb: Literal["requeue", "drop"], ids: list[str] | None, everything: bool, limit: int) -> None:
     from taskqueue.process import run_command
-    from taskqueue_worker.dead import end
+    from taskqueue_worker.dead import broker_of, end_known, told
 
     if bool(ids) == everything:
         raise typer.BadParameter("name them, or say --all")
 
     def run(settings: "Settings") -> None:
-        ended = asyncio.run(end(settings, verb, None if everything else ids, limit))
-        typer.echo(f"{ended} {'requeued' if verb == 'requeue' else 'dropped'}")
+        ended = asyncio.run(end_known(broker_of(settings), verb, None if everything else ids, limit))
+        typer.echo(told(verb, ended))
 
     run_command(run)

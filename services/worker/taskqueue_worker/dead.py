@@ -1,10 +1,10 @@
-"""What can be done with the dead letters: look at them, put them back into the queue, or drop them."""
+"""`taskqueue-worker dead`: the dead letters of the broker that the settings name."""
 
 import argparse
 import asyncio
-from typing import Literal
 
-from taskqueue.broker.rabbitmq.dead_letters import DeadLetter, DeadLetters
+from taskqueue.broker import Broker, open_broker
+from taskqueue.dead_letters import SeenLetter, Verb, end, look, unknown
 from taskqueue.process import FatalError
 from taskqueue.settings import Settings
 
@@ -13,43 +13,47 @@ LIMIT = 1000
 #: Characters of a message that a listing shows.
 _SHOWN = 200
 
-Verb = Literal["requeue", "drop"]
 
-
-async def look(settings: Settings, limit: int) -> tuple[list[DeadLetter], int]:
-    """The oldest dead letters, and how many there are in all.
+def broker_of(settings: Settings) -> Broker:
+    """The broker, of which the dead letters alone are to be used.
 
     Raises:
-        BrokerError: the broker can't be reached.
+        FatalError: it is in another process's memory.
+        BrokerError: its URL can't be used.
     """
-    async with DeadLetters.open(settings.broker, settings.queue, limit=limit) as letters:
-        return letters.listed, letters.count
+    if settings.broker.startswith("memory:"):
+        raise FatalError("the queue is in its process's memory: ask its API for the dead letters, with --url")
+    return open_broker(settings.broker, settings.queue)
 
 
-async def end(settings: Settings, verb: Verb, ids: list[str] | None, limit: int) -> int:
+async def end_known(broker: Broker, verb: Verb, ids: list[str] | None, limit: int) -> int:
     """Put dead letters back into the queue or drop them, and tell how many.
 
     Args:
         ids: as `look` tells them; None is all among the oldest `limit`.
 
     Raises:
-        FatalError: an id is not among the dead letters; nothing was changed.
+        FatalError: an id is not among the dead letters, and nothing was changed; or the broker went away when some
+            were ended.
         BrokerError: the broker can't be reached.
     """
-    async with DeadLetters.open(settings.broker, settings.queue, limit=limit) as letters:
-        listed = [letter.id for letter in letters.listed]
-        chosen = listed if ids is None else list(dict.fromkeys(ids))
-        if unknown := sorted(set(chosen) - set(listed)):
-            raise FatalError(f"no dead letter has the id {', '.join(unknown)}; nothing was changed")
-        for id in chosen:
-            await (letters.requeue(id) if verb == "requeue" else letters.drop(id))
-        return len(chosen)
+    if ids and (missing := await unknown(broker, ids, limit)):
+        raise FatalError(f"no dead letter has the id {', '.join(sorted(missing))}; nothing was changed")
+    ended = await end(broker, verb, ids, limit)
+    if ended.problem:
+        raise FatalError(f"{told(verb, ended.count)}; then: {ended.problem}")
+    return ended.count
 
 
-def excerpt(letter: DeadLetter) -> str:
+def told(verb: Verb, count: int) -> str:
+    """What was done, in words."""
+    return f"{count} {'requeued' if verb == 'requeue' else 'dropped'}"
+
+
+def excerpt(letter: SeenLetter) -> str:
     """The beginning of its message, as it may be printed."""
-    body = letter.body[: _SHOWN + 1].decode(errors="backslashreplace")
-    return repr(body if len(body) <= _SHOWN else body[:_SHOWN] + "...")
+    text = letter.text
+    return repr(text if len(text) <= _SHOWN else text[:_SHOWN] + "...")
 
 
 def printable(text: str) -> str:
@@ -75,13 +79,14 @@ def run(settings: Settings, arguments: argparse.Namespace) -> None:
     Raises:
         FatalError, BrokerError: as `end`.
     """
+    broker = broker_of(settings)
     if arguments.verb == "list":
-        letters, count = asyncio.run(look(settings, arguments.limit))
+        letters, count = asyncio.run(look(broker, arguments.limit))
         for letter in letters:
             print(f"{letter.id}\t{printable(letter.reason)}\t{excerpt(letter)}")  # noqa: T201  # its answer
         more = f", the oldest {len(letters)} shown" if count > len(letters) else ""
         print(f"{count} dead letters{more}")  # noqa: T201  # its answer
     else:
         ids = None if arguments.all else arguments.ids
-        ended = asyncio.run(end(settings, arguments.verb, ids, arguments.limit))
-        print(f"{ended} {'requeued' if arguments.verb == 'requeue' else 'dropped'}")  # noqa: T201  # its answer
+        ended = asyncio.run(end_known(broker, arguments.verb, ids, arguments.limit))
+        print(told(arguments.verb, ended))  # noqa: T201  # its answer

@@ -3,20 +3,14 @@
 import asyncio
 import heapq
 import itertools
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Self
 
-from .protocol import BrokerState, PublishError
-
-
-@dataclass(frozen=True, slots=True)
-class DeadLetter:
-    """A rejected message."""
-
-    body: bytes
-    reason: str
+from .protocol import BrokerError, BrokerState, PublishError
+from .turn import Turn
 
 
 @dataclass(order=True, slots=True)
@@ -35,6 +29,7 @@ class MemoryBroker:
     def __init__(self) -> None:
         #: What was rejected, oldest first.
         self.dead: list[DeadLetter] = []
+        self._walk = Turn()
         self._ready: list[_Message] = []  # a heap
         self._arrivals = itertools.count()
         #: In the order in which they are served: whoever got the last message comes last.
@@ -78,6 +73,19 @@ class MemoryBroker:
 
     async def dead_count(self) -> int:
         return len(self.dead)
+
+    @asynccontextmanager
+    async def dead_letters(self, limit: int) -> AsyncIterator["_DeadLetters"]:
+        async with self._walk.taken():
+            if not self._open:
+                raise BrokerError("the broker is closed")
+            yield _DeadLetters(len(self.dead), self.dead[:limit])
+
+    async def republish(self, message: _Message) -> None:
+        """Publish one again, behind those of its priority that wait."""
+        number = next(self._arrivals)
+        priority, _ = message.rank
+        await self.publish(message.body, message_id=f"again {number}", priority=-priority, timeout=0)
 
     def _put(self, message: _Message) -> None:
         heapq.heappush(self._ready, message)
@@ -153,8 +161,9 @@ class _Consumer:
             self._broker._put(message)
 
     def reject(self, delivery: "_Delivery", reason: str) -> None:
-        if self.end(delivery):
-            self._broker.dead.append(DeadLetter(delivery.body, reason))
+        if message := self._unended.pop(delivery, None):
+            self.news.set()
+            self._broker.dead.append(DeadLetter(self._broker, message, reason, time.time_ns() // 1_000_000))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -172,3 +181,38 @@ class _Delivery:
 
     async def reject(self, reason: str) -> None:
         self._consumer.reject(self, reason)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DeadLetter:
+    """A rejected message."""
+
+    _broker: MemoryBroker
+    _message: _Message
+    reason: str
+    died_at: int
+
+    @property
+    def body(self) -> bytes:
+        return self._message.body
+
+    @property
+    def message_id(self) -> str:
+        return self._message.message_id
+
+    async def requeue(self) -> None:
+        await self._broker.republish(self._message)
+        await self.drop()
+
+    async def drop(self) -> None:
+        self._broker.dead.remove(self)
+
+
+class _DeadLetters:
+    def __init__(self, count: int, letters: list[DeadLetter]) -> None:
+        self.count = count
+        self._letters = letters
+
+    async def __aiter__(self) -> AsyncIterator[DeadLetter]:
+        for letter in self._letters:
+            yield letter

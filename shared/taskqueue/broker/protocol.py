@@ -106,6 +106,55 @@ class Consumer(Protocol):
         ...
 
 
+class DeadLetter(Protocol):
+    """A message that can't be a task, held by the walk that has met it. `requeue` or `drop` ends it, once."""
+
+    @property
+    def body(self) -> bytes: ...
+    @property
+    def message_id(self) -> str | None:
+        """As of a delivery."""
+        ...
+
+    @property
+    def reason(self) -> str:
+        """Why it is no task."""
+        ...
+
+    @property
+    def died_at(self) -> int | None:
+        """Since when it is one, in Unix milliseconds; None where nobody has noted it."""
+        ...
+
+    async def requeue(self) -> None:
+        """Put it back into the queue of tasks, and end it here once that is confirmed.
+
+        Raises:
+            BrokerError: it is not confirmed; the letter stays, and the queue may have it, too.
+        """
+        ...
+
+    async def drop(self) -> None:
+        """End it for good.
+
+        Raises:
+            BrokerError: the broker can't be told; the letter stays.
+        """
+        ...
+
+
+class DeadLetters(Protocol):
+    """A walk through the dead letters, oldest first, one in memory at a time.
+
+    Iterating ends early where that takes too long. Letters that come meanwhile are not met.
+    """
+
+    #: How many there were at its beginning, also beyond those that it meets.
+    count: int
+
+    def __aiter__(self) -> AsyncIterator[DeadLetter]: ...
+
+
 class Broker(Protocol):
     """One queue and its dead-letter queue. An async context manager: entered, it is started; left, closed.
 
@@ -158,5 +207,16 @@ class Broker(Protocol):
 
         Raises:
             BrokerError: the broker can't be asked now.
+        """
+        ...
+
+    def dead_letters(self, limit: int) -> AbstractAsyncContextManager[DeadLetters]:
+        """Walk through the oldest `limit` dead letters, in the turn of this process; nobody else sees those that
+        were met meanwhile. At its end, those that were not ended go back to their places.
+
+        A broker elsewhere is reached by a connection of the walk's own, also before it is entered.
+
+        Raises:
+            BrokerError: the broker can't be reached now (also while iterating), or the walk before takes too long.
         """
         ...

@@ -8,14 +8,14 @@ import pytest
 from tests.integration.cli.conftest import CommandLine
 from tests.integration.programs import Programs
 
-from taskqueue.broker.rabbitmq.dead_letters import DeadLetters
+from taskqueue.broker import open_broker
 
 if TYPE_CHECKING:
     from tests.conformance.server import RabbitServer
 
 
 async def bury(rabbit: "RabbitServer", queue: str, *bodies: bytes) -> None:
-    async with DeadLetters.open(rabbit.url, queue, limit=1):
+    async with open_broker(rabbit.url, queue).dead_letters(1):
         pass  # the queues are there now
     async with await aio_pika.connect(rabbit.url) as connection:
         channel = await connection.channel()
@@ -49,7 +49,7 @@ async def test_dead_letters_are_listed_requeued_and_dropped(
     assert await dead("drop", "nobody", code=1) == ""
     assert await dead("requeue", listed[0]["id"]) == "1 requeued\n"
     assert await dead("drop", "--all") == "2 dropped\n"
-    async with DeadLetters.open(rabbit.url, queue, limit=10) as letters:
+    async with open_broker(rabbit.url, queue).dead_letters(10) as letters:
         assert letters.count == 0
 
 

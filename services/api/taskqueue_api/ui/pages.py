@@ -9,6 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from taskqueue.contract.keys import Role
 from taskqueue_api.keys import HOLDER
+from taskqueue_api.ui.places import PLACES, Place
 
 _TEMPLATES = Environment(
     loader=PackageLoader("taskqueue_api.ui"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
@@ -21,13 +22,20 @@ _POLICY = (
 )
 
 
-def page(template: str) -> Handler:
-    """The handler of a page, for whoever holds a key; others are led to where they show one."""
+def page(place: Place, template: str | None = None) -> Handler:
+    """The handler of a page, for those whom it is for; who shows no key is led to where they do.
+
+    Args:
+        template: of a page that the navigation doesn't lead to, but a place whose readers may read it.
+    """
 
     async def show(request: web.Request) -> web.Response:
-        if HOLDER not in request:
+        holder = request.get(HOLDER)
+        if holder is None:
             return redirect(request, "ui/sign-in", next=str(request.rel_url)[1:])
-        return render(request, template)
+        if not place.is_for(holder):
+            return render(request, "refused.html", status=403, place=place)
+        return render(request, template or place.template)
 
     return show
 
@@ -41,7 +49,14 @@ def render(request: web.Request, template: str, status: int = 200, **values: Any
     """A page of this template."""
     holder = request.get(HOLDER)
     may = [role for role in Role if holder and holder.role.includes(role)]
-    text = _TEMPLATES.get_template(template).render(root=_root(request), holder=holder, may=may, **values)
+    text = _TEMPLATES.get_template(template).render(
+        root=_root(request),
+        here=request.path[1:],
+        holder=holder,
+        may=may,
+        places=[place for place in PLACES if holder and place.is_for(holder)],
+        **values,
+    )
     return web.Response(
         status=status,
         text=text,

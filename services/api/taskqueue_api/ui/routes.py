@@ -4,6 +4,7 @@ from aiohttp import web
 
 from taskqueue_api.ui.files import static
 from taskqueue_api.ui.pages import home, page
+from taskqueue_api.ui.places import PLACES, TASKS
 from taskqueue_api.ui.signing_in import ask_for_key, sign_out, take_key
 
 
@@ -14,7 +15,7 @@ def pages() -> list[web.RouteDef]:
         web.get("/ui/sign-in", ask_for_key),
         web.post("/ui/sign-in", take_key),
         web.post("/ui/sign-out", sign_out),
-        web.get("/ui/tasks", page("tasks.html")),
-        web.get("/ui/tasks/{id}", page("task.html")),
+        *(web.get(f"/{place.path}", page(place)) for place in PLACES),
+        web.get("/ui/tasks/{id}", page(TASKS, "task.html")),
         web.get("/ui/static/{file}", static),
     ]

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from random import Random
 from typing import Self
 
@@ -13,8 +14,10 @@ from aiormq.exceptions import PublishError as ReturnedError
 from yarl import URL
 
 from ..protocol import BrokerError, BrokerState, Owner, PublishError, QueueTakenError, UnroutableError
+from ..turn import Turn
 from .connection import PERSISTENT, Connection, RefusedError, bounded, connected, explained, lost, opened
 from .consumer import RabbitConsumer
+from .dead_letters import RabbitDeadLetters, walked
 from .supervisor import FIRST_PAUSE, Supervisor
 from .topology import Topology
 
@@ -61,6 +64,7 @@ class RabbitBroker:
         self._consumers: set[RabbitConsumer] = set()
         self._counting = asyncio.Lock()
         self._counting_channel: AbstractChannel | None = None
+        self._walk = Turn()
 
     async def __aenter__(self) -> Self:
         self._publishing.start()
@@ -119,6 +123,11 @@ class RabbitBroker:
     async def dead_count(self) -> int:
         return await self._count(self._topology.dead)
 
+    @asynccontextmanager
+    async def dead_letters(self, limit: int) -> AsyncIterator[RabbitDeadLetters]:
+        async with self._walk.taken(), walked(self._url, self._topology, limit) as letters:
+            yield letters
+
     async def _count(self, name: str) -> int:
         publisher = self._reachable_publisher()
         async with bounded(COUNT_TIMEOUT), self._counting:
@@ -166,6 +175,7 @@ class RabbitBroker:
             message_id=its.message_id or f"{self._random.getrandbits(128):032x}",
             priority=its.priority,
             delivery_mode=PERSISTENT,
+            timestamp=datetime.now(UTC),
         )
         loop = asyncio.get_running_loop()
         deadline = loop.time() + BURY_TIMEOUT

@@ -1,10 +1,10 @@
-"""The dead-letter queue in RabbitMQ: messages that can't be tasks, to be looked at, put back or dropped."""
+"""The dead-letter queue in RabbitMQ: its messages are got one by one, and held until the connection ends."""
 
-from collections import Counter
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from hashlib import sha256
+from datetime import datetime
+from typing import Any, Self
 from uuid import uuid4
 
 from aiormq import Channel, spec
@@ -13,103 +13,108 @@ from aiormq.abc import DeliveredMessage
 from .connection import PERSISTENT, STEP_TIMEOUT, bounded, connected, opened
 from .topology import Topology
 
-
-@dataclass(frozen=True, slots=True)
-class DeadLetter:
-    """A message in the dead-letter queue."""
-
-    #: Names it in this listing and the next: made of what it holds, so it never comes to mean another letter.
-    id: str
-    reason: str
-    body: bytes
+#: Seconds after which a walk goes no further.
+WALK_TIMEOUT = 20
 
 
-class DeadLetters:
-    """The dead letters, held by this process while it looks: nobody else sees them meanwhile."""
+@asynccontextmanager
+async def walked(url: str, topology: Topology, limit: int) -> AsyncIterator["RabbitDeadLetters"]:
+    """A walk through the oldest `limit`, 1 at least.
 
-    def __init__(self, channel: Channel, topology: Topology, held: list[DeliveredMessage]) -> None:
+    Raises:
+        BrokerError: RabbitMQ can't be reached, or refuses.
+    """
+    async with connected(url, "dead letters") as connection:
+        await topology.ensure(connection, since=asyncio.get_running_loop().time())
+        async with opened(connection, confirms=True) as channel:
+            yield RabbitDeadLetters(channel, topology, await _get(channel, topology.dead), limit)
+
+
+class RabbitDeadLetters:
+    """A `DeadLetters`."""
+
+    def __init__(self, channel: Channel, topology: Topology, first: DeliveredMessage | None, limit: int) -> None:
+        # A queue's own count may be of before the messages of a walk that has just ended went back.
+        self.count = 0 if first is None else 1 + (first.message_count or 0)
         self._channel = channel
         self._topology = topology
-        self._held = _named(held)
-        #: How many there are in all, also beyond those that were asked for.
-        self.count = 0
+        self._next = first
+        self._left = min(self.count, limit)
+        self._clock = asyncio.get_running_loop().time
+        self._until = self._clock() + WALK_TIMEOUT
 
-    @classmethod
-    @asynccontextmanager
-    async def open(cls, url: str, queue: str, *, limit: int) -> AsyncIterator["DeadLetters"]:
-        """Take the oldest `limit` dead letters to look at; what is not ended goes back to its place.
+    def __aiter__(self) -> Self:
+        return self
 
-        Raises:
-            BrokerError: the broker can't be reached, or refuses.
-        """
-        topology = Topology(queue)
-        async with connected(url, "dead letters") as connection:
-            await topology.ensure(connection, since=float("-inf"))
-            async with opened(connection, confirms=True) as channel:
-                async with bounded(STEP_TIMEOUT):
-                    count = (await channel.queue_declare(topology.dead, passive=True)).message_count or 0
-                async with bounded(STEP_TIMEOUT + limit / 100):
-                    letters = cls(channel, topology, await _take(channel, topology.dead, min(limit, count)))
-                letters.count = count
-                yield letters
+    async def __anext__(self) -> "RabbitDeadLetter":
+        if self._left == 0 or self._clock() > self._until:
+            raise StopAsyncIteration
+        self._left -= 1
+        message, self._next = self._next or await _get(self._channel, self._topology.dead), None
+        if message is None:
+            raise StopAsyncIteration
+        return RabbitDeadLetter(self._channel, self._topology.queue, message)
+
+
+async def _get(channel: Channel, queue: str) -> DeliveredMessage | None:
+    async with bounded(STEP_TIMEOUT):
+        message = await channel.basic_get(queue)
+    return None if message.delivery_tag is None else message
+
+
+class RabbitDeadLetter:
+    """A `DeadLetter`."""
+
+    def __init__(self, channel: Channel, queue: str, message: DeliveredMessage) -> None:
+        self._channel = channel
+        self._queue = queue
+        self._message = message
 
     @property
-    def listed(self) -> list[DeadLetter]:
-        """Those that are held, oldest first."""
-        return [DeadLetter(id, _reason(message), message.body) for id, message in self._held.items()]
+    def body(self) -> bytes:
+        return self._message.body
 
-    async def requeue(self, id: str) -> None:
-        """Put a held one back into the queue of tasks, and end it here once that is confirmed.
+    @property
+    def message_id(self) -> str | None:
+        return self._properties.message_id
 
-        Raises:
-            BrokerError: it is not confirmed; the letter stays.
-            KeyError: no such letter is held.
-        """
-        message = self._held[id]
+    @property
+    def reason(self) -> str:
+        """Ours, else RabbitMQ's."""
+        headers = self._properties.headers or {}
+        return str(headers.get("x-reason") or headers.get("x-first-death-reason") or "unknown")
+
+    @property
+    def died_at(self) -> int | None:
+        """RabbitMQ's, else ours. A message that it moved has the timestamp of whoever published it."""
+        at = _latest_death(self._properties.headers or {}) or self._properties.timestamp
+        return round(at.timestamp() * 1000) if isinstance(at, datetime) else None
+
+    async def requeue(self) -> None:
         properties = spec.Basic.Properties(
-            message_id=uuid4().hex, priority=message.header.properties.priority or 0, delivery_mode=PERSISTENT
+            message_id=uuid4().hex, priority=self._properties.priority or 0, delivery_mode=PERSISTENT
         )
-        queue = self._topology.queue
         async with bounded(STEP_TIMEOUT):
             await self._channel.basic_publish(
-                message.body, exchange=queue, routing_key=queue, properties=properties, mandatory=True
+                self.body, exchange=self._queue, routing_key=self._queue, properties=properties, mandatory=True
             )
-        await self.drop(id)
+        await self.drop()
 
-    async def drop(self, id: str) -> None:
-        """End a held one for good.
-
-        Raises:
-            BrokerError: the broker can't be told; the letter stays.
-            KeyError: no such letter is held.
-        """
-        tag = self._held[id].delivery_tag
+    async def drop(self) -> None:
+        tag = self._message.delivery_tag
         assert tag is not None
         async with bounded(STEP_TIMEOUT):
             await self._channel.basic_ack(tag)
-        del self._held[id]
+
+    @property
+    def _properties(self) -> spec.Basic.Properties:
+        return self._message.header.properties
 
 
-async def _take(channel: Channel, queue: str, count: int) -> list[DeliveredMessage]:
-    taken: list[DeliveredMessage] = []
-    while len(taken) < count and (message := await channel.basic_get(queue)).delivery_tag is not None:
-        taken.append(message)
-    return taken
-
-
-def _named(messages: list[DeliveredMessage]) -> dict[str, DeliveredMessage]:
-    """Ids for them. A publisher's `message_id` won't do: a foreign message may have none, or another's."""
-    named: dict[str, DeliveredMessage] = {}
-    copies = Counter[str]()
-    for message in messages:
-        parts = ((message.header.properties.message_id or "").encode(), _reason(message).encode(), message.body)
-        digest = sha256(b"".join(sha256(part).digest() for part in parts)).hexdigest()[:12]
-        copies[digest] += 1
-        named[digest if copies[digest] == 1 else f"{digest}-{copies[digest]}"] = message
-    return named
-
-
-def _reason(message: DeliveredMessage) -> str:
-    """Ours, else the broker's."""
-    headers = message.header.properties.headers or {}
-    return str(headers.get("x-reason") or headers.get("x-first-death-reason") or "unknown")
+def _latest_death(headers: dict[str, Any]) -> Any:
+    """The time in the header `x-death`, which may be a stranger's: of any form."""
+    match headers.get("x-death"):
+        case [{"time": time}, *_]:
+            return time
+        case _:
+            return None
