@@ -9,7 +9,7 @@ from taskqueue.store.clock import to_ms
 from taskqueue.store.keys import StoredKey, add_key, revoke_key
 
 
-async def make_key(store: Store, wanted: KeyBody, deed: Deed | None = None) -> NewKeyAnswer:
+async def make_key(store: Store, wanted: KeyBody, deed: Deed) -> NewKeyAnswer:
     """Make a key; what is returned alone has it.
 
     Args:
@@ -35,7 +35,7 @@ async def make_key(store: Store, wanted: KeyBody, deed: Deed | None = None) -> N
         role=wanted.role,
         expires_at=expires_at,
         scope=scope,
-        deed=None if deed is None else replace(deed, target=id),
+        deed=replace(deed, target=id),
     )
     return NewKeyAnswer.of(text, _answer(stored))
 
@@ -49,16 +49,16 @@ async def all_keys(store: Store) -> list[KeyAnswer]:
     return [_answer(key) for key in await store.reads.keys()]
 
 
-async def end_key(store: Store, id: str, deed: Deed | None = None) -> KeyAnswer | None:
+async def end_key(store: Store, id: str, deed: Deed) -> KeyAnswer | None:
     """Revoke a key, unless it was revoked before; None where there is none.
 
     Args:
-        deed: is noted where the key is revoked by it.
+        deed: is noted, with the key's id, where the key is revoked by it.
 
     Raises:
         StoreUnavailableError: the store can't be written now.
     """
-    stored = await store.write(revoke_key, id, deed)
+    stored = await store.write(revoke_key, id, replace(deed, target=id))
     return None if stored is None else _answer(stored)
 
 

@@ -1,6 +1,7 @@
 """Keys: made, shown, listed and revoked over HTTP; and what is said of those that are no good."""
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -12,6 +13,8 @@ from tests.integration.keys import asking_for_keys, keep_key, key_of, shown
 from tests.integration.system import Answer, System, quick_settings
 
 from taskqueue.contract.keys import Role
+from taskqueue.store.engine.sqlite.connection import connect
+from taskqueue.store.engine.sqlite.locks import WriteLock
 from taskqueue_api.live.keyring import REVOKED, WRONG
 
 UPPERCASE = {"action": "uppercase", "data": {"text": "x"}}
@@ -79,6 +82,21 @@ async def test_what_is_changed_elsewhere_holds_within_seconds(system: System) ->
 
     async with asyncio.timeout(5):
         await eventually(known)
+
+
+async def test_a_key_ends_also_while_its_use_cannot_be_noted(system: System) -> None:
+    key = await key_of(system, Role.READ)
+
+    async def ended() -> bool:
+        return (await system.get("/tasks", headers=shown(key))).status == 401
+
+    database = system.settings.database
+    with contextlib.closing(WriteLock(database)) as lock, lock.held(10):
+        assert not await ended()
+        with contextlib.closing(connect(database, busy_timeout=0)) as elsewhere:
+            elsewhere.execute("UPDATE api_keys SET revoked_at = 1")
+        async with asyncio.timeout(5):
+            await eventually(ended)
 
 
 async def test_a_keys_use_is_noted(system: System, admin: dict[str, str]) -> None:

@@ -1,16 +1,19 @@
 """Sessions of pages: begun with a key, and good for no longer than it."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from aiohttp import web
+from tests.conformance.waiting import eventually
 from tests.integration.keys import asking_for_keys, key_of, shown
 from tests.integration.system import System
 
 from taskqueue.contract.keys import Role, read_key
 from taskqueue_api.http.credentials import COOKIE
+from taskqueue_api.keys import WATCHER
 from taskqueue_api.live.sessions import sign, verify
 from taskqueue_api.resources.sessions import LASTS, begin_session, end_session, sign_in
 
@@ -165,11 +168,39 @@ async def test_a_stream_ends_when_its_key_is_revoked(system: System) -> None:
     async with system.client.get("/events", headers=shown(key)) as stream:
         assert stream.status == 200
         assert await status(system, "DELETE", f"/keys/{parts[0]}", admin) == 200
+        assert await status(system, "POST", "/tasks", admin, json={"action": "x"}) == 202
         assert await stream.content.read() == b""
+
+
+async def test_a_stream_ends_with_its_session(system: System, clock: Clock) -> None:
+    key = await key_of(system, Role.SUBMIT)
+    async with system.client.get("/events", headers=showing(await session_of(system, key))) as stream:
+        clock.now += LASTS * 1000
+        assert await status(system, "POST", "/tasks", shown(key), json={"action": "x"}) == 202
+        async with asyncio.timeout(10):
+            assert await stream.content.read() == b""
+
+
+async def test_a_wait_tells_nothing_once_its_key_is_revoked(system: System) -> None:
+    admin = shown(await key_of(system, Role.ADMIN))
+    key = await key_of(system, Role.READ)
+    parts = read_key(key)
+    assert parts
+    async with system.client.post("/tasks", headers=admin, json={"action": "x"}) as accepted:
+        path = f"/tasks/{(await accepted.json())['id']}"
+    waiting = asyncio.create_task(status(system, "GET", path, shown(key) | {"Prefer": "wait=30"}))
+
+    async def waits() -> bool:
+        return system.client.server.app[WATCHER].listeners == 1  # type: ignore[attr-defined]
+
+    await eventually(waits)
+    assert await status(system, "DELETE", f"/keys/{parts[0]}", admin) == 200
+    assert await status(system, "POST", f"{path}/cancel", admin) == 202
+    assert await waiting == 401
 
 
 def test_a_mark_holds_for_its_secret_only() -> None:
     session = sign(b"a", "abcdefghijkl", NOW)
-    assert verify(b"a", session, NOW - 1) == "abcdefghijkl"
+    assert verify(b"a", session, NOW - 1) == ("abcdefghijkl", NOW)
     assert verify(b"b", session, NOW - 1) is None
     assert verify(b"a", session, NOW) is None

@@ -10,6 +10,7 @@ import typer
 from pydantic import ValidationError
 
 from taskqueue.client import NotFoundError
+from taskqueue.contract.audit import AuditedOperation
 from taskqueue.contract.keys import KeyAnswer, KeyBody, Role, Scope
 from taskqueue_cli.connection import NOT_FOUND, connect
 from taskqueue_cli.options import moment
@@ -18,6 +19,7 @@ from taskqueue_cli.output import AsJson, ago, complain, table, write
 if TYPE_CHECKING:
     from taskqueue.settings import Settings
     from taskqueue.store import Store
+    from taskqueue.store.audit import Deed
 
 T = TypeVar("T")
 
@@ -71,7 +73,7 @@ def create(
         try:
             scope = Scope(actions=actions, tag_prefix=tag_prefix) if actions or tag_prefix else None
             wanted = KeyBody(label=label, role=role, scope=scope, expires_in=expires_in, expires_at=until)
-            made = _in_the_database(lambda store: make_key(store, wanted))
+            made = _in_the_database(lambda store: make_key(store, wanted, _deed(AuditedOperation.CREATE_KEY)))
         except ValidationError as error:
             wrong = [f"{item['loc'][0]}: {item['msg']}" for item in error.errors()]
             raise typer.BadParameter("; ".join(wrong)) from error
@@ -133,7 +135,14 @@ def _revoke_at(url: str, id: str) -> KeyAnswer | None:
 def _revoke_in_the_database(id: str) -> KeyAnswer | None:
     from taskqueue.keys import end_key
 
-    return _in_the_database(lambda store: end_key(store, id))
+    return _in_the_database(lambda store: end_key(store, id, _deed(AuditedOperation.REVOKE_KEY)))
+
+
+def _deed(operation: AuditedOperation) -> "Deed":
+    """Of whoever may write the database: no key was shown, and no request came from anywhere."""
+    from taskqueue.store.audit import Deed
+
+    return Deed(operation, key=None, label=None, address=None, request_id=None)
 
 
 def _bounds(scope: Scope | None) -> str:

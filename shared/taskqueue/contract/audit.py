@@ -39,7 +39,10 @@ class AuditEntry(Answer):
     target: str | None = Field(description="The id of the task, or of the key, that was changed.")
     filter: AuditedFilter | None = Field(description="Or of which tasks, or dead letters: as it was sent.")
     tasks: Count | None = Field(description="How many tasks, or dead letters, were changed; null where a key was.")
-    address: str | None = Field(description="Where the request came from: behind a proxy, the proxy's.")
+    address: str | None = Field(
+        description="Where the request came from: behind a proxy that isn't trusted to tell, the proxy's; null "
+        "where `taskqueue keys` did it in the database itself."
+    )
     request_id: str | None
 
 

@@ -11,6 +11,7 @@ from tests.integration.programs import Programs
 from tests.integration.system import System
 
 from taskqueue.contract.keys import Role, read_key
+from taskqueue.store import open_store
 
 
 @pytest.fixture
@@ -87,9 +88,16 @@ async def test_the_first_key_is_made_in_the_database_while_the_api_runs(migrated
     [listed] = [json.loads(line) for line in (await run("keys", "list", "--json")).splitlines()]
     assert (listed["label"], listed["role"], listed["revoked_at"]) == ("me", "admin", None)
     assert (await run("keys", "revoke", listed["id"])) == f"{listed['id']}  revoked\n"
+    await run("keys", "revoke", listed["id"])
     await run("keys", "revoke", "none", code=3)
     await run("keys", "create", "--role", "admin", "--label", "", code=2)
     await run("keys", "create", "--role", "admin", "--label", "x", "--until", "2001-01-01", code=2)
+    async with open_store(migrated.data / "tasks.db", write_timeout=5) as store:
+        noted = await store.reads.audit(10)
+    assert [(each.operation, each.target, each.key, each.address) for each in noted] == [
+        ("revoke_key", listed["id"], None, None),
+        ("create_key", listed["id"], None, None),
+    ]
 
 
 async def test_without_a_database_no_key_is_made(programs: Programs) -> None:

@@ -18,6 +18,8 @@ class Holder:
     actions: frozenset[str] | None = None
     #: What a tag of their tasks begins with; None: whatever.
     tag_prefix: str | None = None
+    #: When the session that they show ends, in Unix milliseconds; None: they show the key itself.
+    session_ends: int | None = None
 
     @property
     def is_bound(self) -> bool:

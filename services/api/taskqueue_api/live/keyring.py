@@ -4,7 +4,7 @@ about them holds here within a second or two."""
 import asyncio
 import hmac
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from taskqueue.contract.keys import Role, read_key
 from taskqueue.keys import scope_of
@@ -42,6 +42,7 @@ class Keyring:
         self._session_secret = b""
         #: By key: its last use that is not stored yet, in Unix milliseconds.
         self._uses: dict[str, int] = {}
+        self._noting: asyncio.Future[None] | None = None
         self._version: int | None = None
 
     async def open(self) -> None:
@@ -83,9 +84,11 @@ class Keyring:
         return self._of_session(shown.text) if shown.session else self._of_key(shown.text)
 
     def is_good(self, holder: Holder) -> bool:
-        """Whether the holder's key has neither expired nor been revoked since."""
+        """Whether the holder's key has neither expired nor been revoked since, nor their session ended."""
         if holder.key is None:
             return True
+        if holder.session_ends is not None and holder.session_ends <= self._store.clock():
+            return False
         key = self._keys.get(holder.key)
         return key is not None and self._end_of(key.stored) is None
 
@@ -107,9 +110,11 @@ class Keyring:
         return self._used(key)
 
     def _of_session(self, text: str) -> Holder | str:
-        id = verify(self._session_secret, text, self._store.clock())
-        key = None if id is None else self._keys.get(id)
-        return NO_SESSION if key is None else self._used(key)
+        session = verify(self._session_secret, text, self._store.clock())
+        if session is None or (key := self._keys.get(session[0])) is None:
+            return NO_SESSION
+        found = self._used(key)
+        return found if isinstance(found, str) else replace(found, session_ends=session[1])
 
     def _used(self, key: _Key) -> Holder | str:
         end = self._end_of(key.stored)
@@ -128,13 +133,20 @@ class Keyring:
         return None
 
     async def _look(self) -> None:
-        if self._uses:
-            uses, self._uses = self._uses, {}
-            await self._store.write(touch_keys, uses)
         version = await self._store.reads.data_version()
         if version != self._version:
             await self.refresh()
             self._version = version
+        if self._uses and (self._noting is None or self._noting.done()):
+            # Nobody waits for it: while it can't be written, what is revoked elsewhere must hold all the same.
+            uses, self._uses = self._uses, {}
+            self._noting = self._store.write(touch_keys, uses)
+            self._noting.add_done_callback(_tell_what_went_wrong)
+
+
+def _tell_what_went_wrong(noting: "asyncio.Future[None]") -> None:
+    if not noting.cancelled() and (error := noting.exception()) is not None:
+        log.warning("the last use of keys can't be noted: %s", error)
 
 
 def _holder_of(key: StoredKey) -> Holder:

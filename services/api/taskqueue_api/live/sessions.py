@@ -13,8 +13,8 @@ def sign(secret: bytes, key: str, until: int) -> str:
     return f"{key}.{until}.{_mark(secret, key, until)}"
 
 
-def verify(secret: bytes, text: str, now: int) -> str | None:
-    """The id of the session's key; None where it is none, or over.
+def verify(secret: bytes, text: str, now: int) -> tuple[str, int] | None:
+    """The id of the session's key, and when it ends, in Unix milliseconds; None where it is none, or over.
 
     Args:
         now: Unix milliseconds.
@@ -23,7 +23,7 @@ def verify(secret: bytes, text: str, now: int) -> str | None:
     if found is None:
         return None
     key, until, mark = found[1], int(found[2]), found[3]
-    return key if hmac.compare_digest(mark, _mark(secret, key, until)) and now < until else None
+    return (key, until) if hmac.compare_digest(mark, _mark(secret, key, until)) and now < until else None
 
 
 def _mark(secret: bytes, key: str, until: int) -> str:

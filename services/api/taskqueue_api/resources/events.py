@@ -117,13 +117,13 @@ async def _follow(
                 text = "".join(map(_told, chosen))
                 if not text and clock() - sent >= HEARTBEAT:
                     text = ": heartbeat\n\n"
+                if not request.app[KEYRING].is_good(request[HOLDER]):
+                    return
                 if text:
                     sent = clock()
                     if not await _send(request, stream, text):
                         return
                 if request.transport is None:  # the client has gone
-                    return
-                if not request.app[KEYRING].is_good(request[HOLDER]):  # its key was revoked since, or has expired
                     return
                 # Also if it was deleted at once.
                 if until_final and any(event.status in FINAL for event in events):

@@ -35,7 +35,7 @@ async def show_all(request: web.Request) -> web.Response:
 async def revoke(request: web.Request) -> web.Response:
     """`DELETE /keys/{key}`: end a key for good; again, it is what it was."""
     id = request.match_info["key"]
-    ended = await end_key(request.app[STORE], id, deed_of(request, AuditedOperation.REVOKE_KEY, target=id))
+    ended = await end_key(request.app[STORE], id, deed_of(request, AuditedOperation.REVOKE_KEY))
     if ended is None:
         error = f"no key has the id {id[:100]!r}"
         raise web.HTTPNotFound(text=error_body(error), content_type="application/json")

@@ -16,9 +16,10 @@ from taskqueue.store.audit import noting
 from taskqueue.store.bulk import APPLIES_TO
 from taskqueue.task import FINAL, Status, Task
 from taskqueue_api.http.bodies import read_query
+from taskqueue_api.http.credentials import unauthorized
 from taskqueue_api.http.prefix import prefix_of
 from taskqueue_api.http.room import room_for_answer
-from taskqueue_api.keys import BACKLOG, HOLDER, STORE
+from taskqueue_api.keys import BACKLOG, HOLDER, KEYRING, STORE
 from taskqueue_api.resources.audit import deed_of
 from taskqueue_api.resources.cursors import decode, encode
 from taskqueue_api.resources.filters import to_store
@@ -62,6 +63,8 @@ async def show(request: web.Request) -> web.Response:
         await existing_task(request)
     async with place_to_wait(request.app):
         task = await once_final(request, request.match_info["id"], wait)
+    if not request.app[KEYRING].is_good(request[HOLDER]):
+        raise unauthorized("the key, or its session, has ended meanwhile", "invalid_token")
     response = _unless_known(request, task or await _whole(request))
     response.headers["Preference-Applied"] = f"wait={wait:g}"
     return response

@@ -41,8 +41,8 @@ def _ending(verb: Literal["requeue", "drop"], summary: str) -> Operation:
         group="Dead letters",
         role=Role.OPERATE,
         summary=summary,
-        description="One after the other, for ten seconds at most: `left` tells whether there is more to do. Where "
-        "it ends with 503, some may be done.",
+        description="One after the other, for ten seconds at most: `left` tells whether there is more to do. "
+        "Where it ends with 503, some may be done.",
         body=(Content(DeadLettersBody, {"some": {"ids": [examples.DEAD_LETTER["id"]]}, "all": {"all": True}}),),
         answers=answers.OF_WRITES
         | {
