@@ -1,7 +1,7 @@
 """The names by which an API that asks nobody for anything may be reached: those of this machine.
 
-A page whose own host name was made to lead here (DNS rebinding) is of the API's origin, as far as its browser sees;
-but the `Host` that it sends tells.
+A page whose own host name was made to lead here (DNS rebinding) is of the API's origin, as far as its browser
+sees; but the `Host` that it sends tells.
 """
 
 from ipaddress import ip_address
