@@ -334,3 +334,41 @@ async def test_a_task_that_no_longer_fits_when_it_is_acted_on_is_left_alone(
     monkeypatch.setattr(system.store.reads, "find_ids", find_and_change)
     assert await act(system, "retry", status=["failed"]) == 0
     assert (await system.task(id))["status"] == "cancelled"
+
+
+# Named
+
+
+async def test_a_verb_acts_on_the_tasks_that_are_named_once_each_and_passes_over_what_there_is_not(
+    system: System, tasks: dict[str, str]
+) -> None:
+    named = [tasks["pending"], tasks["pending"], tasks["queued"], tasks["completed"], "not there"]
+    before = await statuses(system)
+    assert await act(system, "cancel", ids=named, dry_run=True) == 2
+    assert await act(system, "cancel", ids=named, tag="other") == 0, "all that is given must fit"
+    assert await act(system, "cancel", ids=named, tag="t", status=["queued"]) == 1
+    assert await act(system, "cancel", ids=named) == 1
+    after = await statuses(system)
+    changed = {id for id in before if before[id] != after[id]}
+    assert changed == {tasks["pending"], tasks["queued"]}
+    [entry, _] = (await system.get("/audit?operation=cancel_tasks")).body["entries"]
+    assert entry["filter"] == {"ids": named}
+
+
+@pytest.mark.parametrize("named", [[], ["x"] * 1001, "x", [7]])
+async def test_a_list_of_no_task_acts_on_none_whatever_else_is_named(system: System, named: Any) -> None:
+    id = await system.submit("x", delay=1000)
+    answer = await system.post("/tasks/cancel", json={"ids": named, "action": "x"})
+    assert answer.status == 400
+    assert answer.body["error"].startswith("ids")
+    assert (await system.task(id))["status"] == "pending"
+
+
+async def test_a_verb_acts_on_all_whose_error_is_alike(system: System) -> None:
+    async with system.worker():
+        for message in ("no route to 7", "no route to 8", "else"):
+            id = await system.submit("fail", {"message": message}, max_attempts=1)
+            await system.until(id)
+    assert await act(system, "delete", error="no route to", dry_run=True) == 2
+    assert await act(system, "delete", error="no route to") == 2
+    assert await act(system, "delete", q="ELSE") == 1

@@ -10,7 +10,7 @@ import pytest
 from tests.integration.system import System
 from yarl import URL
 
-from taskqueue.store import Cursor, Filter
+from taskqueue.store import Cursor, Filter, reads
 from taskqueue_api.live.holders import ANYBODY
 from taskqueue_api.resources import cursors, tasks
 
@@ -163,3 +163,29 @@ async def test_a_cursor_to_nowhere_is_refused_also_with_the_right_mark(system: S
     cursor = cursors.encode(Cursor(int(before), int(floor)), Filter(), ANYBODY)
     answer = await system.get(f"/tasks?cursor={cursor}")
     assert (answer.status, answer.body) == (400, {"error": cursors.NOT_A_CURSOR})
+
+
+async def test_text_is_looked_for_in_id_action_tags_and_error(system: System) -> None:
+    async with system.worker():
+        failed = await system.submit("fail", {"message": "no such file: 100%_ready.PNG"}, max_attempts=1)
+        await system.until(failed)
+        tagged = await system.submit("uppercase", {"text": "failed is in the data only"}, tags=["Fails-often"])
+        await system.until(tagged)
+    assert await ids(system, "q=FAIL") == [tagged, failed]
+    assert await ids(system, f"q={failed}") == [failed]
+    assert await ids(system, "q=100%25_READY") == [failed]
+    assert await ids(system, "q=100%25x") == []
+    assert await ids(system, "q=often&action=fail") == []
+    assert await ids(system, "error=no%20such%20FILE") == [failed]
+    assert await ids(system, "error=often") == []
+    assert (await system.get("/tasks", params={"q": ""})).status == 400
+
+
+async def test_a_search_leads_on_where_it_has_found_nothing_yet(
+    system: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reads, "SEARCHED", 2)
+    wanted = await system.submit("x", tags=["rare"], delay=1000)
+    for _ in range(5):
+        await system.submit("x", delay=1000)
+    assert await followed(system, "q=rare") == [[], [], [wanted]]

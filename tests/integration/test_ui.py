@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from tests.integration.keys import asking_for_keys, key_of
+from tests.integration.keys import asking_for_keys, key_of, shown
 from tests.integration.openapi.test_docs_page import Links
 from tests.integration.system import System, quick_settings
 from yarl import URL
@@ -81,6 +81,17 @@ async def test_a_page_is_shown_to_those_whom_it_is_for_and_nobody_else_is_led_th
         assert (f'href="../{place.path}"' in navigation) == may
         async with guarded.client.get(f"/{place.path}") as response:
             assert response.status == (200 if may else 403)
+
+
+async def test_a_page_that_tells_of_all_is_not_for_keys_that_are_bound(guarded: System) -> None:
+    admin = shown(await key_of(guarded, Role.ADMIN))
+    body = {"label": "Acme", "role": "operate", "scope": {"tag_prefix": "acme:"}}
+    made = await guarded.request("POST", "/keys", headers=admin, json=body)
+    await sign_in(guarded, made.body["key"])
+    async with guarded.client.get("/ui/tasks") as response:
+        assert (response.status, "Workers" in await response.text()) == (200, False)
+    async with guarded.client.get("/ui/workers") as response:
+        assert (response.status, "bound to some" in await response.text()) == (403, True)
 
 
 async def test_who_signs_out_is_asked_again(guarded: System) -> None:

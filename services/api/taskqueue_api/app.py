@@ -17,6 +17,7 @@ from taskqueue.process import FatalError
 from taskqueue.settings import Settings
 from taskqueue.store import Store, StoreError
 from taskqueue.telemetry import Telemetry
+from taskqueue_api.http.addresses import read_address
 from taskqueue_api.http.authentication import authenticate, trust_everybody
 from taskqueue_api.http.compression import compress
 from taskqueue_api.http.cors import ORIGINS, allow_origins, answer_preflights, read_origins, refuse_foreign_pages
@@ -87,6 +88,7 @@ def build_app(
             json_errors(StoreError, "database unavailable"),
             *([refuse_other_names] if settings.auth == "off" else ()),
             refuse_foreign_pages,
+            *([read_address] if settings.trust_forwarded_for else ()),
             authenticate(keyring.identify, HOLDER, tries) if asks_for_keys else trust_everybody(ANYBODY, HOLDER),
             end_long_reads,
             *([read_prefix] if settings.trust_forwarded_prefix else ()),

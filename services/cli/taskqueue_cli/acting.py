@@ -9,7 +9,17 @@ import typer
 from taskqueue.client import Client, ConflictError, Filter, NotFoundError
 from taskqueue.contract.answers import Answer, BulkAnswer
 from taskqueue_cli.connection import HERE, Url, connect, exit_code, explain
-from taskqueue_cli.options import Action, CreatedAfter, CreatedBefore, Parent, Statuses, Tag, narrowed
+from taskqueue_cli.options import (
+    Action,
+    CreatedAfter,
+    CreatedBefore,
+    Error,
+    Parent,
+    Search,
+    Statuses,
+    Tag,
+    narrowed,
+)
 from taskqueue_cli.output import AsJson, complain
 
 Ids = Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="The tasks' ids; else name a filter.")]
@@ -37,12 +47,15 @@ def cancel(
     created_after: CreatedAfter = None,
     created_before: CreatedBefore = None,
     parent: Parent = None,
+    error: Error = None,
+    text: Search = None,
     yes: Yes = False,
     url: Url = HERE,
     as_json: AsJson = False,
 ) -> None:
     """Cancel tasks that are not final; those that run are asked to stop."""
-    _act(_CANCEL, ids, narrowed(status, action, tag, created_after, created_before, parent), yes, url, as_json)
+    wanted = narrowed(status, action, tag, created_after, created_before, parent, error, text)
+    _act(_CANCEL, ids, wanted, yes, url, as_json)
 
 
 def retry(
@@ -53,12 +66,15 @@ def retry(
     created_after: CreatedAfter = None,
     created_before: CreatedBefore = None,
     parent: Parent = None,
+    error: Error = None,
+    text: Search = None,
     yes: Yes = False,
     url: Url = HERE,
     as_json: AsJson = False,
 ) -> None:
     """Run failed and cancelled tasks again, with all their attempts anew."""
-    _act(_RETRY, ids, narrowed(status, action, tag, created_after, created_before, parent), yes, url, as_json)
+    wanted = narrowed(status, action, tag, created_after, created_before, parent, error, text)
+    _act(_RETRY, ids, wanted, yes, url, as_json)
 
 
 def delete(
@@ -69,12 +85,15 @@ def delete(
     created_after: CreatedAfter = None,
     created_before: CreatedBefore = None,
     parent: Parent = None,
+    error: Error = None,
+    text: Search = None,
     yes: Yes = False,
     url: Url = HERE,
     as_json: AsJson = False,
 ) -> None:
     """Forget final tasks."""
-    _act(_DELETE, ids, narrowed(status, action, tag, created_after, created_before, parent), yes, url, as_json)
+    wanted = narrowed(status, action, tag, created_after, created_before, parent, error, text)
+    _act(_DELETE, ids, wanted, yes, url, as_json)
 
 
 def _act(verb: _Verb, ids: list[str] | None, wanted: Filter, yes: bool, url: str, as_json: bool) -> None:

@@ -35,6 +35,12 @@ CreatedAfter = Annotated[
 CreatedBefore = Annotated[float | None, typer.Option(parser=moment, metavar="TIME", help="Accepted before then.")]
 Parent = Annotated[str | None, typer.Option(metavar="ID", help="Submitted by this task.")]
 
+Error = Annotated[str | None, typer.Option(metavar="TEXT", help="Whose error, as type: message, has this in it.")]
+Search = Annotated[
+    str | None,
+    typer.Option("--text", "-q", help="With this in the id, the action, a tag or the error."),
+]
+
 
 def narrowed(
     status: list[Status] | None,
@@ -43,6 +49,8 @@ def narrowed(
     created_after: float | None,
     created_before: float | None,
     parent: str | None,
+    error: str | None,
+    text: str | None,
 ) -> Filter:
     """The filter that these options make; empty where none was given."""
     wanted = Filter()
@@ -58,4 +66,8 @@ def narrowed(
         wanted["created_before"] = created_before
     if parent is not None:
         wanted["parent"] = parent
+    if error is not None:
+        wanted["error"] = error
+    if text is not None:
+        wanted["q"] = text
     return wanted

@@ -14,7 +14,17 @@ from taskqueue.client import Event
 from taskqueue.contract.tasks import Progress, TaskAnswer, TaskError, WholeTaskAnswer
 from taskqueue.task import Status
 from taskqueue_cli.connection import FAILED, HERE, Url, connect
-from taskqueue_cli.options import Action, CreatedAfter, CreatedBefore, Parent, Statuses, Tag, narrowed
+from taskqueue_cli.options import (
+    Action,
+    CreatedAfter,
+    CreatedBefore,
+    Error,
+    Parent,
+    Search,
+    Statuses,
+    Tag,
+    narrowed,
+)
 from taskqueue_cli.output import AsJson, ago, console, plain, span, status_text, table, value, when, write
 
 Id = Annotated[str, typer.Argument(help="The task's id.")]
@@ -27,12 +37,14 @@ def find(
     created_after: CreatedAfter = None,
     created_before: CreatedBefore = None,
     parent: Parent = None,
+    error: Error = None,
+    text: Search = None,
     limit: Annotated[int, typer.Option(min=0, help="So many at most; 0 is all.")] = 100,
     url: Url = HERE,
     as_json: AsJson = False,
 ) -> None:
     """List tasks, newest first."""
-    wanted = narrowed(status, action, tag, created_after, created_before, parent)
+    wanted = narrowed(status, action, tag, created_after, created_before, parent, error, text)
     with connect(url) as client:
         found = itertools.islice(client.find(page=min(limit or 1000, 1000), **wanted), limit or None)
         if as_json:

@@ -32,9 +32,20 @@ class Filter(EventFilter, total=False):
     created_before: Moment | None
     #: Submitted by the task with this id.
     parent: str | None
+    #: Whose error, as `type: message`, has this text in it.
+    error: str | None
+    #: With this text in the id, the action, a tag or the error.
+    q: str | None
 
 
-def query(wanted: Filter | EventFilter) -> dict[str, Any]:
+class BulkFilter(Filter, total=False):
+    """Which tasks are acted on: those that fit all that is given. None is not given."""
+
+    #: Of these, 1,000 at most; what there is not is passed over.
+    ids: Iterable[str] | None
+
+
+def query(wanted: EventFilter | Filter | BulkFilter) -> dict[str, Any]:
     """A filter as the members of a query or of a body."""
     told = {name: plain(value) for name, value in wanted.items() if value is not None}
     if isinstance(told.get("status"), str):

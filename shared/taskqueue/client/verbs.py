@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from taskqueue.actions.submitting import Submittable
 from taskqueue.client.asking import ask
 from taskqueue.client.batches import Batch, Task, cut
-from taskqueue.client.bodies import EventFilter, Filter, SubmitOptions, query
+from taskqueue.client.bodies import BulkFilter, EventFilter, Filter, SubmitOptions, query
 from taskqueue.client.calls import KEY, Again, Call, answer, nothing
 from taskqueue.client.errors import (
     BatchError,
@@ -292,11 +292,11 @@ class Verbs:
             if not error.after_loss:
                 raise
 
-    async def cancel_all(self, *, dry_run: bool = False, **wanted: Unpack[Filter]) -> BulkAnswer:
+    async def cancel_all(self, *, dry_run: bool = False, **wanted: Unpack[BulkFilter]) -> BulkAnswer:
         """Cancel all tasks of a filter that are not final, or only count them; none is accepted meanwhile.
 
         Args:
-            wanted: see Filter; something must narrow it.
+            wanted: see BulkFilter; something must narrow it.
 
         Raises:
             AnswerLostError, UnavailableError: some may be done. It is safe to ask again, and not done unasked,
@@ -304,14 +304,14 @@ class Verbs:
         """
         return await self._ask(_act_on_all("cancel", dry_run, wanted))
 
-    async def retry_all(self, *, dry_run: bool = False, **wanted: Unpack[Filter]) -> BulkAnswer:
+    async def retry_all(self, *, dry_run: bool = False, **wanted: Unpack[BulkFilter]) -> BulkAnswer:
         """Run all failed and cancelled tasks of a filter again, or only count them.
 
         Args, Raises: as `cancel_all` has them; asked again, it retries those that have failed again since, too.
         """
         return await self._ask(_act_on_all("retry", dry_run, wanted))
 
-    async def delete_all(self, *, dry_run: bool = False, **wanted: Unpack[Filter]) -> BulkAnswer:
+    async def delete_all(self, *, dry_run: bool = False, **wanted: Unpack[BulkFilter]) -> BulkAnswer:
         """Forget all final tasks of a filter, or only count them.
 
         Args, Raises: as `cancel_all` has them.
@@ -437,7 +437,7 @@ def _act(id: str, verb: str, kind: type[M], again: Again = "lost") -> Call[M]:
     return Call(method="POST", path=f"/tasks/{_one(id)}/{verb}", read=answer(kind), again=again)
 
 
-def _act_on_all(verb: str, dry_run: bool, wanted: Filter) -> Call[BulkAnswer]:
+def _act_on_all(verb: str, dry_run: bool, wanted: BulkFilter) -> Call[BulkAnswer]:
     return Call(
         method="POST",
         path=f"/tasks/{verb}",

@@ -38,8 +38,8 @@ class AuditEntry(Answer):
     filter: AuditedFilter | None = Field(description="Or of which tasks: as it was sent.")
     tasks: Count | None = Field(description="How many tasks were changed; null where a key was.")
     address: str | None = Field(
-        description="Where the request came from: behind a proxy, the proxy's; null where `taskqueue keys` did it "
-        "in the database itself."
+        description="Where the request came from: behind a proxy that isn't trusted to tell, the proxy's; null "
+        "where `taskqueue keys` did it in the database itself."
     )
     request_id: str | None
 

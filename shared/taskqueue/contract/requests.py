@@ -98,6 +98,9 @@ Time = Annotated[
         }
     ),
 ]
+_SIZE_OF_BATCH = Field(min_length=1, max_length=MAX_BATCH)
+#: Text to be looked for.
+Searched = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 Span = Annotated[float, Field(ge=0, le=LATEST)]
 Attempts = Annotated[int, Field(ge=1, le=100), BeforeValidator(_integral)]
 
@@ -188,6 +191,12 @@ class TaskFilter(EventFilter):
     parent: Annotated[str, StringConstraints(max_length=100)] | None = Field(
         None, description="Submitted by the task with this id."
     )
+    error: Searched | None = Field(
+        None, description="Whose error, as `type: message`, has this text in it; letters in either case."
+    )
+    q: Searched | None = Field(
+        None, description="With this text in the id, the action, a tag or the error; letters in either case."
+    )
 
 
 class ListQuery(TaskFilter):
@@ -200,7 +209,11 @@ class ListQuery(TaskFilter):
 
 
 def _tell_one_is_named(schema: JsonDict) -> None:
-    schema["not"] = {"properties": {name: {"enum": [None, []]} for name in TaskFilter.model_fields}}
+    schema["not"] = {"properties": {name: {"enum": [None, []]} for name in _narrowing()}}
+
+
+def _narrowing() -> list[str]:
+    return [*TaskFilter.model_fields, "ids"]
 
 
 class BulkBody(TaskFilter):
@@ -208,12 +221,15 @@ class BulkBody(TaskFilter):
 
     model_config = ConfigDict(strict=True, json_schema_extra=_tell_one_is_named)
 
+    ids: Annotated[list[Annotated[str, StringConstraints(max_length=100)]], _SIZE_OF_BATCH] | None = Field(
+        None, description="Of these, 1,000 at most; what there is not is passed over."
+    )
     dry_run: bool = Field(False, description="Only tell how many there are.")
 
     @model_validator(mode="after")
     def _names_something(self) -> Self:
-        if all(getattr(self, name) in (None, []) for name in TaskFilter.model_fields):
-            raise PydanticCustomError("no_filter", f"name at least one of {', '.join(TaskFilter.model_fields)}")
+        if all(getattr(self, name) in (None, []) for name in _narrowing()):
+            raise PydanticCustomError("no_filter", f"name at least one of {', '.join(_narrowing())}")
         return self
 
 

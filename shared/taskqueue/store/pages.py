@@ -4,10 +4,12 @@ A page is found by keys (`seq < the last one's`), never by an offset, so its cos
 filter is answered from an index in which the rows stand in the order of `seq`: where a filter names several
 statuses there is one such range for each, and their heads are merged. Times only narrow the range (see
 `created_ranges` in the schema). What a tag is combined with is looked up for each of the tag's tasks. The tasks
-whose tags begin with something are all gathered and sorted: that costs as much as there are of them.
+whose tags begin with something are all gathered and sorted: that costs as much as there are of them. Text is
+looked for in task after task, so that a page of it goes no further back than `SEARCHED` places.
 """
 
 import itertools
+import json
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,8 +23,19 @@ _PREFIXED = """SELECT DISTINCT task_seq FROM task_tags
 _HAS_PREFIX = """EXISTS (SELECT 1 FROM task_tags AS others INDEXED BY task_tags_by_task
     WHERE others.task_seq = task.seq AND others.tag >= :tag_from AND others.tag < :tag_until)"""
 
+_TAGGED = """EXISTS (SELECT 1 FROM task_tags AS others INDEXED BY task_tags_by_task
+    WHERE others.task_seq = task.seq AND others.tag = :tag)"""
+_ERROR = "error ->> 'type' || ': ' || (error ->> 'message') LIKE :error ESCAPE '!'"
+_TEXT = """(id LIKE :text ESCAPE '!' OR action LIKE :text ESCAPE '!'
+    OR tags <> '[]' AND EXISTS (SELECT 1 FROM json_each(task.tags) WHERE value LIKE :text ESCAPE '!')
+    OR error ->> 'type' || ': ' || (error ->> 'message') LIKE :text ESCAPE '!')"""
+_NAMED = """(SELECT value FROM json_each(:ids)) AS named
+    CROSS JOIN task INDEXED BY sqlite_autoindex_task_1 ON task.id = named.value"""
+
 #: Above any `seq`.
 _END = 2**62
+#: Places among which text is looked for at a time: some tenths of a second.
+SEARCHED = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +55,12 @@ class Filter:
     actions: tuple[str, ...] | None = None
     #: With a tag that begins so.
     tag_prefix: str | None = None
+    #: Whose error, as `type: message`, has this in it; letters of ASCII in either case.
+    error: str | None = None
+    #: With this in the id, the action, a tag or the error; likewise.
+    text: str | None = None
+    #: One of these.
+    ids: tuple[str, ...] | None = None
 
 
 EVERYTHING = Filter()
@@ -63,7 +82,13 @@ def narrow(filter: Filter, statuses: frozenset[Status]) -> Filter | None:
 
 def is_quick(filter: Filter) -> bool:
     """Whether a page's tasks stand together in an index: what a tag is combined with is looked up, row by row."""
-    return (filter.tag is None and filter.tag_prefix is None) or filter == Filter(tag=filter.tag)
+    looked_up = (filter.tag, filter.tag_prefix, filter.error, filter.text, filter.ids)
+    return looked_up == (None,) * 5 or filter == Filter(tag=filter.tag)
+
+
+def reads_each(filter: Filter) -> bool:
+    """Whether text is looked for in task after task."""
+    return filter.ids is None and (filter.error is not None or filter.text is not None)
 
 
 def page_query(filter: Filter, cursor: Cursor, limit: int) -> tuple[str, dict[str, Any]]:
@@ -100,12 +125,16 @@ def _ranges(filter: Filter, cursor: Cursor) -> tuple[list[tuple[str, str]], dict
         ("created_after", "created_at >= :created_after"),
         ("created_before", "created_at < :created_before"),
         ("action", "action = :action"),
-        ("tag", "tag = :tag"),
+        ("tag", "tag = :tag" if filter.ids is None else _TAGGED),
         ("parent", "parent = :parent"),
+        ("error", _ERROR),
+        ("text", _TEXT),
     ):
         if (value := getattr(filter, name)) is not None:
-            values[name] = value
+            values[name] = _within(value) if name in {"error", "text"} else value
             others.append(condition)
+    if filter.ids is not None:
+        values["ids"] = json.dumps(filter.ids)
     source, key, statuses = _source(filter)
     each = [""]
     if filter.actions is not None:
@@ -117,7 +146,7 @@ def _ranges(filter: Filter, cursor: Cursor) -> tuple[list[tuple[str, str]], dict
             others.append(f"action IN ({', '.join(names)})")
     if filter.tag_prefix is not None:
         values |= {"tag_from": filter.tag_prefix, "tag_until": filter.tag_prefix + _LAST}
-        if filter.tag is not None:
+        if filter.tag is not None or filter.ids is not None:
             others.append(_HAS_PREFIX)
     ranges = []
     for alternatives, one in itertools.product(statuses, each):
@@ -134,15 +163,26 @@ def _source(filter: Filter) -> tuple[str, str, list[list[Status]]]:
     """Where the tasks are found, the column of their order there, and the statuses of each range."""
     together = [sorted(filter.statuses)]
     apart = [[status] for status in sorted(filter.statuses)]
-    if filter.tag is not None:
+    if filter.ids is not None:
+        found = _NAMED, "seq", together
+    elif filter.tag is not None:
         # By tag alone: the rest is looked up, row by row.
-        return "task_tags CROSS JOIN task NOT INDEXED ON seq = task_seq", "task_seq", together
-    if filter.tag_prefix is not None:
-        return f"({_PREFIXED}) CROSS JOIN task NOT INDEXED ON seq = task_seq", "task_seq", together
-    if filter.parent is not None:
-        return "task INDEXED BY task_by_parent", "seq", together
-    if filter.action is not None or filter.actions:
-        return _BY_ACTION, "seq", apart or [[status] for status in sorted(Status)]
-    if filter.statuses:
-        return "task INDEXED BY task_by_status", "seq", apart
-    return "task NOT INDEXED", "seq", [[]]
+        found = "task_tags CROSS JOIN task NOT INDEXED ON seq = task_seq", "task_seq", together
+    elif filter.tag_prefix is not None:
+        found = f"({_PREFIXED}) CROSS JOIN task NOT INDEXED ON seq = task_seq", "task_seq", together
+    elif filter.parent is not None:
+        found = "task INDEXED BY task_by_parent", "seq", together
+    elif filter.action is not None or filter.actions:
+        found = _BY_ACTION, "seq", apart or [[status] for status in sorted(Status)]
+    elif filter.statuses:
+        found = "task INDEXED BY task_by_status", "seq", apart
+    else:
+        found = "task NOT INDEXED", "seq", [[]]
+    return found
+
+
+def _within(text: str) -> str:
+    """The pattern of LIKE that fits what has this in it."""
+    for special in "!%_":
+        text = text.replace(special, f"!{special}")
+    return f"%{text}%"

@@ -364,6 +364,9 @@ SELECT seq, id, action, payload, status, result, error, created_at, run_at, proc
        unknown_since, parent
 FROM task WHERE seq IN (SELECT value FROM json_each(:seqs)) ORDER BY seq DESC;
 
+-- name: newest_place
+SELECT coalesce(max(seq), 0) AS seq FROM task;
+
 -- name: none_created_since_below
 SELECT min(range) * 1000 AS seq FROM created_ranges WHERE last >= :at;
 
@@ -475,7 +478,7 @@ SELECT action, count(*) AS tasks FROM task INDEXED BY task_set_aside
 WHERE unknown_since IS NOT NULL AND status IN ('pending', 'queued') GROUP BY action;
 
 -- name: running
-SELECT id, action, attempt, worker_id AS worker FROM task WHERE worker_id IS NOT NULL;
+SELECT id, action, attempt, attempt_started AS started_at, worker_id AS worker FROM task WHERE worker_id IS NOT NULL;
 
 -- name: identity
 SELECT name, value FROM meta;

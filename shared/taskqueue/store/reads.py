@@ -10,7 +10,18 @@ from taskqueue.store.engine.protocol import Engine, Row
 from taskqueue.store.idempotency import IdempotentRequest, Replay
 from taskqueue.store.identity import Identity
 from taskqueue.store.keys import StoredKey
-from taskqueue.store.pages import EVERYTHING, Cursor, Filter, count_query, ids_query, is_quick, narrow, page_query
+from taskqueue.store.pages import (
+    EVERYTHING,
+    SEARCHED,
+    Cursor,
+    Filter,
+    count_query,
+    ids_query,
+    is_quick,
+    narrow,
+    page_query,
+    reads_each,
+)
 from taskqueue.task import Attempt, Event, Outcome, Status, Task
 
 #: Bytes of payloads and results for which room is made before they are read.
@@ -51,7 +62,7 @@ class Worker:
     versions: dict[str, str]
     #: Resident bytes at its last beat; None where that can't be read.
     memory: int | None
-    #: The tasks that it runs, each `{"id", "action", "attempt"}`.
+    #: The tasks that it runs, each `{"id", "action", "attempt", "started_at"}`.
     running: list[dict[str, Any]]
 
 
@@ -158,7 +169,8 @@ class Reads:
         max_bytes: int | None = None,
         make_room: MakeRoom | None = None,
     ) -> Page:
-        """A page of the tasks that fit a filter, newest first.
+        """A page of the tasks that fit a filter, newest first. One of a search for text may have fewer than the
+        next: it looks only so far back.
 
         Args:
             limit: tasks at most.
@@ -167,7 +179,8 @@ class Reads:
             make_room: for a page that is large.
         """
         cursor = cursor or await self.first_page(filter)
-        sql, values = page_query(filter, cursor, limit + 1)
+        floor = await self._searched_to(cursor) if reads_each(filter) else cursor.floor
+        sql, values = page_query(filter, Cursor(cursor.before, floor), limit + 1)
         ask = self._engine.look if is_quick(filter) else self._engine.search
         seqs = [row["seq"] for row in await ask(sql, values)]
         told, size = await self._fitting(seqs[:limit], max_bytes)
@@ -176,8 +189,14 @@ class Reads:
         rows = [dict(row) for row in await self._engine.read("page", seqs=json.dumps(told))]
         # Some may have changed since they were found.
         tasks = [_task(row) for row in rows if not filter.statuses or row["status"] in filter.statuses]
-        more = len(seqs) > len(told)
-        return Page(tasks, Cursor(told[-1], cursor.floor) if more else None)
+        if len(seqs) > len(told):
+            return Page(tasks, Cursor(told[-1], cursor.floor))
+        return Page(tasks, Cursor(floor, cursor.floor) if floor > max(cursor.floor, 1) else None)
+
+    async def _searched_to(self, cursor: Cursor) -> int:
+        """The place down to which a page from this cursor on looks for text."""
+        [row] = await self._engine.read("newest_place")
+        return max(cursor.floor, min(cursor.before, int(row["seq"]) + 1) - SEARCHED)
 
     async def _fitting(self, seqs: list[int], max_bytes: int | None) -> tuple[list[int], int]:
         """The first of these, with so many bytes at most, but at least one; and how many bytes these have."""
@@ -295,8 +314,8 @@ class Reads:
         """The workers that are known, with what they run."""
         running: dict[str, list[dict[str, Any]]] = {}
         for row in await self._engine.read("running"):
-            task = {"id": row["id"], "action": row["action"], "attempt": row["attempt"]}
-            running.setdefault(row["worker"], []).append(task)
+            task = dict(row)
+            running.setdefault(task.pop("worker"), []).append(task)
         return [_worker(dict(row), running.get(row["id"], [])) for row in await self._engine.read("workers")]
 
     async def actions(self) -> list[KnownAction]:

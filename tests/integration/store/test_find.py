@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import random
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
@@ -26,14 +27,15 @@ from tests.integration.store.given import (
     submitted,
 )
 
-from taskqueue.store import Cursor, Filter, Store, StoreUnavailableError, now_ms, open_store, verbs
+from taskqueue.store import Cursor, Filter, Store, StoreUnavailableError, now_ms, open_store, reads, verbs
 from taskqueue.store.engine.protocol import Row, Transaction
 from taskqueue.store.engine.sqlite import reading
 from taskqueue.store.engine.sqlite.connection import Connection, add_octet_length
 from taskqueue.store.engine.sqlite.engine import SqliteEngine, open_sqlite
 from taskqueue.store.ledger import balance
+from taskqueue.store.pages import reads_each
 from taskqueue.store.queries import QUERIES
-from taskqueue.store.reads import LARGE, Reads
+from taskqueue.store.reads import LARGE, Page, Reads
 from taskqueue.task import NewTask, Outcome, Status, Task
 from taskqueue_migrate.runner import migrate
 
@@ -76,9 +78,18 @@ UPDATE task SET status = 'queued', queued_at = 1 WHERE seq * 7919 % 6 = 1;
 UPDATE task SET status = 'running', worker_id = 'w', attempt_worker = 'w', attempt_started = 1
 WHERE seq * 7919 % 6 = 2;
 UPDATE task SET status = 'completed', processed_at = 1, result = '{}' WHERE seq * 7919 % 6 = 3;
-UPDATE task SET status = 'failed', processed_at = 1, error = '{}' WHERE seq * 7919 % 6 = 4;
+UPDATE task SET status = 'failed', processed_at = 1, error = json_object(
+    'type', iif(seq % 3, 'TimeoutError', 'KeyError'), 'message', 'No. ' || seq || ' is 50% lost!')
+WHERE seq * 7919 % 6 = 4;
 UPDATE task SET status = 'cancelled', processed_at = 1 WHERE seq * 7919 % 36 = 5;
 """
+
+
+def told_error(row: dict[str, Any]) -> str:
+    if row["error"] is None:
+        return ""
+    error = json.loads(row["error"])
+    return f"{error['type']}: {error['message']}"
 
 
 @dataclass
@@ -98,9 +109,16 @@ class Shelf:
             and (filter.action is None or row["action"] == filter.action)
             and (filter.parent is None or row["parent"] == filter.parent)
             and (filter.tag is None or filter.tag in self.tags.get(row["seq"], ()))
+            and (filter.ids is None or row["id"] in filter.ids)
+            and (filter.error is None or filter.error.lower() in told_error(row).lower())
+            and (filter.text is None or self.has_text(row, filter.text.lower()))
             and (filter.created_after is None or row["created_at"] >= filter.created_after)
             and (filter.created_before is None or row["created_at"] < filter.created_before)
         ]
+
+    def has_text(self, row: dict[str, Any], text: str) -> bool:
+        told = (row["id"], row["action"], told_error(row), *self.tags.get(row["seq"], ()))
+        return any(text in each.lower() for each in told)
 
     async def paged(self, filter: Filter, limit: int, max_bytes: int | None) -> list[str]:
         found: list[str] = []
@@ -111,7 +129,7 @@ class Shelf:
             found += [task.id for task in page.tasks]
             if page.next is None:
                 return found
-            assert page.tasks, "a page that says that there is more has something"
+            assert page.tasks or reads_each(filter), "a page that says that there is more has something"
             cursor = page.next
 
 
@@ -141,6 +159,9 @@ FILTERS = st.builds(
     created_after=TIMES,
     created_before=TIMES,
     parent=st.sampled_from([None, None, *PARENTS, "childless"]),
+    error=st.sampled_from([None] * 6 + ["timeouterror", "KeyError: No. 1", "50% lost!", "0%", "o_", "!", "gone"]),
+    text=st.sampled_from([None] * 6 + ["RED", "b", "99", "timeout", "%", "_", "☃"]),
+    ids=st.sampled_from([None] * 6) | st.lists(st.integers(0, COUNT + 10).map(str), max_size=50).map(tuple),
 )
 
 
@@ -168,6 +189,21 @@ def test_a_count_is_that_of_the_pages(shelf: Shelf, filter: Filter, statuses: fr
     wanted = filter.statuses & statuses if filter.statuses else statuses
     expected = shelf.expected(replace(filter, statuses=wanted))
     assert shelf.runner.run(shelf.store.reads.count(filter, statuses)) == (len(expected) if wanted else 0)
+
+
+@pytest.mark.parametrize("limit", [3, 1000])
+def test_a_search_for_text_goes_on_from_page_to_page_and_looks_only_so_far_back_for_each(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch, limit: int
+) -> None:
+    monkeypatch.setattr(reads, "SEARCHED", 100)
+    for filter in (
+        Filter(text="No. 7 "),
+        Filter(error="KeyError", action="a", tag="red"),
+        Filter(text="gone", created_before=NOON + SPAN // 2),
+    ):
+        assert shelf.runner.run(shelf.paged(filter, limit, None)) == shelf.expected(filter)
+    page = shelf.runner.run(shelf.store.reads.find(Filter(text="gone"), limit=limit))
+    assert page == Page([], Cursor(COUNT - 99))
 
 
 async def test_the_times_of_a_filter_include_the_first_and_leave_out_the_last(store: Store) -> None:

@@ -121,7 +121,7 @@ WORKERS = {
             "executors": {"resize": "process", "uppercase": "async"},
             "versions": {"taskqueue": "0.1.0"},
             "memory": 52428800,
-            "running": [{"id": ID, "action": "uppercase", "attempt": 1}],
+            "running": [{"id": ID, "action": "uppercase", "attempt": 1, "started_at": 1795341599.8}],
         }
     ],
     "count": 1,

@@ -1,6 +1,6 @@
 """Which tasks a client means, in the store's terms: of those that are theirs."""
 
-from taskqueue.contract.requests import TaskFilter
+from taskqueue.contract.requests import BulkBody, TaskFilter
 from taskqueue.store import Filter
 from taskqueue.store.clock import to_ms
 from taskqueue_api.live.holders import Holder
@@ -21,4 +21,7 @@ def to_store(wanted: TaskFilter, holder: Holder) -> Filter:
         created_after=None if wanted.created_after is None else to_ms(wanted.created_after),
         created_before=None if wanted.created_before is None else to_ms(wanted.created_before),
         parent=wanted.parent,
+        error=wanted.error,
+        text=wanted.q,
+        ids=tuple(dict.fromkeys(wanted.ids)) if isinstance(wanted, BulkBody) and wanted.ids else None,
     )

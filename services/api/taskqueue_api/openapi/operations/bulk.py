@@ -24,7 +24,7 @@ def _bulk(
         answers=answers.OF_WRITES
         | {
             200: answer("It is done.", BulkAnswer, {"count": 12, "dry_run": False}),
-            400: answers.bad("name at least one of status, action, tag, created_after, created_before, parent"),
+            400: answers.bad("ids: List should have at least 1 item after validation, not 0"),
             503: unavailable,
         },
     )

@@ -4,7 +4,7 @@ import { at, ask, may, tell, untilAnswered } from "./api.js";
 import { keyboard } from "./keyboard.js";
 import { follow } from "./live.js";
 import { element, status, time } from "./show.js";
-import { VERBS, actOnAll, actOnEach, wentWrong } from "./verbs.js";
+import { VERBS, actOnAll, actOnThese, wentWrong } from "./verbs.js";
 
 const LIMIT = 50;
 const NAMES = ["status", "action", "tag", "parent", "created_after", "created_before"];
@@ -142,7 +142,7 @@ async function run(verb) {
   try {
     const all = $("all").querySelector("input").checked;
     const fitting = [...chosen].filter((id) => VERBS[verb].applies.includes(rows.get(id).task.status));
-    const done = all ? await actOnAll(verb, asBody()) : await actOnEach(verb, fitting);
+    const done = all ? await actOnAll(verb, asBody()) : await actOnThese(verb, fitting);
     if (done === null) return;
     chosen.clear();
     $("all").querySelector("input").checked = false;
