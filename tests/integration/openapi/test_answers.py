@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
+from tests.conformance.burying import bury
 from tests.integration import actions
 from tests.integration.openapi.described import Described, Reply
 from tests.integration.system import System
@@ -196,19 +197,10 @@ plain("requeue_dead_letters", 400, "POST", "/dead/requeue", json={"ids": ["x"], 
 plain("drop_dead_letters", 400, "POST", "/dead/drop", json={"all": True, "limit": 0})
 
 
-async def bury(system: System) -> None:
-    """Let two messages become dead letters: a short one, and one that is told in part."""
-    for body in (b"{", b"\xff" * 3000):
-        await system.broker.publish(body, message_id="x", priority=4, timeout=1)
-    async with system.broker.consume(2) as consumer:
-        for _ in range(2):
-            await (await anext(aiter(consumer))).reject("not JSON")
-
-
 @answered("list_dead_letters", 200)
 async def list_none_one_and_all(system: System) -> list[Reply]:
     none = await send(system, "GET", "/dead")
-    await bury(system)
+    await bury(system.broker, b"{", b"\xff" * 3000)
     return [none, *[await send(system, "GET", f"/dead?limit={limit}") for limit in (1, 1000)]]
 
 
@@ -218,7 +210,7 @@ for id_, path_ in (("requeue_dead_letters", "/dead/requeue"), ("drop_dead_letter
     @answered(id_, 200)
     async def end_none_one_and_all(system: System, path: str = path_) -> list[Reply]:
         none = await send(system, "POST", path, json={"all": True})
-        await bury(system)
+        await bury(system.broker, b"{", b"\xff" * 3000)
         id = (await system.get("/dead?limit=1")).body["letters"][0]["id"]
         replies = [await send(system, "POST", path, json=body) for body in ({"ids": [id, id]}, {"all": True})]
         assert [reply.json for reply in replies] == [{"count": 1, "left": 1}, {"count": 1, "left": 0}]
