@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from tests.integration.keys import asking_for_keys, key_of
+from tests.integration.keys import asking_for_keys, key_of, shown
 from tests.integration.openapi.test_docs_page import Links
 from tests.integration.system import System, quick_settings
 from yarl import URL
@@ -83,6 +83,17 @@ async def test_a_page_is_shown_to_those_whom_it_is_for_and_nobody_else_is_led_th
             assert response.status == (200 if may else 403)
 
 
+async def test_a_page_that_tells_of_all_is_not_for_keys_that_are_bound(guarded: System) -> None:
+    admin = shown(await key_of(guarded, Role.ADMIN))
+    body = {"label": "Acme", "role": "operate", "scope": {"tag_prefix": "acme:"}}
+    made = await guarded.request("POST", "/keys", headers=admin, json=body)
+    await sign_in(guarded, made.body["key"])
+    async with guarded.client.get("/ui/tasks") as response:
+        assert (response.status, "Workers" in await response.text()) == (200, False)
+    async with guarded.client.get("/ui/workers") as response:
+        assert (response.status, "bound to some" in await response.text()) == (403, True)
+
+
 async def test_who_signs_out_is_asked_again(guarded: System) -> None:
     await sign_in(guarded, await key_of(guarded, Role.ADMIN))
     async with guarded.client.post("/ui/sign-out") as response:
@@ -107,10 +118,15 @@ async def test_it_leads_to_no_page_but_ours(guarded: System, next: str) -> None:
     assert (status, URL("/ui/sign-in").join(URL(location)).path) == (303, "/ui")
 
 
-async def test_a_page_of_another_site_signs_nobody_in_or_out(guarded: System) -> None:
-    for path in ("/ui/sign-in", "/ui/sign-out"):
-        async with guarded.client.post(path, headers={"Sec-Fetch-Site": "cross-site"}) as response:
-            assert response.status == 403
+@pytest.mark.parametrize("allowed", ["", "*"])
+async def test_a_page_of_another_site_signs_nobody_in_or_out(tmp_path: Path, allowed: str) -> None:
+    """Not even where its origin may use the API: its reader would act with a key that isn't theirs."""
+    page = {"Sec-Fetch-Site": "cross-site", "Origin": "https://other.example"}
+    async with asking_for_keys(tmp_path, cors_origins=allowed) as system:
+        form = {"key": await key_of(system, Role.READ)}
+        for path in ("/ui/sign-in", "/ui/sign-out"):
+            async with system.client.post(path, headers=page, data=form, allow_redirects=False) as response:
+                assert (response.status, response.headers.get("Set-Cookie")) == (403, None)
 
 
 async def test_what_it_leads_to_holds_behind_a_prefix(tmp_path: Path) -> None:

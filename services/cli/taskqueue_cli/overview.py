@@ -169,7 +169,7 @@ def by_worker(workers: list[WorkerAnswer]) -> Table:
                 ago(worker.started_at),
                 ago(worker.last_seen),
                 "" if worker.memory is None else f"{worker.memory / 2**20:.0f} MiB",
-                ", ".join(task.action for task in worker.running),
+                ", ".join(f"{task.action} ({ago(task.started_at)})" for task in worker.running),
                 f"{worker.consumers}",
             )
             for worker in workers

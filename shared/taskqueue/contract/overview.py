@@ -57,6 +57,7 @@ class RunningTask(Answer):
     id: Id
     action: str
     attempt: Count
+    started_at: Time = Field(description="When this attempt began.")
 
 
 class WorkerAnswer(Answer):

@@ -568,7 +568,7 @@ SELECT action, count(*) AS tasks FROM task INDEXED BY task_set_aside
 WHERE unknown_since IS NOT NULL AND status IN ('pending', 'queued') GROUP BY action;
 
 -- name: running
-SELECT id, action, attempt, worker_id AS worker FROM task WHERE worker_id IS NOT NULL;
+SELECT id, action, attempt, attempt_started AS started_at, worker_id AS worker FROM task WHERE worker_id IS NOT NULL;
 
 -- name: identity
 SELECT name, value FROM meta;

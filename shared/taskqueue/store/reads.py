@@ -62,7 +62,7 @@ class Worker:
     versions: dict[str, str]
     #: Resident bytes at its last beat; None where that can't be read.
     memory: int | None
-    #: The tasks that it runs, each `{"id", "action", "attempt"}`.
+    #: The tasks that it runs, each `{"id", "action", "attempt", "started_at"}`.
     running: list[dict[str, Any]]
 
 
@@ -348,8 +348,8 @@ class Reads:
         """The workers that are known, with what they run."""
         running: dict[str, list[dict[str, Any]]] = {}
         for row in await self._engine.read("running"):
-            task = {"id": row["id"], "action": row["action"], "attempt": row["attempt"]}
-            running.setdefault(row["worker"], []).append(task)
+            task = dict(row)
+            running.setdefault(task.pop("worker"), []).append(task)
         return [_worker(dict(row), running.get(row["id"], [])) for row in await self._engine.read("workers")]
 
     async def actions(self) -> list[KnownAction]:

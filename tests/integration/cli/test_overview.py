@@ -51,7 +51,7 @@ async def test_the_workers_are_told_with_what_they_run(taskqueue: CommandLine, s
         output = (await taskqueue("workers")).output
         [worker] = (await taskqueue("workers", "--json")).json
         actions.let_go("gate")
-    assert " hold " in output
+    assert " hold (" in output
     assert worker["id"][:8] in output
     assert [task["action"] for task in worker["running"]] == ["hold"]
 

@@ -85,7 +85,7 @@ async def workers(request: web.Request) -> web.Response:
             executors=worker.executors,
             versions=worker.versions,
             memory=worker.memory,
-            running=[RunningTask(**task) for task in worker.running],
+            running=[RunningTask(**task | {"started_at": task["started_at"] / 1000}) for task in worker.running],
         )
         for worker in await request.app[STORE].reads.workers()
     ]

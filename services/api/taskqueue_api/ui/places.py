@@ -26,4 +26,7 @@ class Place:
 
 TASKS = Place("ui/tasks", "Tasks", "tasks.html", Role.READ, narrows=True)
 
-PLACES = [TASKS]
+PLACES = [
+    TASKS,
+    Place("ui/workers", "Workers", "workers.html", Role.READ),
+]

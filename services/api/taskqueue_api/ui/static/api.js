@@ -73,7 +73,23 @@ export async function untilAnswered(work) {
         throw error;
       }
       tell(`${error.message} Trying again.`);
-      await new Promise((resolve) => setTimeout(resolve, 2000));
+      await seenAgain();
     }
   }
+}
+
+// Runs it now and every two seconds, for as long as the page is seen. It ends with what the API refuses, which is told.
+export async function keepFresh(work) {
+  for (;;) {
+    await untilAnswered(work);
+    await seenAgain();
+  }
+}
+
+const AGAIN = 2000; // milliseconds
+
+// Two seconds later; where the page isn't seen then, once it is.
+async function seenAgain() {
+  await new Promise((resolve) => setTimeout(resolve, AGAIN));
+  while (document.hidden) await new Promise((resolve) => document.addEventListener("visibilitychange", resolve, { once: true }));
 }

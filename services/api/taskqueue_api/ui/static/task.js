@@ -3,7 +3,7 @@
 import { at, ask, may, tell, untilAnswered } from "./api.js";
 import { keyboard } from "./keyboard.js";
 import { follow } from "./live.js";
-import { block, element, span, status, time } from "./show.js";
+import { block, element, moment, span, status } from "./show.js";
 import { VERBS, act, confirmed, wentWrong } from "./verbs.js";
 
 const id = decodeURIComponent(location.pathname.split("/").pop());
@@ -85,7 +85,7 @@ function timeline() {
   }
   if (task.attempts.length && task.status === "pending") steps.push(["Next attempt", task.run_at]);
   if (task.processed_at) steps.push([`${task.status[0].toUpperCase()}${task.status.slice(1)}`, task.processed_at]);
-  return steps.map(([words, when]) => element("li", {}, time(when), ` ${words}`));
+  return steps.map(([words, when]) => element("li", {}, moment(when), ` ${words}`));
 }
 
 // Made anew only where they changed: a reader may have unfolded or marked some of it.
