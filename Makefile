@@ -55,7 +55,9 @@ else
 	@echo "No Docker engine answers: the tests that need one can't run."
 endif
 	@deploy/chromium
-	@deploy/prometheus-programs || echo "The tests that need Prometheus can't run."
+	@deploy/debian-program prometheus prometheus promtool || echo "The tests that need Prometheus can't run."
+	@deploy/debian-program nginx nginx || echo "The tests that need nginx can't run."
+	@deploy/debian-program caddy caddy || echo "The tests that need Caddy can't run."
 	$(BIN)/pytest --numprocesses 2 --no-loadscope-reorder $(ARGS)
 
 storm: $(VENV)/project.stamp ## 20,000 tasks while something random breaks; STORM_SEED=N repeats one

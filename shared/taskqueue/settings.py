@@ -112,6 +112,11 @@ class Settings(BaseSettings):
         description="Whether the proxy in front sets `X-Forwarded-Prefix`, the path under which it serves the "
         "API; answers then tell addresses that begin with it.",
     )
+    trust_forwarded_for: bool = Field(
+        False,
+        description="Whether the proxy in front sets `X-Forwarded-For`, whose last item is the address that asked "
+        "it; wrong keys are then slowed down by it, and the audit tells it.",
+    )
     idempotency_keep: float = Field(86400, gt=0, description="Seconds for which an Idempotency-Key is remembered.")
     keep_completed: float = Field(
         7 * 86400, ge=0, description="Seconds for which completed tasks are kept; 0 is for ever."

@@ -58,7 +58,7 @@ async def test_the_origins_that_are_named_may_use_the_api(tmp_path: Path, origin
 async def test_a_page_of_another_origin_changes_nothing(
     tmp_path: Path, method: str, headers: dict[str, str], allowed: bool
 ) -> None:
-    settings = quick_settings(tmp_path, cors_origins="https://friend.example")
+    settings = quick_settings(tmp_path, cors_origins="https://friend.example", auth="proxy")
     async with System.open(settings) as system:
         id = await system.submit("x", delay=1000)
         await system.post(f"/tasks/{id}/cancel")

@@ -1,9 +1,7 @@
 """The rules and the configuration for Prometheus, by its own programs; and an alert that fires."""
 
 import asyncio
-import os
 import re
-import shutil
 import socket
 import subprocess
 from collections.abc import AsyncIterator
@@ -14,20 +12,11 @@ from typing import Any
 import aiohttp
 import pytest
 from tests.conformance.waiting import eventually
+from tests.integration.programs import ROOT
 from tests.integration.system import System
+from tests.integration.tools import program
 
-ROOT = Path(__file__).parents[2]
 DEPLOYED = ROOT / "deploy/prometheus"
-#: Where `make test` puts them.
-UNPACKED = ROOT / ".tools/prometheus/usr/bin"
-
-
-def program(name: str) -> str:
-    found = shutil.which(name) or shutil.which(name, path=UNPACKED)
-    if found is None:
-        reason = f"no {name}: deploy/prometheus-programs fetches it where apt is"
-        pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
-    return found
 
 
 @pytest.mark.parametrize(
@@ -37,7 +26,12 @@ def program(name: str) -> str:
 )
 def test_promtool_finds_nothing_wrong(check: tuple[str, ...]) -> None:
     checked = subprocess.run(
-        [program("promtool"), *check], cwd=DEPLOYED, capture_output=True, text=True, check=False, timeout=60
+        [program("promtool", "prometheus"), *check],
+        cwd=DEPLOYED,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
     )
     assert checked.returncode == 0, checked.stdout + checked.stderr
 
@@ -76,7 +70,7 @@ async def scraping(target: str, folder: Path) -> AsyncIterator[Prometheus]:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     process = await asyncio.create_subprocess_exec(
-        program("prometheus"),
+        program("prometheus", "prometheus"),
         "--config.file=prometheus.yml",
         "--storage.tsdb.path=data",
         f"--web.listen-address=127.0.0.1:{port}",

@@ -118,10 +118,15 @@ async def test_it_leads_to_no_page_but_ours(guarded: System, next: str) -> None:
     assert (status, URL("/ui/sign-in").join(URL(location)).path) == (303, "/ui")
 
 
-async def test_a_page_of_another_site_signs_nobody_in_or_out(guarded: System) -> None:
-    for path in ("/ui/sign-in", "/ui/sign-out"):
-        async with guarded.client.post(path, headers={"Sec-Fetch-Site": "cross-site"}) as response:
-            assert response.status == 403
+@pytest.mark.parametrize("allowed", ["", "*"])
+async def test_a_page_of_another_site_signs_nobody_in_or_out(tmp_path: Path, allowed: str) -> None:
+    """Not even where its origin may use the API: its reader would act with a key that isn't theirs."""
+    page = {"Sec-Fetch-Site": "cross-site", "Origin": "https://other.example"}
+    async with asking_for_keys(tmp_path, cors_origins=allowed) as system:
+        form = {"key": await key_of(system, Role.READ)}
+        for path in ("/ui/sign-in", "/ui/sign-out"):
+            async with system.client.post(path, headers=page, data=form, allow_redirects=False) as response:
+                assert (response.status, response.headers.get("Set-Cookie")) == (403, None)
 
 
 async def test_what_it_leads_to_holds_behind_a_prefix(tmp_path: Path) -> None:

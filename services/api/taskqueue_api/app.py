@@ -17,6 +17,7 @@ from taskqueue.process import FatalError
 from taskqueue.settings import Settings
 from taskqueue.store import Store, StoreError
 from taskqueue.telemetry import Telemetry
+from taskqueue_api.http.addresses import read_address
 from taskqueue_api.http.authentication import authenticate, trust_everybody
 from taskqueue_api.http.compression import compress
 from taskqueue_api.http.cors import ORIGINS, allow_origins, answer_preflights, read_origins, refuse_foreign_pages
@@ -25,6 +26,7 @@ from taskqueue_api.http.defence import defend
 from taskqueue_api.http.errors import json_errors
 from taskqueue_api.http.failed_tries import FailedTries
 from taskqueue_api.http.measured import measure
+from taskqueue_api.http.names import refuse_other_names
 from taskqueue_api.http.prefix import read_prefix
 from taskqueue_api.http.protocol import Runner
 from taskqueue_api.http.request_ids import name_requests, tell_request_id
@@ -39,6 +41,7 @@ from taskqueue_api.keys import (
     KEYRING,
     MEASURES,
     METRICS,
+    OVERVIEWS,
     RANDOM,
     SETTINGS,
     STORE,
@@ -52,6 +55,7 @@ from taskqueue_api.live.catalogue import Catalogue
 from taskqueue_api.live.holders import ANYBODY
 from taskqueue_api.live.keyring import Keyring
 from taskqueue_api.live.measures import StoreMeasures
+from taskqueue_api.live.overview import Overviews
 from taskqueue_api.live.places import Places
 from taskqueue_api.live.randomness import BufferedRandom
 from taskqueue_api.live.watcher import Watcher
@@ -84,7 +88,9 @@ def build_app(
             answer_preflights,
             compress,
             json_errors(StoreError, "database unavailable"),
+            *([refuse_other_names] if settings.auth == "off" else ()),
             refuse_foreign_pages,
+            *([read_address] if settings.trust_forwarded_for else ()),
             authenticate(keyring.identify, HOLDER, tries) if asks_for_keys else trust_everybody(ANYBODY, HOLDER),
             end_long_reads,
             *([read_prefix] if settings.trust_forwarded_prefix else ()),
@@ -105,6 +111,7 @@ def build_app(
     app[TELEMETRY] = telemetry
     app[METRICS] = metrics
     app[MEASURES] = StoreMeasures(settings, store, broker)
+    app[OVERVIEWS] = Overviews(settings, store, broker)
     app[RANDOM] = random or BufferedRandom()
     app[INTAKE] = Intake(settings, store, broker, telemetry)
     app[BACKLOG] = Backlog(store, settings.max_backlog)

@@ -6,6 +6,7 @@ from typing import TypeVar
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
+from taskqueue_api.http.addresses import address_of
 from taskqueue_api.http.credentials import Credentials, credentials_of, unauthorized
 from taskqueue_api.http.failed_tries import FailedTries
 
@@ -29,7 +30,7 @@ def authenticate(identify: Identify[T], key: web.RequestKey[T], tries: FailedTri
             if not isinstance(found, str):
                 request[key] = found
             elif not shown.session:
-                await tries.add(request.remote or "", found)
+                await tries.add(address_of(request), found)
                 raise unauthorized(found, "invalid_token")
         return await handler(request)
 

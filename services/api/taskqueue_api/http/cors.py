@@ -43,14 +43,26 @@ async def refuse_foreign_pages(request: web.Request, handler: Handler) -> web.St
     The check is that of Go's `net/http.CrossOriginProtection`: browsers tell where a request comes from, by
     `Sec-Fetch-Site`, or at least by `Origin`; other clients send neither.
     """
-    if request.method not in {"GET", "HEAD", "OPTIONS"} and is_foreign(request) and not _is_allowed(request):
+    if request.method not in {"GET", "HEAD", "OPTIONS"} and _is_foreign(request) and not _is_allowed(request):
         page = request.headers.get("Origin", "another origin")[:100]
         error = f"pages of {page} may not use this API; TASKQUEUE_CORS_ORIGINS names those that may"
         raise web.HTTPForbidden(text=error_body(error), content_type="application/json")
     return await handler(request)
 
 
-def is_foreign(request: web.Request) -> bool:
+def refuse_foreign(request: web.Request) -> None:
+    """Let pages of no other origin pass, allowed or not: what they begin, use or end is their reader's session.
+
+    Raises:
+        HTTPForbidden: a page of another origin sent it.
+    """
+    if _is_foreign(request):
+        raise web.HTTPForbidden(
+            text=error_body("a session is for this site's own pages only"), content_type="application/json"
+        )
+
+
+def _is_foreign(request: web.Request) -> bool:
     """Whether a page of another origin sent it, as far as its browser tells."""
     site, origin = request.headers.get("Sec-Fetch-Site"), request.headers.get("Origin")
     if site is not None:

@@ -6,7 +6,7 @@ from urllib.parse import unquote
 
 from aiohttp import hdrs, web
 
-from taskqueue_api.http.cors import is_foreign
+from taskqueue_api.http.cors import refuse_foreign
 from taskqueue_api.http.errors import bad_request, error_body
 
 #: The cookie of a session.
@@ -54,10 +54,8 @@ def credentials_of(request: web.Request) -> Credentials | None:
     session = request.cookies.get(COOKIE)
     if session is None:
         return None
-    if request.method not in {"GET", "HEAD", "OPTIONS"} and is_foreign(request):
-        raise web.HTTPForbidden(
-            text=error_body("a session is for this site's own pages only"), content_type="application/json"
-        )
+    if request.method not in {"GET", "HEAD", "OPTIONS"}:
+        refuse_foreign(request)
     return Credentials(session, session=True)
 
 

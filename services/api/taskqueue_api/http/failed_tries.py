@@ -1,7 +1,8 @@
 """Who shows a wrong key waits for the answer, the longer the more often.
 
-They are counted by the address that the connection comes from. Behind a proxy that is the proxy's: its clients
-then wait for one another's wrong keys. Who shows a right key never waits, whoever else is at the same address.
+They are counted by the address that the connection comes from, or that a proxy tells which is trusted to. Behind
+another proxy that is the proxy's: its clients then wait for one another's wrong keys. Who shows a right key never
+waits, whoever else is at the same address.
 """
 
 import asyncio

@@ -9,6 +9,7 @@ from taskqueue.contract.audit import AuditAnswer, AuditedOperation, AuditEntry
 from taskqueue.contract.requests import AuditQuery
 from taskqueue.logs import REQUEST_ID
 from taskqueue.store.audit import Deed, Noted
+from taskqueue_api.http.addresses import address_of
 from taskqueue_api.http.bodies import read_query
 from taskqueue_api.keys import HOLDER, STORE
 
@@ -26,7 +27,7 @@ def deed_of(
         operation,
         key=holder.key,
         label=holder.label or None,
-        address=request.remote,
+        address=address_of(request),
         request_id=REQUEST_ID.get(),
         target=target,
         filter=None if filter is None else json.dumps(filter),

@@ -3,6 +3,7 @@ browsers send it from this site's own pages only."""
 
 from aiohttp import web
 
+from taskqueue_api.http.addresses import address_of
 from taskqueue_api.http.credentials import COOKIE, Credentials, unauthorized
 from taskqueue_api.http.prefix import prefix_of
 from taskqueue_api.keys import FAILED_TRIES, KEYRING, STORE
@@ -20,7 +21,7 @@ async def sign_in(request: web.Request, key: str) -> Holder:
     """
     found = request.app[KEYRING].identify(Credentials(key.strip(), session=False))
     if isinstance(found, str):
-        await request.app[FAILED_TRIES].add(request.remote or "", found)
+        await request.app[FAILED_TRIES].add(address_of(request), found)
         raise unauthorized(found, "invalid_token")
     return found
 

@@ -6,6 +6,7 @@ from urllib.parse import parse_qs
 
 from aiohttp import web
 
+from taskqueue_api.http.cors import refuse_foreign
 from taskqueue_api.http.deadline import Body
 from taskqueue_api.http.errors import bad_request
 from taskqueue_api.keys import HOLDER
@@ -26,6 +27,7 @@ async def ask_for_key(request: web.Request) -> web.Response:
 
 async def take_key(request: web.Request) -> web.Response:
     """`POST /ui/sign-in`: begins a session, and leads to the page that was asked for."""
+    refuse_foreign(request)
     async with Body(request, _LONGEST_FORM) as raw:
         try:
             form = parse_qs(raw.decode(), max_num_fields=10)
@@ -45,6 +47,7 @@ async def take_key(request: web.Request) -> web.Response:
 
 async def sign_out(request: web.Request) -> web.Response:
     """`POST /ui/sign-out`."""
+    refuse_foreign(request)
     response = redirect(request, "ui/sign-in")
     end_session(request, response)
     return response
