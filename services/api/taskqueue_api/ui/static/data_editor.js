@@ -23,7 +23,7 @@ export function editorOf(schema) {
 
   function turn() {
     try {
-      if (asJson.hidden) json.value = pretty(form.text());
+      if (asJson.hidden) json.value = pretty(form.text(false));
       else if (!form.fill(parse(checked(json.value, "")))) return void tell("", "the form of this action can't have this");
       show(asForm.hidden);
     } catch (error) {

@@ -12,8 +12,9 @@ export function formOf(schema) {
     field(name, `data-${index}`, member, schema, needed.includes(name)));
   return {
     fields,
-    text() {
-      const members = fields.map(({ name, text }) => [JSON.stringify(name), text()]).filter(([, text]) => text !== undefined);
+    // `whole`: with all that it needs.
+    text(whole = true) {
+      const members = fields.map(({ name, text }) => [JSON.stringify(name), text(whole)]).filter(([, text]) => text !== undefined);
       return `{${members.map((member) => member.join(":")).join(",")}}`;
     },
     // Whether the form then has all of this object, and nothing else.
@@ -46,9 +47,9 @@ function field(name, id, member, root, needed) {
     name, input, wrong,
     element: element("div", {}, element("label", { for: id }, name), input, element("p", { id: `${id}-about`, class: "quiet" }, about), wrong),
     // Undefined where it is left out.
-    text() {
+    text(whole) {
       if (input.value) return kind.text(input.value, name);
-      if (!needed) return undefined;
+      if (!needed || !whole) return undefined;
       if (nullable) return "null";
       if (kind === TEXT) return '""';
       throw new Invalid(name, "required");
