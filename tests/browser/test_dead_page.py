@@ -169,6 +169,14 @@ async def test_who_may_only_read_sees_them_and_can_select_none(browser: Browser,
     home = await guarded.url()
     made = await programs.start("taskqueue", "keys", "create", "--role", "read", "--label", "who looks")
     assert await made.ended() == 0
+    key = made.output.strip()
+
+    async def is_known() -> bool:
+        shown = {"Authorization": f"Bearer {key}"}
+        async with aiohttp.ClientSession(headers=shown) as session, session.get(f"{home}/dead") as response:
+            return response.status == 200
+
+    await eventually(is_known)
 
     async def answer(route: Route) -> None:
         await route.fulfill(json={"letters": [letter("a")], "count": 1, "total": 1})
@@ -177,7 +185,7 @@ async def test_who_may_only_read_sees_them_and_can_select_none(browser: Browser,
         page = await context.new_page()
         await page.route(f"{home}/dead?*", answer)
         await page.goto("/ui/dead")
-        await page.get_by_label("Key").fill(made.output.strip())
+        await page.get_by_label("Key").fill(key)
         await page.get_by_role("button", name="Sign in").click()
         await expect(page.locator("#rows tr")).to_have_count(1)
         await expect(page).to_have_url(f"{home}/ui/dead")
