@@ -30,4 +30,5 @@ PLACES = [
     Place("ui/overview", "Overview", "overview.html", Role.READ),
     TASKS,
     Place("ui/workers", "Workers", "workers.html", Role.READ),
+    Place("ui/dead", "Dead letters", "dead.html", Role.READ),
 ]
