@@ -12,9 +12,12 @@ from tests.conformance.proxy import Proxy
 from tests.conformance.server import free_port
 from tests.conformance.waiting import PATIENCE, at_most, eventually, publish, take_one
 
-from taskqueue.broker import Broker, BrokerError, DeadLetter, open_broker, turn
+from taskqueue.broker import Broker, BrokerError, BusyError, DeadLetter, open_broker, turn
 from taskqueue.broker.rabbitmq import connection, dead_letters
-from taskqueue.dead_letters import BYTES_SHOWN, SeenLetter, end, look, unknown
+from taskqueue.dead_letters import BYTES_SHOWN, REASON_SHOWN, Ended, SeenLetter, Verb
+from taskqueue.dead_letters import end as end_of
+from taskqueue.dead_letters import look as look_through
+from taskqueue.dead_letters import unknown as unknown_of
 
 
 async def bury(broker: Broker, *bodies: bytes, reason: str = "no task") -> None:
@@ -31,6 +34,21 @@ async def bury(broker: Broker, *bodies: bytes, reason: str = "no task") -> None:
         await eventually(are_there)
 
 
+async def look(broker: Broker, limit: int) -> tuple[list[SeenLetter], int]:
+    async with broker.dead_letters(limit) as letters:
+        return await look_through(letters), letters.count
+
+
+async def unknown(broker: Broker, ids: list[str], limit: int) -> list[str]:
+    async with broker.dead_letters(limit) as letters:
+        return await unknown_of(letters, ids)
+
+
+async def end(broker: Broker, verb: Verb, ids: list[str] | None, limit: int) -> Ended:
+    async with broker.dead_letters(limit) as letters:
+        return await end_of(letters, verb, ids)
+
+
 async def seen(broker: Broker, limit: int = 100) -> list[SeenLetter]:
     letters, _ = await look(broker, limit)
     return letters
@@ -44,6 +62,12 @@ async def bodies_of(broker: Broker) -> list[bytes]:
 async def first(letters: AsyncIterator[DeadLetter]) -> DeadLetter:
     async with asyncio.timeout(PATIENCE):
         return await anext(aiter(letters))
+
+
+async def test_of_a_long_reason_its_beginning_is_told(subject: Subject) -> None:
+    await bury(subject.broker, b"1", reason="x" * 1500)
+    [letter] = await seen(subject.broker)
+    assert letter.reason == "x" * REASON_SHOWN
 
 
 async def test_a_look_tells_the_oldest_and_how_many_there_are(subject: Subject) -> None:
@@ -186,7 +210,7 @@ async def test_one_walk_waits_for_another_and_not_for_long(
         second = asyncio.create_task(seen(subject.broker))
         await asyncio.sleep(0)  # in which it begins
         monkeypatch.setattr(turn, "PATIENCE", 0.05)
-        with pytest.raises(BrokerError, match="already"):
+        with pytest.raises(BusyError, match="already"):
             await seen(subject.broker)
         assert not second.done()
     assert [letter.excerpt for letter in await second] == [b"1"]

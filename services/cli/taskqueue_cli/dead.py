@@ -39,10 +39,9 @@ def drop(ids: Ids = None, everything: All = False, limit: Limit = 1000) -> None:
 
 
 def _show(settings: "Settings", limit: int, as_json: bool) -> None:
-    from taskqueue.dead_letters import look
-    from taskqueue_worker.dead import broker_of, excerpt
+    from taskqueue_worker.dead import broker_of, excerpt, seen
 
-    letters, count = asyncio.run(look(broker_of(settings), limit))
+    letters, count = asyncio.run(seen(broker_of(settings), limit))
     if as_json:
         for letter in letters:
             typer.echo(json.dumps({"id": letter.id, "reason": letter.reason, "message": letter.text}))

@@ -26,20 +26,32 @@ def broker_of(settings: Settings) -> Broker:
     return open_broker(settings.broker, settings.queue)
 
 
+async def seen(broker: Broker, limit: int) -> tuple[list[SeenLetter], int]:
+    """The oldest dead letters, and how many there are in all.
+
+    Raises:
+        BrokerError: the broker can't be asked now.
+    """
+    async with broker.dead_letters(limit) as letters:
+        return await look(letters), letters.count
+
+
 async def end_known(broker: Broker, verb: Verb, ids: list[str] | None, limit: int) -> int:
     """Put dead letters back into the queue or drop them, and tell how many.
 
     Args:
-        ids: as `look` tells them; None is all among the oldest `limit`.
+        ids: as `seen` tells them; None is all among the oldest `limit`.
 
     Raises:
-        FatalError: an id is not among the dead letters, and nothing was changed; or the broker went away when some
-            were ended.
+        FatalError: an id is not among the dead letters, and nothing was changed; or the broker went away amid it.
         BrokerError: the broker can't be reached.
     """
-    if ids and (missing := await unknown(broker, ids, limit)):
-        raise FatalError(f"no dead letter has the id {', '.join(sorted(missing))}; nothing was changed")
-    ended = await end(broker, verb, ids, limit)
+    if ids is not None:
+        async with broker.dead_letters(limit) as letters:
+            if missing := await unknown(letters, ids):
+                raise FatalError(f"no dead letter has the id {', '.join(sorted(missing))}; nothing was changed")
+    async with broker.dead_letters(limit) as letters:
+        ended = await end(letters, verb, ids)
     if ended.problem:
         raise FatalError(f"{told(verb, ended.count)}; then: {ended.problem}")
     return ended.count
@@ -81,7 +93,7 @@ def run(settings: Settings, arguments: argparse.Namespace) -> None:
     """
     broker = broker_of(settings)
     if arguments.verb == "list":
-        letters, count = asyncio.run(look(broker, arguments.limit))
+        letters, count = asyncio.run(seen(broker, arguments.limit))
         for letter in letters:
             print(f"{letter.id}\t{printable(letter.reason)}\t{excerpt(letter)}")  # noqa: T201  # its answer
         more = f", the oldest {len(letters)} shown" if count > len(letters) else ""
