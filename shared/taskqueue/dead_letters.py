@@ -8,36 +8,13 @@ from hashlib import sha256
 from typing import Literal
 
 from taskqueue.broker import BrokerError, DeadLetter, DeadLetters
+from taskqueue.contract.dead_letters import DeadLetterAnswer
 
 #: Bytes of a message that are kept of it while others are looked at, and characters of its reason.
 BYTES_SHOWN = 2000
 REASON_SHOWN = 1000
 
 Verb = Literal["requeue", "drop"]
-
-
-@dataclass(frozen=True, slots=True)
-class SeenLetter:
-    """A dead letter that was looked at, and is back in its place."""
-
-    #: Names it in each walk: made of what it holds, so it never comes to mean another letter.
-    id: str
-    reason: str
-    #: Unix milliseconds; None where nobody has noted it.
-    died_at: int | None
-    #: The beginning of its message, and how many bytes this has in all.
-    excerpt: bytes
-    size: int
-
-    @property
-    def is_cut(self) -> bool:
-        """Whether there is more of it."""
-        return len(self.excerpt) < self.size
-
-    @property
-    def text(self) -> str:
-        """The beginning as text: what is no UTF-8 is escaped, and no character is cut in two."""
-        return getincrementaldecoder("utf-8")("backslashreplace").decode(self.excerpt, final=not self.is_cut)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,23 +41,29 @@ class _Names:
         return digest if self._copies[digest] == 1 else f"{digest}-{self._copies[digest]}"
 
 
-async def look(letters: DeadLetters) -> list[SeenLetter]:
+async def look(letters: DeadLetters) -> list[DeadLetterAnswer]:
     """The letters of a walk.
 
     Raises:
         BrokerError: the broker can't be asked any more.
     """
     names = _Names()
-    return [
-        SeenLetter(
-            names.of(letter),
-            letter.reason[:REASON_SHOWN],
-            letter.died_at,
-            letter.body[:BYTES_SHOWN],
-            len(letter.body),
-        )
-        async for letter in letters
-    ]
+    return [_seen(letter, names.of(letter)) async for letter in letters]
+
+
+def _seen(letter: DeadLetter, id: str) -> DeadLetterAnswer:
+    size = len(letter.body)
+    truncated = size > BYTES_SHOWN
+    # What is no UTF-8 is escaped, and no character is cut in two.
+    decoder = getincrementaldecoder("utf-8")("backslashreplace")
+    return DeadLetterAnswer(
+        id=id,
+        reason=letter.reason[:REASON_SHOWN],
+        died_at=None if letter.died_at is None else letter.died_at / 1000,
+        message=decoder.decode(letter.body[:BYTES_SHOWN], final=not truncated),
+        size=size,
+        truncated=truncated,
+    )
 
 
 async def unknown(letters: DeadLetters, ids: Collection[str]) -> list[str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.conformance.waiting import eventually
+from tests.conformance.burying import until_dead
 from tests.integration.system import Answer, System, quick_settings
 from tests.integration.test_store_away import lose_its_content
 
@@ -35,20 +35,13 @@ async def system(tmp_path: Path) -> AsyncIterator[System]:
         yield system
 
 
-async def until_dead(system: System, count: int) -> None:
-    async def are_there() -> bool:
-        return await system.broker.dead_count() == count
-
-    await eventually(are_there)
-
-
-async def bury(system: System, *bodies: bytes) -> None:
+async def bury_by_worker(system: System, *bodies: bytes) -> None:
     """Have a worker meet them."""
     before = await system.broker.dead_count()
     async with system.worker():
         for number, body in enumerate(bodies, 1):
             await system.broker.publish(body, message_id="x", priority=4, timeout=1)
-            await until_dead(system, before + number)
+            await until_dead(system.broker, before + number)
 
 
 async def letters(system: System, query: str = "") -> list[dict[str, Any]]:
@@ -69,7 +62,7 @@ async def audit(system: System) -> list[tuple[str, Any, int]]:
 
 async def test_they_are_told_with_why_and_since_when(system: System) -> None:
     assert (await system.get("/dead")).body == {"letters": [], "count": 0, "total": 0}
-    await bury(system, b"<b>\xff", b"x" * 5000, b"third")
+    await bury_by_worker(system, b"<b>\xff", b"x" * 5000, b"third")
     first, second = await letters(system, "?limit=2")
     assert first == {
         "id": first["id"],
@@ -85,7 +78,7 @@ async def test_they_are_told_with_why_and_since_when(system: System) -> None:
 
 
 async def test_those_that_are_named_are_dropped_and_that_is_noted(system: System) -> None:
-    await bury(system, b"1", b"2", b"3")
+    await bury_by_worker(system, b"1", b"2", b"3")
     ids = [letter["id"] for letter in await letters(system)]
     answer = await end(system, "drop", ids=ids[:2])
     assert (answer.status, answer.body) == (200, {"count": 2, "left": 1})
@@ -94,19 +87,19 @@ async def test_those_that_are_named_are_dropped_and_that_is_noted(system: System
 
 
 async def test_those_that_are_requeued_come_to_a_worker_again(system: System) -> None:
-    await bury(system, b"1", b"2")
+    await bury_by_worker(system, b"1", b"2")
     ids = [letter["id"] for letter in await letters(system)]
     answer = await end(system, "requeue", ids=ids[:1])
     assert (answer.status, answer.body) == (200, {"count": 1, "left": 1})
     assert await system.broker.ready_count() == 1
     async with system.worker():
-        await until_dead(system, 2)
+        await until_dead(system.broker, 2)
     assert {letter["message"] for letter in await letters(system)} == {"1", "2"}
     assert await audit(system) == [("requeue_dead_letters", {"ids": ids[:1]}, 1)]
 
 
 async def test_of_all_so_many_of_the_oldest_are_ended(system: System) -> None:
-    await bury(system, b"1", b"2", b"3")
+    await bury_by_worker(system, b"1", b"2", b"3")
     assert (await end(system, "requeue", all=True, limit=2)).body == {"count": 2, "left": 1}
     assert (await end(system, "drop", all=True)).body == {"count": 1, "left": 0}
     assert (await end(system, "drop", all=True)).body == {"count": 0, "left": 0}
@@ -117,7 +110,7 @@ async def test_of_all_so_many_of_the_oldest_are_ended(system: System) -> None:
 
 
 async def test_where_one_is_not_there_nothing_is_done(system: System) -> None:
-    await bury(system, b"1", b"2")
+    await bury_by_worker(system, b"1", b"2")
     ids = [letter["id"] for letter in await letters(system)]
     for body in ({"ids": [*ids, "nobody"]}, {"ids": ids, "limit": 1}):
         answer = await end(system, "drop", **body)
@@ -146,7 +139,7 @@ async def test_where_one_is_not_there_nothing_is_done(system: System) -> None:
     ],
 )
 async def test_what_does_not_say_which_ends_none(system: System, body: dict[str, Any]) -> None:
-    await bury(system, b"1")
+    await bury_by_worker(system, b"1")
     for verb in ("requeue", "drop"):
         answer = await end(system, verb, **body)
         assert answer.status == 400, answer
@@ -169,7 +162,7 @@ async def test_a_broker_that_goes_away_amid_it_leaves_the_others_and_a_note_of_t
     system: System, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert isinstance(system.broker, FadingBroker)
-    await bury(system, b"1", b"2", b"3")
+    await bury_by_worker(system, b"1", b"2", b"3")
     system.broker.room = 1
     answer = await end(system, "requeue", all=True)
     assert (answer.status, answer.body) == (503, {"error": "broker unavailable"})
@@ -179,7 +172,7 @@ async def test_a_broker_that_goes_away_amid_it_leaves_the_others_and_a_note_of_t
 
 
 async def test_what_can_not_be_noted_is_not_done(system: System) -> None:
-    await bury(system, b"1")
+    await bury_by_worker(system, b"1")
     lose_its_content(system.settings.database)
     answer = await end(system, "drop", all=True)
     assert (answer.status, answer.body) == (503, {"error": "database unavailable"})
@@ -189,7 +182,7 @@ async def test_what_can_not_be_noted_is_not_done(system: System) -> None:
 async def test_one_request_waits_for_another_and_not_for_long(
     system: System, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await bury(system, b"1")
+    await bury_by_worker(system, b"1")
     async with system.broker.dead_letters(1):
         waiting = asyncio.create_task(letters(system))
         monkeypatch.setattr(turn, "PATIENCE", 0.05)

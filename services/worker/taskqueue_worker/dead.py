@@ -4,7 +4,8 @@ import argparse
 import asyncio
 
 from taskqueue.broker import Broker, open_broker
-from taskqueue.dead_letters import SeenLetter, Verb, end, look, unknown
+from taskqueue.contract.dead_letters import DeadLetterAnswer
+from taskqueue.dead_letters import Ended, Verb, end, look, unknown
 from taskqueue.process import FatalError
 from taskqueue.settings import Settings
 
@@ -14,19 +15,7 @@ LIMIT = 1000
 _SHOWN = 200
 
 
-def broker_of(settings: Settings) -> Broker:
-    """The broker, of which the dead letters alone are to be used.
-
-    Raises:
-        FatalError: it is in another process's memory.
-        BrokerError: its URL can't be used.
-    """
-    if settings.broker.startswith("memory:"):
-        raise FatalError("the queue is in its process's memory: ask its API for the dead letters, with --url")
-    return open_broker(settings.broker, settings.queue)
-
-
-async def seen(broker: Broker, limit: int) -> tuple[list[SeenLetter], int]:
+async def seen(broker: Broker, limit: int) -> tuple[list[DeadLetterAnswer], int]:
     """The oldest dead letters, and how many there are in all.
 
     Raises:
@@ -36,7 +25,7 @@ async def seen(broker: Broker, limit: int) -> tuple[list[SeenLetter], int]:
         return await look(letters), letters.count
 
 
-async def end_known(broker: Broker, verb: Verb, ids: list[str] | None, limit: int) -> int:
+async def end_known(broker: Broker, verb: Verb, ids: list[str] | None, limit: int) -> Ended:
     """Put dead letters back into the queue or drop them, and tell how many.
 
     Args:
@@ -54,7 +43,7 @@ async def end_known(broker: Broker, verb: Verb, ids: list[str] | None, limit: in
         ended = await end(letters, verb, ids)
     if ended.problem:
         raise FatalError(f"{told(verb, ended.count)}; then: {ended.problem}")
-    return ended.count
+    return ended
 
 
 def told(verb: Verb, count: int) -> str:
@@ -62,9 +51,9 @@ def told(verb: Verb, count: int) -> str:
     return f"{count} {'requeued' if verb == 'requeue' else 'dropped'}"
 
 
-def excerpt(letter: SeenLetter) -> str:
+def excerpt(letter: DeadLetterAnswer) -> str:
     """The beginning of its message, as it may be printed."""
-    text = letter.text
+    text = letter.message
     return repr(text if len(text) <= _SHOWN else text[:_SHOWN] + "...")
 
 
@@ -91,7 +80,7 @@ def run(settings: Settings, arguments: argparse.Namespace) -> None:
     Raises:
         FatalError, BrokerError: as `end`.
     """
-    broker = broker_of(settings)
+    broker = open_broker(settings.broker, settings.queue)
     if arguments.verb == "list":
         letters, count = asyncio.run(seen(broker, arguments.limit))
         for letter in letters:
@@ -101,4 +90,4 @@ def run(settings: Settings, arguments: argparse.Namespace) -> None:
     else:
         ids = None if arguments.all else arguments.ids
         ended = asyncio.run(end_known(broker, arguments.verb, ids, arguments.limit))
-        print(told(arguments.verb, ended))  # noqa: T201  # its answer
+        print(told(arguments.verb, ended.count))  # noqa: T201  # its answer

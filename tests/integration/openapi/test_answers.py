@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
+from tests.conformance.burying import bury
 from tests.integration import actions
 from tests.integration.openapi.described import Described, Reply
 from tests.integration.system import System
@@ -65,6 +66,7 @@ for id_, method_, path_, options_ in (
     ("retry_tasks", "POST", "/tasks/retry", {"json": {"tag": "x"}}),
     ("delete_tasks", "POST", "/tasks/delete", {"json": {"tag": "x"}}),
     ("watch_tasks", "GET", "/events", {}),
+    ("get_overview", "GET", "/overview", {}),
     ("get_stats", "GET", "/stats", {}),
     ("list_workers", "GET", "/workers", {}),
     ("list_actions", "GET", "/actions", {}),
@@ -196,19 +198,10 @@ plain("requeue_dead_letters", 400, "POST", "/dead/requeue", json={"ids": ["x"], 
 plain("drop_dead_letters", 400, "POST", "/dead/drop", json={"all": True, "limit": 0})
 
 
-async def bury(system: System) -> None:
-    """Let two messages become dead letters: a short one, and one that is told in part."""
-    for body in (b"{", b"\xff" * 3000):
-        await system.broker.publish(body, message_id="x", priority=4, timeout=1)
-    async with system.broker.consume(2) as consumer:
-        for _ in range(2):
-            await (await anext(aiter(consumer))).reject("not JSON")
-
-
 @answered("list_dead_letters", 200)
 async def list_none_one_and_all(system: System) -> list[Reply]:
     none = await send(system, "GET", "/dead")
-    await bury(system)
+    await bury(system.broker, b"{", b"\xff" * 3000)
     return [none, *[await send(system, "GET", f"/dead?limit={limit}") for limit in (1, 1000)]]
 
 
@@ -218,7 +211,7 @@ for id_, path_ in (("requeue_dead_letters", "/dead/requeue"), ("drop_dead_letter
     @answered(id_, 200)
     async def end_none_one_and_all(system: System, path: str = path_) -> list[Reply]:
         none = await send(system, "POST", path, json={"all": True})
-        await bury(system)
+        await bury(system.broker, b"{", b"\xff" * 3000)
         id = (await system.get("/dead?limit=1")).body["letters"][0]["id"]
         replies = [await send(system, "POST", path, json=body) for body in ({"ids": [id, id]}, {"all": True})]
         assert [reply.json for reply in replies] == [{"count": 1, "left": 1}, {"count": 1, "left": 0}]
@@ -394,9 +387,18 @@ async def watch_one_to_its_end(system: System) -> list[Reply]:
 
 # Overview, health, documentation
 
+plain("get_overview", 400, "GET", "/overview?window=1d")
 plain("get_stats", 400, "GET", "/stats?minutes=0")
 plain("check_live", 200, "GET", "/livez")
 plain("check_ready", 200, "GET", "/readyz")
+
+
+@answered("get_overview", 200)
+async def overview_of_some(system: System) -> list[Reply]:
+    async with system.worker():
+        await system.until(await system.submit("uppercase"))
+    await system.submit("x")
+    return [await send(system, "GET", f"/overview?window={window}") for window in ("1h", "24h", "7d")]
 
 
 @answered("get_stats", 200)

@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import pytest
+from tests.conformance.burying import bury
 from tests.integration.openapi.described import Described, Reply
 from tests.integration.system import System
 
@@ -41,12 +42,8 @@ def assert_alike(example: Any, real: Any) -> None:
 
 
 async def bury_the_example(system: System) -> None:
-    """The dead letter whose id the examples have, as a stranger's message without an id becomes one."""
-    await system.broker.publish(DEAD_LETTER["message"].encode(), message_id="", priority=4, timeout=1)
-    async with system.broker.consume(1) as consumer:
-        async for delivery in consumer:
-            await delivery.reject(DEAD_LETTER["reason"])
-            break
+    """The dead letter whose id the examples have."""
+    await bury(system.broker, DEAD_LETTER["message"].encode(), reason=DEAD_LETTER["reason"])
 
 
 async def send_example(system: System, described: Described, id: str, **options: Any) -> None:

@@ -11,13 +11,12 @@ from aiohttp import web
 from taskqueue.broker import BrokerError, BusyError
 from taskqueue.contract.audit import AuditedOperation
 from taskqueue.contract.dead_letters import (
-    DeadLetterAnswer,
     DeadLettersAnswer,
     DeadLettersBody,
     DeadLettersQuery,
     EndedLettersAnswer,
 )
-from taskqueue.dead_letters import BYTES_SHOWN, REASON_SHOWN, Ended, SeenLetter, Verb, end, look, unknown
+from taskqueue.dead_letters import BYTES_SHOWN, REASON_SHOWN, Ended, Verb, end, look, unknown
 from taskqueue.store.audit import add_to_note, note
 from taskqueue_api.http.bodies import read_json, read_query
 from taskqueue_api.http.deadline import Body
@@ -44,8 +43,9 @@ async def show(request: web.Request) -> web.Response:
     with _broker_may_be_away(request):
         async with request.app[BROKER].dead_letters(limit) as letters:
             seen, total = await look(letters), letters.count
-    size = sum(len(letter.excerpt) for letter in seen)
-    return web.json_response(text=await off_loop(request.app, size, _told, seen, total))
+    answer = DeadLettersAnswer(letters=seen, count=len(seen), total=total)
+    size = sum(len(letter.message) for letter in seen)
+    return web.json_response(text=await off_loop(request.app, size, answer.to_json))
 
 
 async def requeue(request: web.Request) -> web.Response:
@@ -81,21 +81,6 @@ async def _end(request: web.Request, verb: Verb) -> web.Response:
         if ended.problem:
             raise ended.problem
     return web.json_response(text=EndedLettersAnswer(count=ended.count, left=ended.left).to_json())
-
-
-def _told(seen: list[SeenLetter], total: int) -> str:
-    letters = [
-        DeadLetterAnswer(
-            id=letter.id,
-            reason=letter.reason,
-            died_at=None if letter.died_at is None else letter.died_at / 1000,
-            message=letter.text,
-            size=letter.size,
-            truncated=letter.is_cut,
-        )
-        for letter in seen
-    ]
-    return DeadLettersAnswer(letters=letters, count=len(letters), total=total).to_json()
 
 
 @contextmanager

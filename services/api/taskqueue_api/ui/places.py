@@ -29,4 +29,5 @@ TASKS = Place("ui/tasks", "Tasks", "tasks.html", Role.READ, narrows=True)
 PLACES = [
     TASKS,
     Place("ui/workers", "Workers", "workers.html", Role.READ),
+    Place("ui/dead", "Dead letters", "dead.html", Role.READ),
 ]
