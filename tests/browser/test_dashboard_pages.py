@@ -21,6 +21,7 @@ async def test_no_page_has_a_barrier_or_is_wider_than_a_phone(
         await client.until_final(home, id)
     await page.emulate_media(color_scheme=scheme)
     pages = {
+        "/ui/overview": "uppercase",
         "/ui/tasks": "uppercase",
         f"/ui/tasks/{id}": "WIDE",
         "/ui/workers": "1 worker",
