@@ -7,36 +7,14 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Literal
 
-from taskqueue.broker import Broker, BrokerError, DeadLetter
+from taskqueue.broker import BrokerError, DeadLetter, DeadLetters
+from taskqueue.contract.dead_letters import DeadLetterAnswer
 
-#: Bytes of a message that are kept of it while others are looked at.
+#: Bytes of a message that are kept of it while others are looked at, and characters of its reason.
 BYTES_SHOWN = 2000
+REASON_SHOWN = 1000
 
 Verb = Literal["requeue", "drop"]
-
-
-@dataclass(frozen=True, slots=True)
-class SeenLetter:
-    """A dead letter that was looked at, and is back in its place."""
-
-    #: Names it in each walk: made of what it holds, so it never comes to mean another letter.
-    id: str
-    reason: str
-    #: Unix milliseconds; None where nobody has noted it.
-    died_at: int | None
-    #: The beginning of its message, and how many bytes this has in all.
-    excerpt: bytes
-    size: int
-
-    @property
-    def is_cut(self) -> bool:
-        """Whether there is more of it."""
-        return len(self.excerpt) < self.size
-
-    @property
-    def text(self) -> str:
-        """The beginning as text: what is no UTF-8 is escaped, and no character is cut in two."""
-        return getincrementaldecoder("utf-8")("backslashreplace").decode(self.excerpt, final=not self.is_cut)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,61 +41,62 @@ class _Names:
         return digest if self._copies[digest] == 1 else f"{digest}-{self._copies[digest]}"
 
 
-async def look(broker: Broker, limit: int) -> tuple[list[SeenLetter], int]:
-    """The oldest dead letters, and how many there are in all.
+async def look(letters: DeadLetters) -> list[DeadLetterAnswer]:
+    """The letters of a walk.
 
     Raises:
-        BrokerError: the broker can't be asked now.
+        BrokerError: the broker can't be asked any more.
     """
     names = _Names()
-    async with broker.dead_letters(limit) as letters:
-        seen = [
-            SeenLetter(
-                names.of(letter), letter.reason, letter.died_at, letter.body[:BYTES_SHOWN], len(letter.body)
-            )
-            async for letter in letters
-        ]
-        return seen, letters.count
+    return [_seen(letter, names.of(letter)) async for letter in letters]
 
 
-async def unknown(broker: Broker, ids: Collection[str], limit: int) -> list[str]:
-    """Which of these ids none of the oldest `limit` dead letters has.
+def _seen(letter: DeadLetter, id: str) -> DeadLetterAnswer:
+    size = len(letter.body)
+    truncated = size > BYTES_SHOWN
+    # What is no UTF-8 is escaped, and no character is cut in two.
+    decoder = getincrementaldecoder("utf-8")("backslashreplace")
+    return DeadLetterAnswer(
+        id=id,
+        reason=letter.reason[:REASON_SHOWN],
+        died_at=None if letter.died_at is None else letter.died_at / 1000,
+        message=decoder.decode(letter.body[:BYTES_SHOWN], final=not truncated),
+        size=size,
+        truncated=truncated,
+    )
+
+
+async def unknown(letters: DeadLetters, ids: Collection[str]) -> list[str]:
+    """Which of these ids none of a walk's letters has.
 
     Raises:
-        BrokerError: the broker can't be asked now.
+        BrokerError: the broker can't be asked any more.
     """
     names, left = _Names(), dict.fromkeys(ids)
-    async with broker.dead_letters(limit) as letters:
-        async for letter in letters:
-            left.pop(names.of(letter), None)
-            if not left:
-                break
+    async for letter in letters:
+        left.pop(names.of(letter), None)
+        if not left:
+            break
     return list(left)
 
 
-async def end(broker: Broker, verb: Verb, ids: Collection[str] | None, limit: int) -> Ended:
-    """Put dead letters back into the queue or drop them, one after the other.
+async def end(letters: DeadLetters, verb: Verb, ids: Collection[str] | None) -> Ended:
+    """Put the letters of a walk back into the queue, or drop them, one after the other.
 
     Args:
-        ids: as `look` tells them; None is all among the oldest `limit`.
-
-    Raises:
-        BrokerError: the broker can't be asked now; nothing was done.
+        ids: as `look` tells them; None is all.
     """
     names, chosen, count = _Names(), None if ids is None else set(ids), 0
-    async with broker.dead_letters(limit) as letters:
-        try:
-            async for letter in letters:
-                id = names.of(letter)
-                if chosen is None or id in chosen:
-                    await (letter.requeue() if verb == "requeue" else letter.drop())
-                    count += 1
-                    if chosen is not None:
-                        chosen.remove(id)
-                if chosen is not None and not chosen:
-                    break
-        except BrokerError as error:
-            if not count:
-                raise
-            return Ended(count, letters.count - count, error)
-        return Ended(count, letters.count - count)
+    try:
+        async for letter in letters:
+            id = names.of(letter)
+            if chosen is None or id in chosen:
+                await (letter.requeue() if verb == "requeue" else letter.drop())
+                count += 1
+                if chosen is not None:
+                    chosen.remove(id)
+            if chosen is not None and not chosen:
+                break
+    except BrokerError as error:
+        return Ended(count, letters.count - count, error)
+    return Ended(count, letters.count - count)

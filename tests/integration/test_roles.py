@@ -19,10 +19,13 @@ from taskqueue_api.ui.routes import pages
 NEEDS = {
     Role.READ: {
         "find_tasks", "get_task", "watch_tasks", "watch_task", "get_stats", "list_workers", "list_actions",
-        "get_root", "get_openapi", "browse", "get_metrics", "get_page_file",
+        "get_root", "get_openapi", "browse", "get_metrics", "get_page_file", "list_dead_letters",
     },
     Role.SUBMIT: {"submit_task", "submit_batch"},
-    Role.OPERATE: {"delete_task", "cancel_task", "retry_task", "cancel_tasks", "retry_tasks", "delete_tasks"},
+    Role.OPERATE: {
+        "delete_task", "cancel_task", "retry_task", "cancel_tasks", "retry_tasks", "delete_tasks",
+        "requeue_dead_letters", "drop_dead_letters",
+    },
     Role.ADMIN: {"create_key", "list_keys", "revoke_key", "read_audit"},
     None: {"check_live", "check_ready"},
 }  # fmt: skip

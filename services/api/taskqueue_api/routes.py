@@ -10,6 +10,7 @@ from taskqueue_api.http.room import off_loop
 from taskqueue_api.openapi import docs
 from taskqueue_api.openapi.operations.audit import READ_AUDIT
 from taskqueue_api.openapi.operations.bulk import CANCEL_TASKS, DELETE_TASKS, RETRY_TASKS
+from taskqueue_api.openapi.operations.dead import DROP_DEAD_LETTERS, LIST_DEAD_LETTERS, REQUEUE_DEAD_LETTERS
 from taskqueue_api.openapi.operations.docs import BROWSE, GET_OPENAPI, GET_PAGE_FILE, GET_ROOT
 from taskqueue_api.openapi.operations.events import WATCH_TASK, WATCH_TASKS
 from taskqueue_api.openapi.operations.keys import CREATE_KEY, LIST_KEYS, REVOKE_KEY
@@ -31,7 +32,7 @@ from taskqueue_api.openapi.operations.tasks import (
     SUBMIT_TASK,
 )
 from taskqueue_api.openapi.terms import Route
-from taskqueue_api.resources import audit, bulk, events, health, keys, metrics, overview, submit, tasks
+from taskqueue_api.resources import audit, bulk, dead, events, health, keys, metrics, overview, submit, tasks
 from taskqueue_api.resources.permission import require
 
 ROUTES = [
@@ -51,6 +52,9 @@ ROUTES = [
     Route("GET", "/workers", overview.workers, LIST_WORKERS),
     Route("GET", "/actions", overview.actions, LIST_ACTIONS),
     Route("GET", "/metrics", metrics.metrics, GET_METRICS),
+    Route("GET", "/dead", dead.show, LIST_DEAD_LETTERS),
+    Route("POST", "/dead/requeue", dead.requeue, REQUEUE_DEAD_LETTERS),
+    Route("POST", "/dead/drop", dead.drop, DROP_DEAD_LETTERS),
     Route("POST", "/keys", keys.create, CREATE_KEY),
     Route("GET", "/keys", keys.show_all, LIST_KEYS),
     Route("DELETE", "/keys/{key}", keys.revoke, REVOKE_KEY),

@@ -26,7 +26,7 @@ HERE = "http://127.0.0.1:8080"
 #: Exit codes, beside 0 and those of the programs. The last three are those of sysexits.h.
 FAILED = 1  # a task has no result, or doesn't allow what was asked for
 USAGE = 2  # what was said makes no sense, or was refused as wrong
-NOT_FOUND = 3  # there is no such task, or key
+NOT_FOUND = 3  # there is no such task, key or dead letter
 UNAVAILABLE = 69  # nobody is there who can do it now
 NOT_YET = 75  # there was not time enough
 NOT_ALLOWED = 77  # the key doesn't open it, or none was shown

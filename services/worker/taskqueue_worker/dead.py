@@ -4,7 +4,8 @@ import argparse
 import asyncio
 
 from taskqueue.broker import Broker, open_broker
-from taskqueue.dead_letters import SeenLetter, Verb, end, look, unknown
+from taskqueue.contract.dead_letters import DeadLetterAnswer
+from taskqueue.dead_letters import Ended, Verb, end, look, unknown
 from taskqueue.process import FatalError
 from taskqueue.settings import Settings
 
@@ -14,35 +15,35 @@ LIMIT = 1000
 _SHOWN = 200
 
 
-def broker_of(settings: Settings) -> Broker:
-    """The broker, of which the dead letters alone are to be used.
+async def seen(broker: Broker, limit: int) -> tuple[list[DeadLetterAnswer], int]:
+    """The oldest dead letters, and how many there are in all.
 
     Raises:
-        FatalError: it is in another process's memory.
-        BrokerError: its URL can't be used.
+        BrokerError: the broker can't be asked now.
     """
-    if settings.broker.startswith("memory:"):
-        raise FatalError("the queue is in its process's memory: ask its API for the dead letters, with --url")
-    return open_broker(settings.broker, settings.queue)
+    async with broker.dead_letters(limit) as letters:
+        return await look(letters), letters.count
 
 
-async def end_known(broker: Broker, verb: Verb, ids: list[str] | None, limit: int) -> int:
+async def end_known(broker: Broker, verb: Verb, ids: list[str] | None, limit: int) -> Ended:
     """Put dead letters back into the queue or drop them, and tell how many.
 
     Args:
-        ids: as `look` tells them; None is all among the oldest `limit`.
+        ids: as `seen` tells them; None is all among the oldest `limit`.
 
     Raises:
-        FatalError: an id is not among the dead letters, and nothing was changed; or the broker went away when some
-            were ended.
+        FatalError: an id is not among the dead letters, and nothing was changed; or the broker went away amid it.
         BrokerError: the broker can't be reached.
     """
-    if ids and (missing := await unknown(broker, ids, limit)):
-        raise FatalError(f"no dead letter has the id {', '.join(sorted(missing))}; nothing was changed")
-    ended = await end(broker, verb, ids, limit)
+    if ids is not None:
+        async with broker.dead_letters(limit) as letters:
+            if missing := await unknown(letters, ids):
+                raise FatalError(f"no dead letter has the id {', '.join(sorted(missing))}; nothing was changed")
+    async with broker.dead_letters(limit) as letters:
+        ended = await end(letters, verb, ids)
     if ended.problem:
         raise FatalError(f"{told(verb, ended.count)}; then: {ended.problem}")
-    return ended.count
+    return ended
 
 
 def told(verb: Verb, count: int) -> str:
@@ -50,9 +51,9 @@ def told(verb: Verb, count: int) -> str:
     return f"{count} {'requeued' if verb == 'requeue' else 'dropped'}"
 
 
-def excerpt(letter: SeenLetter) -> str:
+def excerpt(letter: DeadLetterAnswer) -> str:
     """The beginning of its message, as it may be printed."""
-    text = letter.text
+    text = letter.message
     return repr(text if len(text) <= _SHOWN else text[:_SHOWN] + "...")
 
 
@@ -79,9 +80,9 @@ def run(settings: Settings, arguments: argparse.Namespace) -> None:
     Raises:
         FatalError, BrokerError: as `end`.
     """
-    broker = broker_of(settings)
+    broker = open_broker(settings.broker, settings.queue)
     if arguments.verb == "list":
-        letters, count = asyncio.run(look(broker, arguments.limit))
+        letters, count = asyncio.run(seen(broker, arguments.limit))
         for letter in letters:
             print(f"{letter.id}\t{printable(letter.reason)}\t{excerpt(letter)}")  # noqa: T201  # its answer
         more = f", the oldest {len(letters)} shown" if count > len(letters) else ""
@@ -89,4 +90,4 @@ def run(settings: Settings, arguments: argparse.Namespace) -> None:
     else:
         ids = None if arguments.all else arguments.ids
         ended = asyncio.run(end_known(broker, arguments.verb, ids, arguments.limit))
-        print(told(arguments.verb, ended))  # noqa: T201  # its answer
+        print(told(arguments.verb, ended.count))  # noqa: T201  # its answer

@@ -20,6 +20,10 @@ class BrokerError(Exception):
     """The broker can't be used. The text says why, without the URL's password."""
 
 
+class BusyError(BrokerError):
+    """Somebody else of this process does what only one can do at a time."""
+
+
 class QueueTakenError(BrokerError):
     """The queue is another store's, or the store has another queue. The text says what to do."""
 
@@ -217,6 +221,7 @@ class Broker(Protocol):
         A broker elsewhere is reached by a connection of the walk's own, also before it is entered.
 
         Raises:
-            BrokerError: the broker can't be reached now (also while iterating), or the walk before takes too long.
+            BusyError: the walk before takes too long.
+            BrokerError: the broker can't be reached now; also while iterating.
         """
         ...

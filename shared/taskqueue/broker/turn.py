@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from .protocol import BrokerError
+from .protocol import BusyError
 
 #: Seconds that a walk waits for the one before it.
 PATIENCE = 10
@@ -20,13 +20,13 @@ class Turn:
     async def taken(self) -> AsyncIterator[None]:
         """
         Raises:
-            BrokerError: the walk before takes too long.
+            BusyError: the walk before takes too long.
         """
         try:
             async with asyncio.timeout(PATIENCE):
                 await self._lock.acquire()
         except TimeoutError:
-            raise BrokerError("the dead letters are being walked through already") from None
+            raise BusyError("the dead letters are being walked through already") from None
         try:
             yield
         finally:

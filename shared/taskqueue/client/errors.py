@@ -69,7 +69,7 @@ class ForbiddenError(RefusedError):
 
 
 class NotFoundError(RefusedError):
-    """There is no such task, or key (404)."""
+    """There is no such task, key or dead letter (404)."""
 
 
 class ConflictError(RefusedError):

@@ -31,6 +31,7 @@ from taskqueue.client.typed import check_arguments, reads_result_of
 from taskqueue.client.wires import Wire
 from taskqueue.contract.answers import AcceptedAnswer, BatchAnswer, BulkAnswer, CancelAnswer
 from taskqueue.contract.audit import AuditAnswer, AuditedOperation, AuditEntry
+from taskqueue.contract.dead_letters import DeadLettersAnswer, EndedLettersAnswer
 from taskqueue.contract.keys import KeyAnswer, KeysAnswer, NewKeyAnswer, Role
 from taskqueue.contract.options import TaskOptions, plain, task, to_json
 from taskqueue.contract.overview import ActionAnswer, ActionsAnswer, StatsAnswer, WorkerAnswer, WorkersAnswer
@@ -333,6 +334,36 @@ class Verbs:
         """What can be run, with the JSON Schema of each one's data."""
         return (await self._ask(Call(method="GET", path="/actions", read=answer(ActionsAnswer)))).actions
 
+    # Dead letters
+
+    async def dead_letters(self, limit: int = 100) -> DeadLettersAnswer:
+        """The oldest messages that can't be tasks, and how many there are.
+
+        Args:
+            limit: how many are told, 1000 at most.
+        """
+        params = {"limit": limit}
+        return await self._ask(Call(method="GET", path="/dead", params=params, read=answer(DeadLettersAnswer)))
+
+    async def requeue_dead_letters(self, ids: Iterable[str] | None, *, limit: int = 1000) -> EndedLettersAnswer:
+        """Put dead letters back into the queue of tasks.
+
+        Args:
+            ids: as `dead_letters` tells them; None is all among the oldest `limit`.
+
+        Raises:
+            NotFoundError: one of them is not there; nothing was done.
+            AnswerLostError, UnavailableError: some may be done. It is not asked again unasked.
+        """
+        return await self._ask(_end_dead_letters("requeue", ids, limit))
+
+    async def drop_dead_letters(self, ids: Iterable[str] | None, *, limit: int = 1000) -> EndedLettersAnswer:
+        """Delete dead letters for good.
+
+        Args, Raises: as `requeue_dead_letters` has them.
+        """
+        return await self._ask(_end_dead_letters("drop", ids, limit))
+
     # Keys
 
     async def create_key(
@@ -445,6 +476,18 @@ def _act_on_all(verb: str, dry_run: bool, wanted: BulkFilter) -> Call[BulkAnswer
         headers=_JSON,
         read=answer(BulkAnswer),
         again="lost" if dry_run else "unsent",
+    )
+
+
+def _end_dead_letters(verb: str, ids: Iterable[str] | None, limit: int) -> Call[EndedLettersAnswer]:
+    which: dict[str, Any] = {"all": True} if ids is None else {"ids": list(ids)}
+    return Call(
+        method="POST",
+        path=f"/dead/{verb}",
+        content=to_json(which | {"limit": limit}),
+        headers=_JSON,
+        read=answer(EndedLettersAnswer),
+        again="unsent",
     )
 
 

@@ -18,6 +18,8 @@ class AuditedOperation(StrEnum):
     CANCEL_TASKS = "cancel_tasks"
     RETRY_TASKS = "retry_tasks"
     DELETE_TASKS = "delete_tasks"
+    REQUEUE_DEAD_LETTERS = "requeue_dead_letters"
+    DROP_DEAD_LETTERS = "drop_dead_letters"
     CREATE_KEY = "create_key"
     REVOKE_KEY = "revoke_key"
 
@@ -35,8 +37,8 @@ class AuditEntry(Answer):
     key: str | None = Field(description="The id of the key that was shown; null where none was asked for.")
     label: str | None = Field(description="What that key is called.")
     target: str | None = Field(description="The id of the task, or of the key, that was changed.")
-    filter: AuditedFilter | None = Field(description="Or of which tasks: as it was sent.")
-    tasks: Count | None = Field(description="How many tasks were changed; null where a key was.")
+    filter: AuditedFilter | None = Field(description="Or of which tasks, or dead letters: as it was sent.")
+    tasks: Count | None = Field(description="How many tasks, or dead letters, were changed; null where a key was.")
     address: str | None = Field(
         description="Where the request came from: behind a proxy that isn't trusted to tell, the proxy's; null "
         "where `taskqueue keys` did it in the database itself."

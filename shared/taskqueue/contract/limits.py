@@ -26,3 +26,6 @@ LONGEST_KEY = 255
 
 #: A wait, in seconds, that is longer than any sane one is taken for a mistake, not capped.
 LONGEST_WAIT = 86_400
+
+#: Dead letters that one request looks at, at most.
+MAX_DEAD_LETTERS = 1000

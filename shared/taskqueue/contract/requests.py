@@ -49,12 +49,12 @@ def _distinct(tags: list[str]) -> list[str]:
     return tags
 
 
-def _integral(value: object) -> object:
+def integral(value: object) -> object:
     """In JSON, 3.0 is an integer, too."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-def _written_as_json(value: object) -> object:
+def written_as_json(value: object) -> object:
     """A query's numbers are written as JSON's are. Python would read others, too: `1_0`, ` 1`."""
     if isinstance(value, str) and not _NUMBER.fullmatch(value):
         raise PydanticKnownError("int_parsing")
@@ -102,7 +102,7 @@ _SIZE_OF_BATCH = Field(min_length=1, max_length=MAX_BATCH)
 #: Text to be looked for.
 Searched = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 Span = Annotated[float, Field(ge=0, le=LATEST)]
-Attempts = Annotated[int, Field(ge=1, le=100), BeforeValidator(_integral)]
+Attempts = Annotated[int, Field(ge=1, le=100), BeforeValidator(integral)]
 
 
 _TELL_ONE_TIME: JsonDict = {
@@ -202,7 +202,7 @@ class TaskFilter(EventFilter):
 class ListQuery(TaskFilter):
     """The query string of `GET /tasks`."""
 
-    limit: Annotated[int, BeforeValidator(_written_as_json)] = Field(
+    limit: Annotated[int, BeforeValidator(written_as_json)] = Field(
         100, ge=1, le=1000, description="How many tasks at most."
     )
     cursor: str | None = Field(None, description="The `next` of the page before.")
@@ -238,7 +238,7 @@ class StatsQuery(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    minutes: Annotated[int, BeforeValidator(_written_as_json)] = Field(
+    minutes: Annotated[int, BeforeValidator(written_as_json)] = Field(
         15, ge=1, le=1440, description="How many past minutes to tell, beside the present one."
     )
 
@@ -250,9 +250,9 @@ class AuditQuery(BaseModel):
 
     key: str | None = Field(None, description="Only what was done with the key of this id.")
     operation: AuditedOperation | None = Field(None, description="Only this.")
-    limit: Annotated[int, BeforeValidator(_written_as_json)] = Field(
+    limit: Annotated[int, BeforeValidator(written_as_json)] = Field(
         100, ge=1, le=1000, description="How many at most."
     )
-    before: Annotated[int, Field(ge=1, le=2**53), BeforeValidator(_written_as_json)] | None = Field(
+    before: Annotated[int, Field(ge=1, le=2**53), BeforeValidator(written_as_json)] | None = Field(
         None, description="The `next` of the page before."
     )

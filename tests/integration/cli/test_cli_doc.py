@@ -5,6 +5,7 @@ import shlex
 from pathlib import Path
 
 import pytest
+from tests.conformance.burying import until_dead
 from tests.integration.cli.conftest import CommandLine
 from tests.integration.system import System
 from tests.stack.documents import Example, session
@@ -26,6 +27,8 @@ async def test_the_examples_write_what_they_say(
     ids: dict[str, str] = {}
     count = 0
     async with system.worker():
+        await system.broker.publish(b"hello", message_id="", priority=4, timeout=1)  # no task
+        await until_dead(system.broker, 1)
         for example in session(DOCUMENT):
             command, *arguments = shlex.split(ID.sub(lambda match: ids.get(match[0], match[0]), example.command))
             if command == "cat":  # shows a file that the next ones use

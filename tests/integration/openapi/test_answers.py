@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
+from tests.conformance.burying import bury
 from tests.integration import actions
 from tests.integration.openapi.described import Described, Reply
 from tests.integration.system import System
@@ -96,6 +97,8 @@ for id_, method_, path_ in (
     ("cancel_tasks", "POST", "/tasks/cancel"),
     ("retry_tasks", "POST", "/tasks/retry"),
     ("delete_tasks", "POST", "/tasks/delete"),
+    ("requeue_dead_letters", "POST", "/dead/requeue"),
+    ("drop_dead_letters", "POST", "/dead/drop"),
     ("create_key", "POST", "/keys"),
     ("revoke_key", "DELETE", f"/keys/{UNKNOWN}"),
 ):
@@ -185,6 +188,47 @@ async def read_what_was_done_to_keys_and_tasks(system: System) -> list[Reply]:
     await send(system, "POST", f"/tasks/{id}/cancel")
     await send(system, "POST", "/tasks/retry", json={"tag": "a"})
     return [await send(system, "GET", f"/audit?limit={limit}") for limit in (1, 100)]
+
+
+# Dead letters
+
+plain("list_dead_letters", 400, "GET", "/dead?limit=1001")
+plain("requeue_dead_letters", 400, "POST", "/dead/requeue", json={"ids": ["x"], "all": True})
+plain("drop_dead_letters", 400, "POST", "/dead/drop", json={"all": True, "limit": 0})
+
+
+@answered("list_dead_letters", 200)
+async def list_none_one_and_all(system: System) -> list[Reply]:
+    none = await send(system, "GET", "/dead")
+    await bury(system.broker, b"{", b"\xff" * 3000)
+    return [none, *[await send(system, "GET", f"/dead?limit={limit}") for limit in (1, 1000)]]
+
+
+for id_, path_ in (("requeue_dead_letters", "/dead/requeue"), ("drop_dead_letters", "/dead/drop")):
+    plain(id_, 404, "POST", path_, json={"ids": ["x"], "limit": 1.0})
+
+    @answered(id_, 200)
+    async def end_none_one_and_all(system: System, path: str = path_) -> list[Reply]:
+        none = await send(system, "POST", path, json={"all": True})
+        await bury(system.broker, b"{", b"\xff" * 3000)
+        id = (await system.get("/dead?limit=1")).body["letters"][0]["id"]
+        replies = [await send(system, "POST", path, json=body) for body in ({"ids": [id, id]}, {"all": True})]
+        assert [reply.json for reply in replies] == [{"count": 1, "left": 1}, {"count": 1, "left": 0}]
+        return [none, *replies]
+
+
+for id_, method_, path_, options_ in (
+    ("list_dead_letters", "GET", "/dead", {}),
+    ("requeue_dead_letters", "POST", "/dead/requeue", {"json": {"ids": ["x"]}}),
+    ("drop_dead_letters", "POST", "/dead/drop", {"json": {"all": True}}),
+):
+
+    @answered(id_, 503)
+    async def without_a_broker(
+        system: System, method: str = method_, path: str = path_, options: dict[str, Any] = options_
+    ) -> list[Reply]:
+        await system.broker.__aexit__(None, None, None)
+        return [await send(system, method, path, **options)]
 
 
 # Tasks

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.conformance.burying import until_dead
 from tests.conformance.waiting import eventually
 from tests.integration.openapi.described import Reply, events
 from tests.integration.system import System, quick_settings
@@ -23,6 +24,7 @@ DOCUMENT = Path(__file__).parents[3] / "docs" / "api.md"
 VARIES = {
     "at",
     "created_at",
+    "died_at",
     "ended_at",
     "expires_at",
     "key",
@@ -127,6 +129,8 @@ async def test_the_examples_are_answered_as_they_say(tmp_path: Path, monkeypatch
     reader = Reader()
     count = 0
     async with System.open(settings) as system, system.worker():
+        await system.broker.publish(b"hello", message_id="", priority=4, timeout=1)  # no task
+        await until_dead(system.broker, 1)
         await eventually(lambda: is_known(system, "resize"))
         for request, answer in examples():
             count += 1

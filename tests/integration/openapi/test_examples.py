@@ -4,9 +4,11 @@ import json
 from typing import Any
 
 import pytest
+from tests.conformance.burying import bury
 from tests.integration.openapi.described import Described, Reply
 from tests.integration.system import System
 
+from taskqueue_api.openapi.examples import DEAD_LETTER
 from taskqueue_api.openapi.terms import JSON
 from taskqueue_api.routes import ROUTES
 
@@ -39,12 +41,19 @@ def assert_alike(example: Any, real: Any) -> None:
         assert both or type(example) is type(real)
 
 
+async def bury_the_example(system: System) -> None:
+    """The dead letter whose id the examples have."""
+    await bury(system.broker, DEAD_LETTER["message"].encode(), reason=DEAD_LETTER["reason"])
+
+
 async def send_example(system: System, described: Described, id: str, **options: Any) -> None:
     """Send a request that is answered as documented, with success."""
     method, path, operation = described.operations[id]
     task = await system.submit("uppercase", {"text": "x"}, delay=1000)
     if id != "cancel_task":
         await system.post(f"/tasks/{task}/cancel")
+    if "dead_letters" in id:
+        await bury_the_example(system)
     key = (await system.post("/keys", json={"label": "x", "role": "read"})).body["id"]
     path = path.replace("{id}", task).replace("{file}", "start.js").replace("{key}", key)
     async with system.client.request(method, path, **options) as response:

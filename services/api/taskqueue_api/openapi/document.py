@@ -31,6 +31,7 @@ _GROUPS = {
     "Bulk": "Act on all tasks that fit a filter.",
     "Events": "Watch tasks change.",
     "Overview": "What goes on.",
+    "Dead letters": "Messages that can't be tasks.",
     "Keys": "Who may use the API.",
     "Health": "For health checks.",
     "Documentation": "This document, and a page to browse it.",

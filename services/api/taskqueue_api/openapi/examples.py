@@ -158,6 +158,15 @@ KEY: dict[str, Any] = {
     "last_used_at": None,
 }
 NEW_KEY = KEY | {"key": "tq_r7Kq2LxV9bTz_" + "0" * 43}
+DEAD_LETTER: dict[str, Any] = {
+    "id": "790f00d5d5c4",
+    "reason": "malformed message: not JSON",
+    "died_at": 1795341600.0,
+    "message": "hello",
+    "size": 5,
+    "truncated": False,
+}
+DEAD_LETTERS = {"letters": [DEAD_LETTER], "count": 1, "total": 12}
 AUDIT = {
     "entries": [
         {

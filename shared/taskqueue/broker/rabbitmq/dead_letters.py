@@ -14,7 +14,7 @@ from .connection import PERSISTENT, STEP_TIMEOUT, bounded, connected, opened
 from .topology import Topology
 
 #: Seconds after which a walk goes no further.
-WALK_TIMEOUT = 20
+WALK_TIMEOUT = 10
 
 
 @asynccontextmanager

@@ -12,7 +12,8 @@ READ_AUDIT = Operation(
     role=Role.ADMIN,
     summary="What people and keys changed",
     description="Other than by submitting: a task has the name of the request that it came with. What was "
-    "refused, failed or only counted is not among it. Kept for 90 days.",
+    "refused, failed or only counted is not among it. Dead letters are noted before they are ended, and counted "
+    "then: `tasks` is 0 where the broker went away, or the API stopped, amid it. Kept for 90 days.",
     query=AuditQuery,
     answers={
         200: answer("A page, newest first.", AuditAnswer, examples.AUDIT),
