@@ -24,7 +24,7 @@ def write_traceparent(trace_id: int, span_id: int, flags: int) -> str:
 
 
 def current_traceparent() -> str | None:
-    """That of the span that this code runs in; None where this program has not imported OpenTelemetry, or is in none."""
+    """That of the span that this code runs in; None where there is none, or OpenTelemetry was not imported."""
     opentelemetry: Any = sys.modules.get("opentelemetry.trace")
     if opentelemetry is None:
         return None

@@ -1,5 +1,5 @@
-"""Spans of attempts, for OpenTelemetry: a listener of the telemetry. Nobody else imports OpenTelemetry, and this is
-imported only where `TASKQUEUE_TRACES` asks for it.
+"""Spans of attempts, for OpenTelemetry: a listener of the telemetry. Nobody else imports OpenTelemetry, and nobody
+this, but where `TASKQUEUE_TRACES` asks for it.
 
 Attributes are those of the semantic conventions for messaging, version 1.44.0, and some of our own, `taskqueue.*`.
 """
@@ -33,8 +33,8 @@ _IDS: ContextVar[tuple[int, int] | None] = ContextVar("ids", default=None)
 
 
 class Ids(RandomIdGenerator):
-    """An attempt's span has an id that follows from its task, so that a later attempt, whichever worker runs it, can
-    link to the first one's. So has its trace, where the client told none. All others are random."""
+    """An attempt's span has an id that follows from its task's, so that later ones can link to the first one's,
+    whichever worker runs them. So has its trace, where the client told none. All others are random."""
 
     def generate_trace_id(self) -> int:
         ids = _IDS.get()
@@ -55,7 +55,9 @@ class Traces:
         """
         self._queue = queue
         self._provider = provider
-        self._tracer = provider.get_tracer("taskqueue", VERSION, schema_url="https://opentelemetry.io/schemas/1.44.0")
+        self._tracer = provider.get_tracer(
+            "taskqueue", VERSION, schema_url="https://opentelemetry.io/schemas/1.44.0"
+        )
         #: By task and attempt, with what was current before.
         self._spans: dict[tuple[str, int], tuple[trace.Span, Token[Context]]] = {}
 

@@ -22,8 +22,8 @@ def traced(settings: Settings, telemetry: Telemetry) -> Iterator[None]:
         from taskqueue.traces import Traces  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise BadSettingsError(
-            f"TASKQUEUE_TRACES is {settings.traces}, and {error.name} is not installed: the extra `otel` brings it "
-            "(pip install 'taskqueue-http[otel]')"
+            f"TASKQUEUE_TRACES is {settings.traces}, and {error.name} is not installed: the extra `otel` brings "
+            "it (pip install 'taskqueue-http[otel]')"
         ) from error
     traces = Traces.exporting(settings.queue)
     telemetry.listen(traces.follow)
