@@ -22,8 +22,8 @@ from taskqueue.store import now_ms
 from taskqueue.store.ledger import BOUNDS
 from taskqueue.store.queries import QUERIES
 from taskqueue.task import Status
+from taskqueue_api.live.percentiles import percentile
 from taskqueue_api.resources import overview
-from taskqueue_api.resources.overview import percentile
 
 
 async def stats(system: System, minutes: int = 15) -> dict[str, Any]:

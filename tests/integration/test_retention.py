@@ -238,6 +238,8 @@ async def test_events_keys_and_counters_are_kept_for_their_times(
     await prune()
     assert [row["key"] for row in stored(database(tmp_path), "SELECT key FROM idempotency_keys")] == ["new"]
     assert [row["task_seq"] for row in stored(database(tmp_path), "SELECT task_seq FROM events")] == [new]
+    for table in ("minute_counts", "span_counts"):
+        assert stored(database(tmp_path), f"SELECT sum(tasks) AS n FROM {table}") == [{"n": 1}]
     [row] = stored(database(tmp_path), "SELECT * FROM minute_counts")
     assert abs(row["minute"] - now_ms() // 60_000) <= 1
     await prune(keep_events=1_000_000, idempotency_keep=1_000_000)

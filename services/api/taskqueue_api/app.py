@@ -41,6 +41,7 @@ from taskqueue_api.keys import (
     KEYRING,
     MEASURES,
     METRICS,
+    OVERVIEWS,
     RANDOM,
     SETTINGS,
     STORE,
@@ -54,6 +55,7 @@ from taskqueue_api.live.catalogue import Catalogue
 from taskqueue_api.live.holders import ANYBODY
 from taskqueue_api.live.keyring import Keyring
 from taskqueue_api.live.measures import StoreMeasures
+from taskqueue_api.live.overview import Overviews
 from taskqueue_api.live.places import Places
 from taskqueue_api.live.randomness import BufferedRandom
 from taskqueue_api.live.watcher import Watcher
@@ -109,6 +111,7 @@ def build_app(
     app[TELEMETRY] = telemetry
     app[METRICS] = metrics
     app[MEASURES] = StoreMeasures(settings, store, broker)
+    app[OVERVIEWS] = Overviews(settings, store, broker)
     app[RANDOM] = random or BufferedRandom()
     app[INTAKE] = Intake(settings, store, broker, telemetry)
     app[BACKLOG] = Backlog(store, settings.max_backlog)

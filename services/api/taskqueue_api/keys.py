@@ -16,6 +16,7 @@ from taskqueue_api.live.catalogue import Catalogue
 from taskqueue_api.live.holders import Holder
 from taskqueue_api.live.keyring import Keyring
 from taskqueue_api.live.measures import StoreMeasures
+from taskqueue_api.live.overview import Overviews
 from taskqueue_api.live.places import Places
 from taskqueue_api.live.watcher import Watcher
 
@@ -31,6 +32,7 @@ BROKER: web.AppKey[Broker] = web.AppKey("broker")
 TELEMETRY = web.AppKey("telemetry", Telemetry)
 MEASURES = web.AppKey("measures", StoreMeasures)
 METRICS = web.AppKey("metrics", Metrics)
+OVERVIEWS = web.AppKey("overviews", Overviews)
 INTAKE = web.AppKey("intake", Intake)
 #: Draws ids.
 RANDOM = web.AppKey("random", Random)

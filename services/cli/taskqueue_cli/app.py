@@ -46,6 +46,7 @@ COMMANDS: dict[str, dict[str, Callable[..., Any]]] = {
     },
     "What goes on, at the same API": {
         "top": top.top,
+        "overview": overview.overview,
         "stats": overview.stats,
         "workers": overview.workers,
         "actions": overview.actions,

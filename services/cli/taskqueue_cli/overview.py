@@ -1,19 +1,49 @@
-"""The commands that tell what goes on: stats, workers, actions."""
+"""The commands that tell what goes on: overview, stats, workers, actions."""
 
 import itertools
 import json
-from typing import Annotated, Any
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.table import Table
+from rich.text import Text
 
 from taskqueue.contract.audit import AuditedOperation
-from taskqueue.contract.overview import ActionAnswer, ActionStats, Minute, WorkerAnswer
+from taskqueue.contract.overview import ActionAnswer, ActionStats, Counts, WorkerAnswer
 from taskqueue.task import Status
 from taskqueue_cli.connection import HERE, Url, connect
 from taskqueue_cli.output import AsJson, ago, plain, span, status_text, table, when, write
 
 _BARS = "▁▂▃▄▅▆▇█"
+
+
+def overview(
+    window: Annotated[Literal["1h", "24h", "7d"], typer.Option(help="How far to look back.")] = "1h",
+    url: Url = HERE,
+    as_json: AsJson = False,
+) -> None:
+    """Tell what needs attention, how it stands, and what happened in a window."""
+    with connect(url) as client:
+        answer = client.overview(window)
+    if as_json:
+        typer.echo(answer.to_json())
+        return
+    for each in answer.attention:
+        style = "bold red" if each.severity == "critical" else "yellow"
+        write(Text(plain(each.text), style).append(f" {plain(each.advice)}", "default"))
+    if not answer.attention:
+        write(Text("all is well", "green"))
+    write(by_status(answer.tasks))
+    if answer.backlog:
+        drains = "" if answer.drains_in is None else f", which takes {span(answer.drains_in)} at today's rate"
+        write(f"{answer.backlog:,} wait{drains}")
+    write(f"workers: {answer.workers:,}; tasks at a time: {answer.slots:,}")
+    write(f"\nin the last {window}, in parts of {span(answer.width)}:")
+    write(by_minute(answer.points))
+    if answer.actions:
+        write("")
+        write(by_action(answer.actions))
 
 
 def stats(
@@ -97,17 +127,17 @@ def by_status(tasks: dict[Status, int]) -> Table:
     return table(("status", "tasks"), [(status_text(status), f"{tasks[status]:,}") for status in Status])
 
 
-def by_minute(minutes: list[Minute], rates: dict[str, float] | None = None) -> Table:
-    """What was accepted and ended, with a bar for each minute, and the rates where they are known."""
+def by_minute(minutes: Sequence[Counts], rates: dict[str, float] | None = None) -> Table:
+    """What was accepted and ended, with a bar for each part of the time, and the rates where they are known."""
     rows = []
     for what in ("accepted", "completed", "failed", "cancelled"):
         counts = [getattr(minute, what) for minute in minutes]
         rate = [f"{rates[what]:.1f}"] if rates else []
         rows.append((what, f"{sum(counts):,}", *rate, sparkline(counts)))
-    return table(("", "tasks", *(["a second"] if rates else []), "each minute"), rows)
+    return table(("", "tasks", *(["a second"] if rates else []), "over time"), rows)
 
 
-def by_action(actions: dict[str, ActionStats], most: int | None = None) -> Table:
+def by_action(actions: Mapping[str, ActionStats], most: int | None = None) -> Table:
     """What happened to the tasks of each action: those whose attempts run longest first, and so many at most."""
     slowest = sorted(actions.items(), key=lambda item: item[1].run.p95 or 0, reverse=True)
     return table(

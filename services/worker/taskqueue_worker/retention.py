@@ -1,4 +1,4 @@
-"""Deletes what has been kept long enough, in small slices."""
+"""Deletes what has been kept long enough, in small slices; what minutes add up to is kept for longer."""
 
 from taskqueue.settings import Settings
 from taskqueue.store import Store
@@ -41,6 +41,8 @@ class Retention:
         ):
             if keep and (count := await self._store.bulk.prune_tasks(status, before=now - to_ms(keep))):
                 self._telemetry.tell(Pruned(status, count))
+        await self._store.spans.add_up(now)
+        await self._store.spans.forget(now)
         others: tuple[tuple[Kept, float], ...] = (
             ("events", settings.keep_events),
             ("idempotency_keys", settings.idempotency_keep),

@@ -176,6 +176,7 @@ class Client:
     cancel_all = _blocking(Verbs.cancel_all)
     retry_all = _blocking(Verbs.retry_all)
     delete_all = _blocking(Verbs.delete_all)
+    overview = _blocking(Verbs.overview)
     stats = _blocking(Verbs.stats)
     workers = _blocking(Verbs.workers)
     actions = _blocking(Verbs.actions)

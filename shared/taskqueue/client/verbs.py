@@ -36,6 +36,7 @@ from taskqueue.contract.keys import KeyAnswer, KeysAnswer, NewKeyAnswer, Role
 from taskqueue.contract.options import TaskOptions, plain, task, to_json
 from taskqueue.contract.overview import ActionAnswer, ActionsAnswer, StatsAnswer, WorkerAnswer, WorkersAnswer
 from taskqueue.contract.tasks import PageAnswer, TaskAnswer, WholeTaskAnswer
+from taskqueue.contract.windows import OverviewAnswer, WindowName
 from taskqueue.task import FINAL, Status
 
 P = ParamSpec("P")
@@ -320,6 +321,11 @@ class Verbs:
         return await self._ask(_act_on_all("delete", dry_run, wanted))
 
     # What goes on
+
+    async def overview(self, window: WindowName = "1h") -> OverviewAnswer:
+        """How it stands, what happened in the last hour, day (`24h`) or week (`7d`), and what needs attention."""
+        params = {"window": window}
+        return await self._ask(Call(method="GET", path="/overview", params=params, read=answer(OverviewAnswer)))
 
     async def stats(self, minutes: int = 15) -> StatsAnswer:
         """Counters: tasks by status, and the last minutes."""

@@ -439,9 +439,9 @@ WHERE minute >= :since GROUP BY what, bound ORDER BY what, bound;
 
 -- name: busiest_actions
 SELECT action FROM (
-    SELECT action, tasks AS number FROM minute_counts WHERE minute >= :since
+    SELECT action, tasks AS number FROM minute_counts WHERE minute >= :since AND minute < :until
     UNION ALL
-    SELECT action, attempts FROM minute_times WHERE minute >= :since
+    SELECT action, attempts FROM minute_times WHERE minute >= :since AND minute < :until
 )
 GROUP BY action ORDER BY sum(number) DESC, action LIMIT :limit;
 
@@ -459,6 +459,96 @@ SELECT minute, action, what, tasks FROM minute_counts WHERE minute >= :since;
 
 -- name: times_by_minute
 SELECT minute, action, what, bound, attempts FROM minute_times WHERE minute >= :since;
+
+-- name: last_span
+SELECT max(minute) AS minute FROM (
+    SELECT max(minute) AS minute FROM span_counts WHERE width = :width
+    UNION ALL
+    SELECT max(minute) FROM span_times WHERE width = :width
+);
+
+-- name: first_counted
+SELECT min(minute) AS minute FROM (
+    SELECT min(minute) AS minute FROM minute_counts WHERE minute >= :since
+    UNION ALL
+    SELECT min(minute) FROM minute_times WHERE minute >= :since
+);
+
+-- name: sums_of_counts
+SELECT iif(action IN (SELECT value FROM json_each(:names)), action, '') AS name, what, sum(tasks) AS tasks
+FROM minute_counts WHERE minute >= :since AND minute < :until GROUP BY name, what;
+
+-- name: sums_of_times
+SELECT iif(action IN (SELECT value FROM json_each(:names)), action, '') AS name, what, bound,
+       sum(attempts) AS attempts
+FROM minute_times WHERE minute >= :since AND minute < :until GROUP BY name, what, bound;
+
+-- name: keep_span_counts
+INSERT INTO span_counts (width, minute, action, what, tasks)
+SELECT :width, :minute, value ->> 0, value ->> 1, value ->> 2 FROM json_each(:counts) WHERE true
+ON CONFLICT (width, minute, action, what) DO UPDATE SET tasks = excluded.tasks;
+
+-- name: keep_span_times
+INSERT INTO span_times (width, minute, action, what, bound, attempts)
+SELECT :width, :minute, value ->> 0, value ->> 1, value ->> 2, value ->> 3 FROM json_each(:times) WHERE true
+ON CONFLICT (width, minute, action, what, bound) DO UPDATE SET attempts = excluded.attempts;
+
+-- name: prune_span_counts
+DELETE FROM span_counts WHERE (width, minute, action, what) IN (
+    SELECT width, minute, action, what FROM span_counts WHERE width = :width AND minute < :before LIMIT :limit
+);
+
+-- name: prune_span_times
+DELETE FROM span_times WHERE (width, minute, action, what, bound) IN (
+    SELECT width, minute, action, what, bound FROM span_times WHERE width = :width AND minute < :before LIMIT :limit
+);
+
+-- name: window_actions
+SELECT action FROM (
+    SELECT action, tasks AS number FROM minute_counts WHERE minute >= :edge
+    UNION ALL
+    SELECT action, attempts FROM minute_times WHERE minute >= :edge
+    UNION ALL
+    SELECT action, tasks FROM span_counts WHERE width = :width AND minute >= :since AND minute < :edge
+    UNION ALL
+    SELECT action, attempts FROM span_times WHERE width = :width AND minute >= :since AND minute < :edge
+)
+WHERE action <> '' GROUP BY action ORDER BY sum(number) DESC, action LIMIT :limit;
+
+-- name: window_counts
+SELECT minute / :width * :width AS point,
+       iif(action IN (SELECT value FROM json_each(:names)), action, '') AS name, what, sum(tasks) AS tasks
+FROM (
+    SELECT minute, action, what, tasks FROM minute_counts WHERE minute >= :edge
+    UNION ALL
+    SELECT minute, action, what, tasks FROM span_counts WHERE width = :width AND minute >= :since AND minute < :edge
+)
+GROUP BY point, name, what;
+
+-- name: window_times
+SELECT minute / :width * :width AS point, what, bound, sum(attempts) AS attempts
+FROM (
+    SELECT minute, what, bound, attempts FROM minute_times WHERE minute >= :edge
+    UNION ALL
+    SELECT minute, what, bound, attempts FROM span_times WHERE width = :width AND minute >= :since AND minute < :edge
+)
+GROUP BY point, what, bound ORDER BY point, what, bound;
+
+-- name: window_action_times
+SELECT action, what, bound, sum(attempts) AS attempts
+FROM (
+    SELECT minute, action, what, bound, attempts FROM minute_times WHERE minute >= :edge
+    UNION ALL
+    SELECT minute, action, what, bound, attempts FROM span_times WHERE width = :width AND minute >= :since AND minute < :edge
+)
+WHERE action IN (SELECT value FROM json_each(:names))
+GROUP BY action, what, bound ORDER BY action, what, bound;
+
+-- name: due_count
+-- Those that are due, and not published: of a long backlog without a broker only the first are counted.
+SELECT count(*) AS tasks FROM (
+    SELECT 1 FROM task WHERE status = 'pending' AND priority IN (8, 4, 0) AND run_at <= :now LIMIT 100000
+);
 
 -- name: worker_count
 SELECT count(*) AS workers, total(consumers) AS slots FROM workers;

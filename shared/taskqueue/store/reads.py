@@ -109,6 +109,22 @@ class Overview:
 
 
 @dataclass(frozen=True, slots=True)
+class Standing:
+    """How it stands now."""
+
+    by_status: dict[Status, int]
+    #: Since when the longest waiting task has been due; Unix milliseconds.
+    oldest_waiting: int | None
+    #: `pending` tasks that are due: hardly any while the broker takes them; 100,000 at most are counted.
+    due: int
+    #: By action, how many wait for a worker that knows it.
+    set_aside: dict[str, int]
+    #: Workers that are known, and how many tasks these run at a time.
+    workers: int
+    slots: int
+
+
+@dataclass(frozen=True, slots=True)
 class Measures:
     """What is measured of the store."""
 
@@ -267,7 +283,7 @@ class Reads:
         """
         survey = self._engine.survey
         [oldest] = await survey("oldest_waiting", now=now)
-        busiest = await survey("busiest_actions", since=since_minute, limit=actions)
+        busiest = await survey("busiest_actions", since=since_minute, until=_ANY, limit=actions)
         names = json.dumps([row["action"] for row in busiest])
         return Overview(
             by_status={Status(row["status"]): row["tasks"] for row in await survey("status_counts")},
@@ -304,6 +320,24 @@ class Reads:
     async def wrong_counts(self) -> dict[str, int]:
         """By status, how many tasks its counter lacks; of statuses whose counter is wrong only."""
         return {row["status"]: row["missing"] for row in await self._engine.survey("wrong_counts")}
+
+    async def standing(self, now: int) -> Standing:
+        """How it stands, from counters and the ends of indexes.
+
+        Args:
+            now: Unix milliseconds.
+        """
+        survey = self._engine.survey
+        [oldest], [workers] = await survey("oldest_waiting", now=now), await survey("worker_count")
+        [due] = await survey("due_count", now=now)
+        return Standing(
+            by_status={Status(row["status"]): row["tasks"] for row in await survey("status_counts")},
+            oldest_waiting=oldest["run_at"],
+            due=due["tasks"],
+            set_aside=await self.set_aside_counts(),
+            workers=workers["workers"],
+            slots=int(workers["slots"]),
+        )
 
     async def waiting_count(self) -> int:
         """How many tasks wait, `pending` or `queued`: from counters, cheap to ask often."""

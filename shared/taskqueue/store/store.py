@@ -15,6 +15,7 @@ from taskqueue.store.ledger import balance
 from taskqueue.store.queries import QUERIES
 from taskqueue.store.reads import Reads
 from taskqueue.store.schema import check_schema, read_schema_version
+from taskqueue.store.spans import Spans
 from taskqueue.telemetry import Committed, Telemetry
 
 P = ParamSpec("P")
@@ -22,14 +23,15 @@ T = TypeVar("T")
 
 
 class Store:
-    """The tasks: what is written is a verb on a transaction, what is read is in `reads`, and what is done to many
-    is in `bulk`."""
+    """The tasks: what is written is a verb on a transaction, what is read is in `reads`, what is done to many is
+    in `bulk`, and what happened in the last days in `spans`."""
 
     def __init__(self, engine: Engine, clock: Clock) -> None:
         self._engine = engine
         self.clock = clock
         self.reads = Reads(engine)
         self.bulk = Bulk(engine, self.reads)
+        self.spans = Spans(engine)
 
     def write(
         self, verb: Callable[Concatenate[Transaction, P], T], *args: P.args, **kwargs: P.kwargs

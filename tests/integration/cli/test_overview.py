@@ -1,4 +1,4 @@
-"""The commands that tell what goes on: stats, workers, actions, top."""
+"""The commands that tell what goes on: overview, stats, workers, actions, top."""
 
 from tests.integration import actions
 from tests.integration.cli.conftest import CommandLine
@@ -24,6 +24,24 @@ async def test_the_stats_tell_tasks_by_status_by_minute_and_by_action(
     assert told["refuse"][:3] == ["1", "0", "1"]
     [answer] = (await taskqueue("stats", "--minutes", "3", "--json")).json
     assert len(answer["minutes"]) == 4
+
+
+async def test_the_overview_tells_what_needs_attention_and_what_happened(
+    taskqueue: CommandLine, system: System
+) -> None:
+    output = (await taskqueue("overview")).output
+    assert "No worker is known. Start workers." in output
+    async with system.worker():
+        await system.until(await system.submit("uppercase"))
+        [answer] = (await taskqueue("overview", "--window", "7d", "--json")).json
+        assert answer["attention"] == []
+        output = (await taskqueue("overview", "--window", "24h")).output
+    told = rows(output)
+    assert "all is well" in output
+    assert "workers: 1; tasks at a time: 2" in output
+    assert "in the last 24h, in parts of 15 min" in output
+    assert (told["accepted"][0], told["uppercase"][:3]) == ("1", ["1", "1", "0"])
+    assert "1y" in (await taskqueue("overview", "--window", "1y", code=2)).errors
 
 
 async def test_the_workers_are_told_with_what_they_run(taskqueue: CommandLine, system: System) -> None:

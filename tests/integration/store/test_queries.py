@@ -51,6 +51,12 @@ SORTS = {
     "busiest_actions": "likewise",
     "action_counts": "likewise",
     "action_times": "likewise",
+    "sums_of_counts": "adds up the minutes of one span",
+    "sums_of_times": "likewise",
+    "window_actions": "adds up what is asked for: an hour's minutes, or about a hundred spans",
+    "window_counts": "likewise",
+    "window_times": "likewise",
+    "window_action_times": "likewise",
 }
 
 #: Every combination of what a list can be filtered by.

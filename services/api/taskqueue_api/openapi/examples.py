@@ -106,6 +106,46 @@ STATS = {
         }
     },
 }
+_POINT = {"cancelled": 0, "wait": _TIMES, "run": _TIMES}
+OVERVIEW: dict[str, Any] = {
+    "at": 1795341612.5,
+    "window": "1h",
+    "width": 60,
+    "attention": [
+        {
+            "concern": "failures",
+            "severity": "warning",
+            "text": "34% of the tasks that ended in the last 10 minutes failed (12); in the rest of the hour 1%. "
+            "12 are of 'resize'.",
+            "advice": "Look at their errors; once the cause is mended, retry them.",
+            "action": "resize",
+        }
+    ],
+    "tasks": {"pending": 0, "queued": 2, "running": 1, "completed": 120, "failed": 12, "cancelled": 0},
+    "oldest_waiting": 0.8,
+    "backlog": 2,
+    "drains_in": 34.3,
+    "workers": 1,
+    "slots": 2,
+    "points": [
+        _POINT | {"at": 1795341540, "accepted": 60, "completed": 47, "failed": 12},
+        _POINT | {"at": 1795341600, "accepted": 12, "completed": 10, "failed": 0},
+    ],
+    "wait": _TIMES,
+    "run": _TIMES,
+    "actions": {
+        "resize": {
+            "accepted": 72,
+            "completed": 57,
+            "failed": 12,
+            "cancelled": 0,
+            "wait": _TIMES,
+            "run": _TIMES,
+            "ended": [59, 10],
+        }
+    },
+    "others": {"accepted": 0, "completed": 0, "failed": 0, "cancelled": 0},
+}
 WORKERS = {
     "workers": [
         {

@@ -1,8 +1,7 @@
-"""`GET /stats`, `/workers` and `/actions`: what goes on, from counters. Nothing here scans tasks, but for those
-that wait for a worker: these are counted in their index.
+"""`GET /overview`, `/stats`, `/workers` and `/actions`: what goes on, from counters. Nothing here scans tasks, but
+for those that wait for a worker: these are counted in their index.
 """
 
-import itertools
 from collections import Counter, defaultdict
 
 from aiohttp import web
@@ -20,13 +19,21 @@ from taskqueue.contract.overview import (
     WorkersAnswer,
 )
 from taskqueue.contract.requests import StatsQuery
+from taskqueue.contract.windows import OverviewQuery
 from taskqueue_api.http.bodies import read_query
-from taskqueue_api.keys import HOLDER, STORE
+from taskqueue_api.keys import HOLDER, OVERVIEWS, STORE
+from taskqueue_api.live.percentiles import percentiles
 
 #: Actions that are told, at most.
 ACTIONS_TOLD = 100
 #: Histograms of the attempts' waits and runs: (upper bound in milliseconds, attempts), by bound.
 _Times = dict[str, list[tuple[int, int]]]
+
+
+async def overview(request: web.Request) -> web.Response:
+    """`GET /overview`: how it stands, what happened in a window, and what needs attention."""
+    query = read_query(OverviewQuery, request.query)
+    return web.json_response(text=await request.app[OVERVIEWS].text(query.window))
 
 
 async def stats(request: web.Request) -> web.Response:
@@ -35,23 +42,23 @@ async def stats(request: web.Request) -> web.Response:
     now = request.app[STORE].clock()
     # The present minute has only begun: it is told as well, but is none of the `minutes` that are over.
     since = now // 60_000 - query.minutes
-    overview = await request.app[STORE].reads.overview(since_minute=since, now=now, actions=ACTIONS_TOLD)
+    counted = await request.app[STORE].reads.overview(since_minute=since, now=now, actions=ACTIONS_TOLD)
     per_minute: defaultdict[int, dict[str, int]] = defaultdict(_no_tasks)
-    for minute, what, tasks in overview.minutes:
+    for minute, what, tasks in counted.minutes:
         per_minute[minute][what] = tasks
     times: _Times = {"wait": [], "run": []}
-    for what, bound, attempts in overview.times:
+    for what, bound, attempts in counted.times:
         times[what].append((bound, attempts))
     by_action: defaultdict[str, dict[str, int]] = defaultdict(_no_tasks)
-    for action, what, tasks in overview.actions:
+    for action, what, tasks in counted.actions:
         by_action[action][what] = tasks
     times_by_action: defaultdict[str, _Times] = defaultdict(lambda: {"wait": [], "run": []})
-    for action, what, bound, attempts in overview.action_times:
+    for action, what, bound, attempts in counted.action_times:
         times_by_action[action][what].append((bound, attempts))
     answer = StatsAnswer(
-        tasks=overview.by_status,
-        oldest_waiting=None if overview.oldest_waiting is None else max(0, now - overview.oldest_waiting) / 1000,
-        waiting_for_workers=overview.waiting_for_workers,
+        tasks=counted.by_status,
+        oldest_waiting=None if counted.oldest_waiting is None else max(0, now - counted.oldest_waiting) / 1000,
+        waiting_for_workers=counted.waiting_for_workers,
         minutes=[Minute(at=minute * 60, **per_minute[minute]) for minute in range(since, now // 60_000 + 1)],
         **_percentiles(times),
         actions={
@@ -109,25 +116,4 @@ def _no_tasks() -> dict[str, int]:
 
 
 def _percentiles(times: _Times) -> dict[str, Percentiles]:
-    return {
-        what: Percentiles(p50=percentile(histogram, 0.50), p95=percentile(histogram, 0.95))
-        for what, histogram in times.items()
-    }
-
-
-def percentile(histogram: list[tuple[int, int]], share: float) -> float | None:
-    """The time in seconds that this share of the attempts didn't exceed; None without attempts.
-
-    It is the upper bound of the bucket that the percentile falls into, so up to a quarter too high.
-
-    Args:
-        histogram: (upper bound in milliseconds, attempts), by bound.
-        share: between 0 and 1.
-    """
-    rank = share * sum(attempts for _, attempts in histogram)
-    for (bound, _), reached in zip(
-        histogram, itertools.accumulate(attempts for _, attempts in histogram), strict=True
-    ):
-        if reached >= rank:
-            return bound / 1000
-    return None
+    return {what: percentiles(histogram) for what, histogram in times.items()}

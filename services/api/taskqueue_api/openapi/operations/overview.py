@@ -4,8 +4,23 @@ from taskqueue.contract.answers import LiveAnswer, NotReadyAnswer, ReadyAnswer
 from taskqueue.contract.keys import Role
 from taskqueue.contract.overview import ActionsAnswer, StatsAnswer, WorkersAnswer
 from taskqueue.contract.requests import StatsQuery
+from taskqueue.contract.windows import OverviewAnswer, OverviewQuery
 from taskqueue_api.openapi import answers, examples
 from taskqueue_api.openapi.terms import Answer, Content, Operation, answer
+
+GET_OVERVIEW = Operation(
+    id="get_overview",
+    group="Overview",
+    role=Role.READ,
+    summary="How it stands, what happened, and what needs attention",
+    description="It is read every 2 seconds (an hour), 10 (a day) or 30 (a week) at most, and kept so long.",
+    query=OverviewQuery,
+    answers={
+        200: answer("The overview.", OverviewAnswer, examples.OVERVIEW),
+        400: answers.bad("window: Input should be '1h', '24h' or '7d'"),
+        503: answers.UNAVAILABLE,
+    },
+)
 
 GET_STATS = Operation(
     id="get_stats",
