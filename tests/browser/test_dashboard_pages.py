@@ -20,7 +20,13 @@ async def test_no_page_has_a_barrier_or_is_wider_than_a_phone(
         id = await client.submit(home, "uppercase", {"text": "wide " * 200}, tags=["team:red"])
         await client.until_final(home, id)
     await page.emulate_media(color_scheme=scheme)
-    pages = {"/ui/tasks": "uppercase", f"/ui/tasks/{id}": "WIDE", "/ui/workers": "1 worker"}
+    pages = {
+        "/ui/overview": "uppercase",
+        "/ui/tasks": "uppercase",
+        f"/ui/tasks/{id}": "WIDE",
+        "/ui/workers": "1 worker",
+        "/ui/dead": "There are none.",
+    }
     for path, text in pages.items():
         for width in (1200, 360):
             await page.set_viewport_size({"width": width, "height": 800})

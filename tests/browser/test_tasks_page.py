@@ -20,7 +20,7 @@ async def submit(home: str, count: int) -> list[str]:
 
 async def test_it_shows_tasks_newest_first_and_keeps_nobody_out(page: Page, home: str) -> None:
     ids = await submit(home, 3)
-    await page.goto("/ui")
+    await page.goto("/ui/tasks")
     rows = page.locator("#rows tr")
     await expect(rows).to_have_count(3)
     for row, id in enumerate(reversed(ids)):

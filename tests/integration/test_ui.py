@@ -48,7 +48,7 @@ async def test_a_page_runs_and_loads_only_what_is_served_beside_it(guarded: Syst
 
 async def test_without_keys_nobody_has_to_sign_in(system: System) -> None:
     async with system.client.get("/ui") as response:
-        assert (response.status, response.url.path) == (200, "/ui/tasks")
+        assert (response.status, response.url.path) == (200, "/ui/overview")
         assert "Sign out" not in await response.text()
 
 
@@ -136,4 +136,4 @@ async def test_what_it_leads_to_holds_behind_a_prefix(tmp_path: Path) -> None:
                 path, headers={"X-Forwarded-Prefix": "/queue"}, allow_redirects=False
             ) as response:
                 there = URL(f"http://proxy/queue{path}").join(URL(response.headers["Location"]))
-                assert there.path in {"/queue/ui", "/queue/ui/tasks"}
+                assert there.path in {"/queue/ui", "/queue/ui/overview"}

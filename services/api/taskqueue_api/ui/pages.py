@@ -41,8 +41,11 @@ def page(place: Place, template: str | None = None) -> Handler:
 
 
 async def home(request: web.Request) -> web.Response:
-    """`GET /ui`."""
-    return redirect(request, "ui/tasks")
+    """`GET /ui`: to the first page that its reader may read."""
+    holder = request.get(HOLDER)
+    if holder is None:
+        return redirect(request, "ui/sign-in", next="ui")
+    return redirect(request, next(place.path for place in PLACES if place.is_for(holder)))
 
 
 def render(request: web.Request, template: str, status: int = 200, **values: Any) -> web.Response:

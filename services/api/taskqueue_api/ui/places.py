@@ -27,6 +27,8 @@ class Place:
 TASKS = Place("ui/tasks", "Tasks", "tasks.html", Role.READ, narrows=True)
 
 PLACES = [
+    Place("ui/overview", "Overview", "overview.html", Role.READ),
     TASKS,
     Place("ui/workers", "Workers", "workers.html", Role.READ),
+    Place("ui/dead", "Dead letters", "dead.html", Role.READ),
 ]

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import datetime
 from typing import Any, Self
 from uuid import uuid4
@@ -24,19 +24,29 @@ async def walked(url: str, topology: Topology, limit: int) -> AsyncIterator["Rab
     Raises:
         BrokerError: RabbitMQ can't be reached, or refuses.
     """
-    async with connected(url, "dead letters") as connection:
+    async with AsyncExitStack() as stack:
+        connection = await stack.enter_async_context(connected(url, "dead letters"))
         await topology.ensure(connection, since=asyncio.get_running_loop().time())
-        async with opened(connection, confirms=True) as channel:
-            yield RabbitDeadLetters(channel, topology, await _get(channel, topology.dead), limit)
+        channel = await stack.enter_async_context(opened(connection))
+        first = await _get(channel, topology.dead)
+        yield RabbitDeadLetters(channel, _Publisher(url, topology.queue, stack), topology, first, limit)
 
 
 class RabbitDeadLetters:
     """A `DeadLetters`."""
 
-    def __init__(self, channel: Channel, topology: Topology, first: DeliveredMessage | None, limit: int) -> None:
+    def __init__(
+        self,
+        channel: Channel,
+        publisher: "_Publisher",
+        topology: Topology,
+        first: DeliveredMessage | None,
+        limit: int,
+    ) -> None:
         # A queue's own count may be of before the messages of a walk that has just ended went back.
         self.count = 0 if first is None else 1 + (first.message_count or 0)
         self._channel = channel
+        self._publisher = publisher
         self._topology = topology
         self._next = first
         self._left = min(self.count, limit)
@@ -53,7 +63,7 @@ class RabbitDeadLetters:
         message, self._next = self._next or await _get(self._channel, self._topology.dead), None
         if message is None:
             raise StopAsyncIteration
-        return RabbitDeadLetter(self._channel, self._topology.queue, message)
+        return RabbitDeadLetter(self._channel, self._publisher, message)
 
 
 async def _get(channel: Channel, queue: str) -> DeliveredMessage | None:
@@ -65,9 +75,9 @@ async def _get(channel: Channel, queue: str) -> DeliveredMessage | None:
 class RabbitDeadLetter:
     """A `DeadLetter`."""
 
-    def __init__(self, channel: Channel, queue: str, message: DeliveredMessage) -> None:
+    def __init__(self, channel: Channel, publisher: "_Publisher", message: DeliveredMessage) -> None:
         self._channel = channel
-        self._queue = queue
+        self._publisher = publisher
         self._message = message
 
     @property
@@ -91,13 +101,7 @@ class RabbitDeadLetter:
         return round(at.timestamp() * 1000) if isinstance(at, datetime) else None
 
     async def requeue(self) -> None:
-        properties = spec.Basic.Properties(
-            message_id=uuid4().hex, priority=self._properties.priority or 0, delivery_mode=PERSISTENT
-        )
-        async with bounded(STEP_TIMEOUT):
-            await self._channel.basic_publish(
-                self.body, exchange=self._queue, routing_key=self._queue, properties=properties, mandatory=True
-            )
+        await self._publisher.publish(self.body, self._properties.priority or 0)
         await self.drop()
 
     async def drop(self) -> None:
@@ -109,6 +113,31 @@ class RabbitDeadLetter:
     @property
     def _properties(self) -> spec.Basic.Properties:
         return self._message.header.properties
+
+
+class _Publisher:
+    """Publishes on a connection of its own, made when that is needed: RabbitMQ stops reading from a publisher
+    while an alarm is on, and would not notice that the letters are given back."""
+
+    def __init__(self, url: str, queue: str, stack: AsyncExitStack) -> None:
+        """
+        Args:
+            stack: what the connection ends with.
+        """
+        self._url = url
+        self._queue = queue
+        self._stack = stack
+        self._channel: Channel | None = None
+
+    async def publish(self, body: bytes, priority: int) -> None:
+        if self._channel is None:
+            connection = await self._stack.enter_async_context(connected(self._url, "requeueing"))
+            self._channel = await self._stack.enter_async_context(opened(connection, confirms=True))
+        properties = spec.Basic.Properties(message_id=uuid4().hex, priority=priority, delivery_mode=PERSISTENT)
+        async with bounded(STEP_TIMEOUT):
+            await self._channel.basic_publish(
+                body, exchange=self._queue, routing_key=self._queue, properties=properties, mandatory=True
+            )
 
 
 def _latest_death(headers: dict[str, Any]) -> Any:

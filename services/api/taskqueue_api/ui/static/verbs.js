@@ -38,9 +38,9 @@ export async function actOnThese(verb, ids) {
   return (await ask(`tasks/${verb}`, { method: "POST", body: { ids } })).count;
 }
 
-export function confirmed(verb, count) {
-  const what = `${verb[0].toUpperCase()}${verb.slice(1)} ${count.toLocaleString("en")} ${count === 1 ? "task" : "tasks"}`;
-  const typed = count > MANY ? element("input", { inputmode: "numeric", autocomplete: "off", "aria-label": "Number of tasks" }) : null;
+export function confirmed(verb, count, noun = "task") {
+  const what = `${verb[0].toUpperCase()}${verb.slice(1)} ${count.toLocaleString("en")} ${noun}${count === 1 ? "" : "s"}`;
+  const typed = count > MANY ? element("input", { inputmode: "numeric", autocomplete: "off", "aria-label": `Number of ${noun}s` }) : null;
   const go = element("button", { value: "yes", class: "main", disabled: typed !== null || count === 0 }, what);
   const dialog = element("dialog", { "aria-label": what },
     element("form", { method: "dialog" },
