@@ -1,5 +1,9 @@
 """The dashboard's page of one task, in a browser."""
 
+import asyncio
+import json
+import sys
+
 import aiohttp
 import pytest
 from playwright.async_api import Page, expect
@@ -34,6 +38,21 @@ async def test_an_integer_that_javascript_would_round_is_exact(page: Page, home:
     await page.goto(f"/ui/tasks/{id}")
     await expect(page.get_by_label("Result", exact=True)).to_contain_text("12345678901234567891")
     await expect(page.get_by_label("Data", exact=True)).to_contain_text("12345678901234567890")
+
+
+@pytest.mark.parametrize(("way", "program"), [("curl", "sh"), ("Python", sys.executable)])
+async def test_the_lines_that_submit_it_again_do(page: Page, home: str, way: str, program: str) -> None:
+    odd = 'it\'s "$(x)" \\ \N{GRINNING FACE}'
+    task = {"action": f"{way} {odd}", "data": {odd: [odd, None]}, "tags": [odd]}
+    id = await submit(home, json.dumps(task))
+    await page.goto(f"/ui/tasks/{id}")
+    await page.get_by_text(f"Submit it again: {way}").click()
+    lines = await page.get_by_label(f"Submit it again: {way}", exact=True).inner_text()
+    running = await asyncio.create_subprocess_exec(program, "-c", lines)
+    assert await running.wait() == 0
+    async with aiohttp.ClientSession() as session, session.get(f"{home}/tasks?limit=2") as response:
+        told = (await response.json())["tasks"]
+    assert [{name: each[name] for name in task} for each in told] == [task, task]
 
 
 async def test_it_follows_a_task_from_waiting_to_cancelled_by_its_button(page: Page, home: str) -> None:

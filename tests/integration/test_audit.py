@@ -88,11 +88,13 @@ async def test_what_is_done_to_one_task_is_told(admin: Person, operator: Person)
     ]
 
 
-async def test_that_a_running_task_was_asked_to_stop_is_told(admin: Person, operator: Person) -> None:
+async def test_that_a_running_task_was_asked_to_stop_is_told_once(admin: Person, operator: Person) -> None:
     async with operator.system.worker():
-        id = await operator.submit(action="hold", data={"name": "audited"}, delay=0)
+        id = await operator.submit(action="hold_thread", data={"name": "audited"}, delay=0)
         await started("audited")
-        await operator.ask("POST", f"/tasks/{id}/cancel", "stop")
+        for name in ("stop", "again"):
+            answer = await operator.ask("POST", f"/tasks/{id}/cancel", name)
+            assert (answer.status, answer.body["status"]) == (202, "running")
         assert without_place(await admin.audit()) == [entry(operator, "cancel_task", "stop", target=id, tasks=1)]
         let_go("audited")
 

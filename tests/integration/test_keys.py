@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client import CollectorRegistry
 from tests.conformance.waiting import eventually
 from tests.integration.keys import asking_for_keys, keep_key, key_of, shown
 from tests.integration.system import Answer, System, quick_settings
@@ -15,6 +16,7 @@ from tests.integration.system import Answer, System, quick_settings
 from taskqueue.contract.keys import Role
 from taskqueue.store.engine.sqlite.connection import connect
 from taskqueue.store.engine.sqlite.locks import WriteLock
+from taskqueue_api.http.failed_tries import FailedTries
 from taskqueue_api.live.keyring import REVOKED, WRONG
 
 UPPERCASE = {"action": "uppercase", "data": {"text": "x"}}
@@ -217,11 +219,19 @@ async def test_a_key_does_not_name_a_request(system: System) -> None:
     assert key not in str(answer.headers)
 
 
-async def test_wrong_keys_are_told_to_the_log_without_them(
+async def measured(system: System) -> list[str]:
+    key = await key_of(system, Role.READ)
+    async with system.client.get("/metrics", headers=shown(key)) as response:
+        return (await response.text()).splitlines()
+
+
+async def test_wrong_keys_are_counted_and_told_to_the_log_without_them(
     system: System, caplog: pytest.LogCaptureFixture
 ) -> None:
     key = "tq_" + "x" * 12 + "_" + "y" * 43
     await refused(system, shown(key))
+    [told] = [line for line in await measured(system) if line.startswith("taskqueue_wrong_keys_total")]
+    assert told == "taskqueue_wrong_keys_total 1.0"
     [record] = [record for record in caplog.records if "refused a request" in record.getMessage()]
     assert vars(record)["remote"] == "127.0.0.1"
     assert key not in str(vars(record)) and "y" * 43 not in str(vars(record))
@@ -238,6 +248,16 @@ async def test_wrong_keys_are_slowed_down_and_right_ones_are_not(system: System)
     assert not slow.done()
     assert (await slow).status == 401
     assert clock() - began >= 0.8
+
+
+async def test_of_many_addresses_those_that_tried_last_are_kept() -> None:
+    tries = FailedTries(CollectorRegistry())
+    for _ in range(6):
+        await tries.add("192.0.2.1", "wrong")
+    for number in range(1000):
+        await tries.add(f"198.51.100.{number}", "wrong")
+    async with asyncio.timeout(0.05):  # it begins anew
+        await tries.add("192.0.2.1", "wrong")
 
 
 async def test_without_keys_asked_for_a_key_that_is_shown_does_no_harm(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from tests.conformance.waiting import eventually
@@ -93,6 +94,13 @@ async def test_a_list_has_theirs_and_no_others(
     both = await tenant(owner, actions=["resize"], tag_prefix="acme:")
     assert await both.ids() == [ids["a"]]
     assert len(await owner.ids()) == 5
+
+
+async def test_a_list_has_what_they_submit_whatever_follows_the_prefix(acme: Tenant) -> None:
+    tags = ("acme:", "acme:\U0010ffff", "acme:" + "\U0010ffff" * 59)
+    mine = [(await acme.submit("x", tag)).body["id"] for tag in tags]
+    assert await acme.ids() == mine[::-1]
+    assert [await acme.ids(f"?tag={quote(tag)}") for tag in tags] == [[id] for id in mine]
 
 
 @pytest.mark.parametrize(

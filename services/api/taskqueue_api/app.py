@@ -77,8 +77,8 @@ def build_app(
     Args:
         random: draws ids; None takes the system's.
     """
-    keyring, tries, asks_for_keys = Keyring(store), FailedTries(), settings.auth == "on"
     metrics = Metrics()
+    keyring, tries, asks_for_keys = Keyring(store), FailedTries(metrics.registry), settings.auth == "on"
     telemetry.listen(metrics.count)
     app = web.Application(
         middlewares=[

@@ -15,8 +15,8 @@ from typing import Any
 
 from taskqueue.task import Status
 
-#: The last of all characters, as SQLite compares them.
-_LAST = "\U0010ffff"
+#: Above whatever follows the beginning of a tag: the last of all characters, as often as a tag has any.
+_LAST = "\U0010ffff" * 64
 _BY_ACTION = "task INDEXED BY task_by_action"
 _PREFIXED = """SELECT DISTINCT task_seq FROM task_tags
     WHERE tag >= :tag_from AND tag < :tag_until AND task_seq < :before AND task_seq >= :floor"""

@@ -7,6 +7,8 @@ waits, whoever else is at the same address.
 
 import asyncio
 
+from prometheus_client import CollectorRegistry, Counter
+
 from taskqueue_api.http.refusals import Refusals
 
 #: Tries of an address that are answered at once.
@@ -22,12 +24,13 @@ _ADDRESSES = 1000
 class FailedTries:
     """The wrong keys that were shown lately, by address."""
 
-    def __init__(self) -> None:
+    def __init__(self, registry: CollectorRegistry) -> None:
         #: Tries, and when the last one came, on the loop's clock; the latest address last.
         self._by_address: dict[str, tuple[int, float]] = {}
         self._refusals = Refusals()
-        #: Of all addresses, since the start.
-        self.count = 0
+        self._count = Counter(
+            "taskqueue_wrong_keys", "Wrong, expired and revoked keys that were shown.", registry=registry
+        )
 
     async def add(self, address: str, error: str) -> None:
         """Count one, tell the log of it, and return when it may be answered."""
@@ -37,7 +40,7 @@ class FailedTries:
         self._by_address[address] = tries, now
         if len(self._by_address) > _ADDRESSES:
             del self._by_address[next(iter(self._by_address))]
-        self.count += 1
+        self._count.inc()
         self._refusals.tell(error, remote=address, tries=tries)
         if tries > _FREE:
             await asyncio.sleep(min(_FIRST * 2 ** min(tries - _FREE - 1, 10), _LONGEST))

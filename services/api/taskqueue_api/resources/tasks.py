@@ -75,10 +75,12 @@ async def cancel(request: web.Request) -> web.Response:
     task = await existing_task(request)
     # The verb can't tell a task that it cancelled from one that was cancelled long ago.
     if task.status not in FINAL:
-        deed = deed_of(request, AuditedOperation.CANCEL_TASK, target=task.id)
-        status = await request.app[STORE].write(
-            noting, deed, partial(verbs.cancel, id=task.id), _CANCELLED.__contains__
-        )
+        status: Status | None = task.status
+        if not task.cancel_requested:  # else it runs, and was asked before: nothing is to be changed
+            deed = deed_of(request, AuditedOperation.CANCEL_TASK, target=task.id)
+            status = await request.app[STORE].write(
+                noting, deed, partial(verbs.cancel, id=task.id), _CANCELLED.__contains__
+            )
         if status in _CANCELLED:
             answer = CancelAnswer(id=task.id, status=status, cancel_requested=True)
             return web.json_response(text=answer.to_json(), status=202)

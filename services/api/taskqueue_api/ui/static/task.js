@@ -37,9 +37,12 @@ function show() {
 }
 
 function verbs() {
-  if (!may("operate")) return [];
-  return Object.entries(VERBS).filter(([, { applies }]) => applies.includes(task.status)).map(([verb]) =>
-    element("button", { type: "button", onclick: () => run(verb) }, `${verb[0].toUpperCase()}${verb.slice(1)}`));
+  const like = element("a", { href: at(`ui/submit?${new URLSearchParams({ like: id })}`) }, "Submit another like it");
+  const fitting = Object.entries(VERBS).filter(([, { applies }]) => may("operate") && applies.includes(task.status));
+  return [
+    ...fitting.map(([verb]) => element("button", { type: "button", onclick: () => run(verb) }, `${verb[0].toUpperCase()}${verb.slice(1)}`)),
+    ...(may("submit") ? [like] : []),
+  ];
 }
 
 async function run(verb) {
@@ -113,9 +116,9 @@ function curl() {
   return `curl -X POST ${quoted(url)} -H 'Content-Type: application/json'${key} \\\n  -d ${quoted(again())}`;
 }
 
-// A string of JSON in ASCII is one of Python's, too.
+// A string of JSON in ASCII is one of Python's, too, but for what JSON has in two halves.
 function python() {
-  const ascii = (text) => JSON.stringify(text).replace(/[^\x20-\x7e]/g, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`);
+  const ascii = (text) => JSON.stringify(text).replace(/[^\x20-\x7e]/gu, (c) => `\\U${c.codePointAt(0).toString(16).padStart(8, "0")}`);
   const url = new URL(at("."), location.href).href.replace(/\/$/, "");
   const tags = task.tags.length ? `, tags=[${task.tags.map(ascii).join(", ")}]` : "";
   return `import json\nfrom taskqueue.client import Client\n\nwith Client(${ascii(url)}) as client:\n    client.submit(${ascii(task.action)}, json.loads(${ascii(JSON.stringify(task.data))})${tags})`;
