@@ -88,7 +88,7 @@ function action([name, { accepted, completed, failed, wait, run, ended }]) {
     element("td", {}, number(accepted)), element("td", {}, number(completed)),
     element("td", {}, failed ? element("a", { class: "bad", href: tasks({ action: name, status: "failed" }) }, number(failed)) : "0"),
     element("td", { class: "minor" }, took(wait.p95)), element("td", { class: "minor" }, took(run.p50)), element("td", {}, took(run.p95)),
-    element("td", { class: "minor" }, sparkline(ended)),
+    element("td", { class: "minor" }, sparkline(ended.slice(0, -1))),
   );
 }
 
