@@ -36,3 +36,19 @@ async def test_no_page_has_a_barrier_or_is_wider_than_a_phone(
             await expect(page.get_by_text(text).first).to_be_visible()
             assert await barriers(page) == []
             assert await page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+async def test_the_theme_that_is_chosen_is_kept(page: Page, home: str) -> None:
+    background = "getComputedStyle(document.body).backgroundColor"
+    await page.emulate_media(color_scheme="dark")
+    await page.goto("/ui/tasks")
+    dark = await page.evaluate(background)
+    await page.get_by_label("Theme").select_option("light")
+    light = await page.evaluate(background)
+    assert light != dark
+    await page.goto("/ui/workers")
+    await expect(page.get_by_label("Theme")).to_have_value("light")
+    assert await page.evaluate(background) == light
+    await page.get_by_label("Theme").select_option("system")
+    await page.reload()
+    assert await page.evaluate(background) == dark

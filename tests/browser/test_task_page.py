@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import sys
 
 import aiohttp
@@ -72,3 +73,20 @@ async def test_it_follows_what_others_do_to_the_task(page: Page, home: str) -> N
     async with aiohttp.ClientSession() as session, session.post(f"{home}/tasks/{id}/cancel") as response:
         assert response.status == 202
     await expect(page.locator("#status")).to_contain_text("cancelled")
+
+
+async def test_the_lines_that_submit_it_again_have_its_options_and_the_timeline_its_waits(
+    page: Page, home: str
+) -> None:
+    id = await submit(
+        home, '{"action": "fail", "tags": ["it\'s"], "priority": "low", "max_attempts": 2, "timeout": 9}'
+    )
+    await page.goto(f"/ui/tasks/{id}")
+    await expect(page.locator("#status")).to_contain_text("failed")
+    await expect(page.locator("#timeline")).to_contain_text(re.compile("Waits .* for the next attempt"))
+    for language, told in {
+        "curl": '"priority":"low","max_attempts":2,"timeout":9,"tags":["it',
+        "Python": ', priority="low", max_attempts=2, timeout=9, tags=["it\'s"])',
+    }.items():
+        await page.get_by_text(f"Submit it again: {language}").click()
+        await expect(page.get_by_label(f"Submit it again: {language}")).to_contain_text(told)

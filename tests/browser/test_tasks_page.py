@@ -140,3 +140,18 @@ async def test_text_is_searched_for_and_what_is_found_can_be_acted_on(page: Page
     await page.get_by_role("button", name="Retry").click()
     await page.get_by_role("button", name="Retry 2 tasks").click()
     await expect(page.locator("#chosen")).to_have_text("retry: 2 done")
+
+
+async def test_a_span_of_time_is_chosen_in_the_readers_zone(page: Page, home: str) -> None:
+    await submit(home, 1)
+    await page.goto("/ui/tasks?created_after=946684800")
+    there = await page.evaluate("new Date(2000, 0, 1).toISOString()")
+    await expect(page.get_by_label("From")).not_to_have_value("")
+    await expect(page.locator("#rows tr")).to_have_count(1)
+    await page.get_by_label("Until").fill("2000-01-01T00:00:00")
+    await page.get_by_role("button", name="Filter").click()
+    await expect(page.locator("#none")).to_be_visible()
+    query = await page.evaluate("location.search")
+    assert URL(f"/{query}").query["created_before"] == there
+    await page.reload()
+    await expect(page.get_by_label("Until")).to_have_value("2000-01-01T00:00")

@@ -50,7 +50,7 @@ async def test_the_root_leads_to_what_is_under_the_prefix(behind: System) -> Non
     assert (told["docs"], told["openapi"]) == ("/queue/docs", "/queue/openapi.json")
     browser = headers | {"Accept": "text/html"}
     async with behind.client.get("/", headers=browser, allow_redirects=False) as response:
-        assert (response.status, response.headers["Location"]) == (307, "/queue/docs")
+        assert (response.status, response.headers["Location"]) == (307, "/queue/ui")
 
 
 async def test_a_browser_that_has_the_document_at_one_prefix_has_not_that_at_another(behind: System) -> None:

@@ -173,7 +173,7 @@ async def test_addresses_lead_to_what_they_name(proxy: str, tmp_path: Path, pref
         async with there.session.get(there.base.join(URL(location))) as found:
             assert (await found.json())["id"] == body["id"]
         async with there.session.get(there.at("/"), headers={"Accept": "text/html"}) as page:
-            assert (page.url, page.content_type) == (there.at("/docs"), "text/html")
+            assert (page.url, page.content_type) == (there.at("/ui/overview"), "text/html")
         async with there.session.get(there.at("/openapi.json")) as document:
             assert (await document.json())["servers"][0]["url"] == (prefix or "/")
 

@@ -24,6 +24,7 @@ def greeted(**handlers: Callable[..., Any]) -> dict[str, Any] | None:
         action(name)(handler)
     text = greeting(URL, describe_actions())
     assert URL in text
+    assert ("curl" in text) == (f"{URL}/ui" in text)
     if "curl" not in text:
         assert "TASKQUEUE_HANDLERS" in text
         return None

@@ -38,7 +38,7 @@ def greeting(url: str, actions: Sequence[dict[str, Any]]) -> str:
        -d {shlex.quote(task)}
   curl {url}/tasks
 
-{url}/docs shows the API, and sends requests from the browser.
+{url}/ui shows all that goes on; {url}/docs shows the API, and sends requests from the browser.
 """
 
 

@@ -53,10 +53,10 @@ async def test_the_page_loads_only_what_is_served_beside_it(system: System) -> N
         assert file.headers["X-Content-Type-Options"] == "nosniff"
 
 
-async def test_a_browser_that_opens_the_address_is_led_to_the_page(system: System) -> None:
+async def test_a_browser_that_opens_the_address_is_led_to_the_dashboard(system: System) -> None:
     async with system.client.get("/", headers={"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}) as response:
-        assert [answer.status for answer in response.history] == [307]
-        assert (response.status, response.url.path) == (200, "/docs")
+        assert [answer.status for answer in response.history] == [307, 303]
+        assert (response.status, response.url.path) == (200, "/ui/overview")
         assert response.content_type == "text/html"
 
 

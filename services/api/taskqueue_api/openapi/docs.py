@@ -1,5 +1,5 @@
-"""`GET /openapi.json`, and `GET /docs`: a page to browse it, which asks no other host for anything; `GET /` leads
-there."""
+"""`GET /openapi.json`, and `GET /docs`: a page to browse it, which asks no other host for anything; `GET /` tells
+where they are, and leads browsers to the dashboard."""
 
 import functools
 import importlib.metadata
@@ -81,13 +81,14 @@ DOCS = web.AppKey("docs", Docs)
 
 
 async def root(request: web.Request) -> web.Response:
-    """`GET /`: leads browsers to the page, and tells programs where all is."""
+    """`GET /`: leads browsers to the dashboard, and tells programs where all is."""
     prefix = prefix_of(request)
-    page = f"{prefix}/docs"
     if "text/html" in request.headers.get("Accept", ""):
-        response = web.Response(status=307, headers={"Location": page})
+        response = web.Response(status=307, headers={"Location": f"{prefix}/ui"})
     else:
-        answer = RootAnswer(name="taskqueue", version=VERSION, docs=page, openapi=f"{prefix}/openapi.json")
+        answer = RootAnswer(
+            name="taskqueue", version=VERSION, docs=f"{prefix}/docs", openapi=f"{prefix}/openapi.json"
+        )
         response = web.json_response(text=answer.to_json())
     response.headers["Vary"] = "Accept"
     return response

@@ -47,7 +47,7 @@ IF_NONE_MATCH = Header("If-None-Match", "The `ETag` of what the client has alrea
 
 ANSWERED_ID = Header("X-Request-ID", "The request's name.", examples.REQUEST_ID, always=True)
 LOCATION = Header("Location", "Where the task is.", f"/tasks/{examples.ID}", always=True)
-PAGE = Header("Location", "Where the page is.", "/docs", always=True)
+PAGE = Header("Location", "Where the page is.", "/ui", always=True)
 PREFERENCE_APPLIED = Header("Preference-Applied", "How long was waited at most.", "wait=10")
 REPLAYED = Header("Idempotency-Replayed", "`true`: this is the first answer again.", "true")
 STARTED_AFTER = Header(

@@ -13,7 +13,7 @@ GET_ROOT = Operation(
     summary="Where to read on",
     answers={
         200: answer("The paths.", RootAnswer, examples.ROOT),
-        307: Answer("For browsers, which ask for HTML: the page.", headers=(headers.PAGE,)),
+        307: Answer("For browsers, which ask for HTML: the dashboard.", headers=(headers.PAGE,)),
     },
 )
 

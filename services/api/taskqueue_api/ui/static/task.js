@@ -82,10 +82,12 @@ function facts() {
 function timeline() {
   const steps = [["Accepted", task.created_at]];
   if (!task.attempts.length && task.run_at > task.created_at) steps.push(["Due", task.run_at]);
-  for (const { number, worker, started_at, ended_at, outcome, error } of task.attempts) {
+  task.attempts.forEach(({ number, worker, started_at, ended_at, outcome, error }, index) => {
     const took = ended_at == null ? "running" : `${outcome} after ${span(ended_at - started_at)}`;
     steps.push([`Attempt ${number} by ${worker}: ${took}${error ? `, ${error.type}: ${error.message}` : ""}`, started_at]);
-  }
+    const next = task.attempts[index + 1]?.started_at ?? (task.status === "pending" ? task.run_at : null);
+    if (ended_at != null && next > ended_at) steps.push([`Waits ${span(next - ended_at)} for the next attempt`, ended_at]);
+  });
   if (task.attempts.length && task.status === "pending") steps.push(["Next attempt", task.run_at]);
   if (task.processed_at) steps.push([`${task.status[0].toUpperCase()}${task.status.slice(1)}`, task.processed_at]);
   return steps.map(([words, when]) => element("li", {}, moment(when), ` ${words}`));
@@ -106,7 +108,19 @@ function showTexts() {
   );
 }
 
-const again = () => JSON.stringify({ action: task.action, data: task.data, ...(task.tags.length && { tags: task.tags }) });
+// What else it was submitted with. (A retry changes `run_at`; one that is over says nothing any more.)
+function options() {
+  const { priority, max_attempts, timeout, tags, attempts, run_at } = task;
+  return {
+    ...(priority !== "normal" && { priority }),
+    ...(max_attempts !== null && { max_attempts }),
+    ...(timeout !== null && { timeout }),
+    ...(tags.length && { tags }),
+    ...(!attempts.length && run_at * 1000 > Date.now() && { run_at }),
+  };
+}
+
+const again = () => JSON.stringify({ action: task.action, data: task.data, ...options() });
 
 const quoted = (text) => `'${text.replaceAll("'", `'\\''`)}'`;
 
@@ -118,10 +132,10 @@ function curl() {
 
 // A string of JSON in ASCII is one of Python's, too, but for what JSON has in two halves.
 function python() {
-  const ascii = (text) => JSON.stringify(text).replace(/[^\x20-\x7e]/gu, (c) => `\\U${c.codePointAt(0).toString(16).padStart(8, "0")}`);
+  const ascii = (value) => JSON.stringify(value).replace(/[^\x20-\x7e]/gu, (c) => `\\U${c.codePointAt(0).toString(16).padStart(8, "0")}`);
   const url = new URL(at("."), location.href).href.replace(/\/$/, "");
-  const tags = task.tags.length ? `, tags=[${task.tags.map(ascii).join(", ")}]` : "";
-  return `import json\nfrom taskqueue.client import Client\n\nwith Client(${ascii(url)}) as client:\n    client.submit(${ascii(task.action)}, json.loads(${ascii(JSON.stringify(task.data))})${tags})`;
+  const given = Object.entries(options()).map(([name, value]) => `, ${name}=${ascii(value)}`).join("");
+  return `import json\nfrom taskqueue.client import Client\n\nwith Client(${ascii(url)}) as client:\n    client.submit(${ascii(task.action)}, json.loads(${ascii(JSON.stringify(task.data))})${given})`;
 }
 
 function watch() {

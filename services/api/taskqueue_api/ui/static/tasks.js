@@ -9,6 +9,7 @@ import { VERBS, actOnAll, actOnThese, wentWrong } from "./verbs.js";
 const LIMIT = 50;
 const NAMES = ["status", "action", "tag", "parent", "created_after", "created_before", "error", "q"];
 const TYPED = ["q", "action", "tag", "parent", "error"];
+const TIMES = ["created_after", "created_before"];
 const FINAL = VERBS.delete.applies;
 const $ = (id) => document.getElementById(id);
 const form = $("filter"), fresh = $("fresh");
@@ -179,6 +180,7 @@ function begin() {
   const filter = wanted();
   for (const box of form.elements.status) box.checked = filter.getAll("status").includes(box.value);
   for (const name of TYPED) form.elements[name].value = filter.get(name) ?? "";
+  for (const name of TIMES) form.elements[name].value = toLocal(filter.get(name));
   chosen.clear();
   $("all").querySelector("input").checked = false;
   loaded = false;
@@ -189,9 +191,18 @@ function begin() {
 
 function apply() {
   const query = wanted();
-  for (const name of ["status", ...TYPED]) query.delete(name);
-  for (const [name, value] of new FormData(form)) if (value) query.append(name, value);
+  for (const name of ["status", ...TYPED, ...TIMES]) query.delete(name);
+  for (const [name, value] of new FormData(form)) {
+    if (value) query.append(name, TIMES.includes(name) ? new Date(value).toISOString() : value);
+  }
   go(query);
+}
+
+// A time of the address, as Unix seconds or ISO 8601, in the reader's zone, as a field has it.
+function toLocal(text) {
+  const date = new Date(Number(text) * 1000 || text);
+  if (!text || Number.isNaN(date.getTime())) return "";
+  return new Date(date.getTime() - date.getTimezoneOffset() * 60_000).toISOString().slice(0, 19);
 }
 
 function move(by) {
