@@ -100,7 +100,7 @@ images: ## pull the base images, or build stand-ins where no registry answers
 
 lock: $(VENV)/project.stamp ## pin the requirements anew; ARGS=--upgrade takes newer versions
 	$(BIN)/$(UV_COMPILE) $(ARGS) pyproject.toml -o requirements/image.txt
-	$(BIN)/$(UV_COMPILE) $(ARGS) pyproject.toml --extra client --extra dev -c requirements/image.txt -o requirements/dev.txt
+	$(BIN)/$(UV_COMPILE) $(ARGS) pyproject.toml --extra client --extra otel --extra dev -c requirements/image.txt -o requirements/dev.txt
 	echo hatchling | $(BIN)/$(UV_COMPILE) $(ARGS) - -c requirements/dev.txt -o requirements/build.txt
 	$(BIN)/$(UV_COMPILE) $(ARGS) bench/requirements.in -c requirements/dev.txt -o bench/requirements.txt
 

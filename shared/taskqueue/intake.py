@@ -51,7 +51,14 @@ class Accepted:
 
 
 def new_task(
-    body: SubmitBody, *, id: str, payload: str, now: int, request_id: str | None, parent: str | None = None
+    body: SubmitBody,
+    *,
+    id: str,
+    payload: str,
+    now: int,
+    request_id: str | None,
+    parent: str | None = None,
+    traceparent: str | None = None,
 ) -> NewTask:
     """The task that a submit describes.
 
@@ -59,6 +66,7 @@ def new_task(
         payload: its message.
         now: Unix milliseconds.
         parent: the task that submits it.
+        traceparent: the span in which it is submitted.
     """
     return NewTask(
         id=id,
@@ -72,6 +80,7 @@ def new_task(
         tags=tuple(body.tags),
         request_id=request_id,
         parent=parent,
+        traceparent=traceparent,
     )
 
 

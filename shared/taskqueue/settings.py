@@ -236,6 +236,11 @@ class Settings(BaseSettings):
         "127.0.0.1",
         description="Address of that port. Whoever reaches it reads the names of actions, and needs no key.",
     )
+    traces: Literal["off", "otlp"] = Field(
+        "off",
+        description="Whether a worker sends spans of its attempts by OTLP over HTTP (`otlp`), to where the "
+        "variables of OpenTelemetry say. It needs the extra `otel`.",
+    )
     health_file: Path | None = Field(
         None, description="File that a healthy worker touches at each heartbeat, for a cheap health check."
     )

@@ -124,6 +124,8 @@ class NewTask:
     request_id: str | None = None
     #: Which task submitted it, with its completion.
     parent: str | None = None
+    #: The span that it was submitted in, see `taskqueue.trace_context`.
+    traceparent: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,6 +229,8 @@ class Claim:
     tags: tuple[str, ...] = ()
     #: Milliseconds from when it was due to the claim.
     waited: int = 0
+    #: The span that the task was submitted in; where spans are written of attempts, this one's.
+    traceparent: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ async def test_no_page_has_a_barrier_or_is_wider_than_a_phone(
         f"/ui/tasks/{id}": "WIDE",
         "/ui/workers": "1 worker",
         "/ui/dead": "There are none.",
+        "/ui/submit?action=spread": "names",
     }
     for path, text in pages.items():
         for width in (1200, 360):

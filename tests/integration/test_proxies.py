@@ -188,7 +188,7 @@ async def test_the_dashboard_signs_in_by_a_cookie_that_only_tls_carries(there: P
             cookie = signed_in.cookies[COOKIE]
             assert (signed_in.status, cookie["secure"], cookie["path"]) == (303, True, "/queue")
         async with browser.get(there.at("/ui")) as page:
-            assert (page.status, page.url.path) == (200, "/queue/ui/tasks")
+            assert (page.status, page.url.path) == (200, "/queue/ui/overview")
 
 
 async def test_events_pass_as_they_happen(there: Proxied) -> None:

@@ -18,6 +18,7 @@ from taskqueue_api.app import build_app, serving
 from taskqueue_embedded.greeting import greeting
 from taskqueue_migrate.runner import migrate
 from taskqueue_worker.sweeps import rescue_worker
+from taskqueue_worker.tracing import traced
 from taskqueue_worker.worker import work
 
 log = logging.getLogger("taskqueue.embedded")
@@ -31,7 +32,7 @@ async def _serve(settings: Settings, stop: asyncio.Event) -> None:
             f"{settings.data_dir}: {error.strerror}; TASKQUEUE_DATA_DIR names the data folder"
         ) from error
     telemetry, random = Telemetry(log_happening), Random()
-    with data_dir_lock(settings.data_dir, exclusive=True):
+    with data_dir_lock(settings.data_dir, exclusive=True), traced(settings, telemetry):
         migrate(settings.database)
         async with (
             open_store(settings.database, write_timeout=settings.write_timeout, telemetry=telemetry) as store,

@@ -15,6 +15,7 @@ from taskqueue.store import data_dir_lock, open_store
 from taskqueue.telemetry import Telemetry
 from taskqueue_worker import dead
 from taskqueue_worker.exposing import exposed
+from taskqueue_worker.tracing import traced
 from taskqueue_worker.worker import work
 
 
@@ -22,7 +23,11 @@ async def run_tasks(settings: Settings, stop: asyncio.Event) -> None:
     """Run tasks with these settings until `stop`."""
     metrics = Metrics()
     telemetry = Telemetry(log_happening, metrics.count)
-    with data_dir_lock(settings.data_dir, exclusive=False), exposed(settings, metrics):
+    with (
+        data_dir_lock(settings.data_dir, exclusive=False),
+        exposed(settings, metrics),
+        traced(settings, telemetry),
+    ):
         async with (
             metrics.watching_the_loop(),
             open_store(settings.database, write_timeout=settings.write_timeout, telemetry=telemetry) as store,

@@ -4,7 +4,7 @@ The outcome of a task and the claim of the next one are enqueued in the same tic
 """
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 
 from taskqueue.actions import find_action
@@ -26,6 +26,7 @@ from taskqueue.telemetry import (
     TaskSetAside,
     Telemetry,
 )
+from taskqueue.trace_context import current_traceparent
 from taskqueue_worker.beside import Beside
 from taskqueue_worker.execute import Run, RunInChild, Runs
 from taskqueue_worker.heartbeat import beat_interval
@@ -186,6 +187,8 @@ class Slot:
         """Run a claimed task and record its outcome; the claim of the next one, if one has come meanwhile."""
         duty = self._duty
         duty.telemetry.tell(TaskClaimed(claim))
+        if span := current_traceparent():  # who was told has begun one: what the task submits belongs to it
+            claim = replace(claim, traceparent=span)
         progress = Progress(claim, duty.store)
         submissions = Submissions(claim, duty.settings, duty.store.clock, duty.random)
         run = Run(claim, duty.settings, progress.tell, duty.beside, duty.resources, duty.run_in_child, submissions)

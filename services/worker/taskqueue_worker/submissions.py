@@ -79,7 +79,15 @@ class Submissions:
         claim, now = self._claim, self._clock()
         id = new_id(now, self._random)
         payload = encode(Message(id, action, body.data, now / 1000))
-        return new_task(body, id=id, payload=payload, now=now, request_id=claim.request_id, parent=claim.id)
+        return new_task(
+            body,
+            id=id,
+            payload=payload,
+            now=now,
+            request_id=claim.request_id,
+            parent=claim.id,
+            traceparent=claim.traceparent,
+        )
 
 
 def accepted_at(now: int, task: NewTask) -> NewTask:

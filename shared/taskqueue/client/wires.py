@@ -16,6 +16,8 @@ from httpx_sse import EventSource, ServerSentEvent
 
 from taskqueue.client.calls import Call, shown
 from taskqueue.client.errors import ConnectionFailedError
+from taskqueue.trace_context import HEADER as TRACEPARENT
+from taskqueue.trace_context import current_traceparent
 
 T = TypeVar("T")
 
@@ -142,9 +144,18 @@ def _request(
         url + call.path,
         params=call.params,
         content=call.content,
-        headers=call.headers if key is None else {**call.headers, "Authorization": f"Bearer {key}"},
+        headers=_headers(key, call),
         timeout=httpx.Timeout(timeout, connect=min(timeout, _CONNECT)),
     )
+
+
+def _headers(key: str | None, call: Call[Any]) -> dict[str, str]:
+    headers = dict(call.headers)
+    if key is not None:
+        headers["Authorization"] = f"Bearer {key}"
+    if traceparent := current_traceparent():
+        headers[TRACEPARENT] = traceparent
+    return headers
 
 
 @contextlib.contextmanager

@@ -6,11 +6,11 @@
 -- name: submit
 INSERT INTO task (
     id, action, payload, status, created_at, run_at, priority, max_attempts, timeout, tags, request_id, parent,
-    queued_at, dispatch_id, dispatch_until
+    traceparent, queued_at, dispatch_id, dispatch_until
 )
 VALUES (
     :id, :action, :payload, :status, :created_at, :run_at, :priority, :max_attempts, :timeout, :tags, :request_id,
-    :parent, :queued_at, :dispatch_id, :dispatch_until
+    :parent, :traceparent, :queued_at, :dispatch_id, :dispatch_until
 );
 
 -- name: add_tags
@@ -91,7 +91,7 @@ RETURNING seq, action, attempt;
 
 -- name: claimable
 SELECT seq, status, action, payload, run_at, priority, attempt, failures, max_attempts, timeout, tags, request_id,
-       dispatch_id, unknown_since, attempt_started IS NOT NULL AS has_attempt,
+       traceparent, dispatch_id, unknown_since, attempt_started IS NOT NULL AS has_attempt,
        EXISTS (SELECT 1 FROM workers WHERE workers.id = :worker) AS worker_known
 FROM task WHERE id = :id;
 

@@ -5,7 +5,7 @@ from typing import Final
 from taskqueue.store.engine.protocol import Engine, SchemaMismatchError
 
 #: The number of the newest file in `taskqueue_migrate/migrations`; a test holds the two together.
-SCHEMA_VERSION: Final = 10
+SCHEMA_VERSION: Final = 11
 
 
 async def check_schema(engine: Engine) -> None:

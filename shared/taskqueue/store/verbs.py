@@ -55,6 +55,7 @@ def submit(tx: Transaction, task: NewTask, dispatch_id: str | None = None, lease
         tags=json.dumps(task.tags),
         request_id=task.request_id,
         parent=task.parent,
+        traceparent=task.traceparent,
         status=status,
         queued_at=None if dispatch_id is None else now,
         dispatch_id=dispatch_id,
@@ -193,6 +194,7 @@ def claim(
         priority=row["priority"],
         tags=() if row["tags"] == "[]" else tuple(json.loads(row["tags"])),
         waited=waited,
+        traceparent=row["traceparent"],
     )
 
 

@@ -11,7 +11,9 @@ ORIGINS = web.AppKey("origins", frozenset[str])
 _EXPOSED = (
     "ETag, Idempotency-Replayed, Link, Location, Preference-Applied, Retry-After, WWW-Authenticate, X-Request-ID"
 )
-_ACCEPTED = "Authorization, Content-Type, Idempotency-Key, If-None-Match, Last-Event-ID, Prefer, X-Request-ID"
+_ACCEPTED = (
+    "Authorization, Content-Type, Idempotency-Key, If-None-Match, Last-Event-ID, Prefer, traceparent, X-Request-ID"
+)
 #: Seconds for which a browser needs not ask again.
 _KNOWN_FOR = "600"
 

@@ -25,6 +25,12 @@ REQUEST_ID = Header(
     "or another, one is made.",
     examples.REQUEST_ID,
 )
+TRACEPARENT = Header(
+    "traceparent",
+    "The span in which the task is submitted (W3C Trace Context): those of its attempts then belong to its trace, "
+    "where workers write traces. What is malformed is ignored.",
+    "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+)
 LAST_EVENT_ID = Header(
     "Last-Event-ID",
     "Resume after this event; browsers send it by themselves. Where events after it are no longer kept, the "

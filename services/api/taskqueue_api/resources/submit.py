@@ -18,6 +18,7 @@ from taskqueue.message import Message, encode
 from taskqueue.store import CommitUnknownError, IdempotentRequest, Replay, StoreError
 from taskqueue.store.clock import to_ms
 from taskqueue.task import NewTask, new_id
+from taskqueue.trace_context import HEADER, read_traceparent
 from taskqueue_api.http.bodies import parse, read_json, read_lines, read_query, validate
 from taskqueue_api.http.credentials import insufficient
 from taskqueue_api.http.deadline import Body
@@ -216,7 +217,15 @@ def _new_task(request: web.Request, body: SubmitBody, index: int | None = None) 
         raise too_large(
             f"{where} makes a message of {size} bytes; TASKQUEUE_MAX_TASK_BYTES is {limit}", size, limit
         )
-    return new_task(body, id=id, payload=payload, now=now, request_id=REQUEST_ID.get())
+    sent = request.headers.get(HEADER)
+    return new_task(
+        body,
+        id=id,
+        payload=payload,
+        now=now,
+        request_id=REQUEST_ID.get(),
+        traceparent=None if sent is None else read_traceparent(sent),
+    )
 
 
 def _refuse_what_is_anothers(holder: Holder, body: SubmitBody, index: int | None) -> None:

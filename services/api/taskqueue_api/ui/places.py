@@ -29,6 +29,7 @@ TASKS = Place("ui/tasks", "Tasks", "tasks.html", Role.READ, narrows=True)
 PLACES = [
     Place("ui/overview", "Overview", "overview.html", Role.READ),
     TASKS,
+    Place("ui/submit", "Submit", "submit.html", Role.SUBMIT, narrows=True),
     Place("ui/workers", "Workers", "workers.html", Role.READ),
     Place("ui/dead", "Dead letters", "dead.html", Role.READ),
 ]

@@ -14,7 +14,7 @@ SUBMIT_TASK = Operation(
     narrows=True,
     summary="Submit a task",
     description="An accepted task is durable, and is run at least once.",
-    headers=(headers.IDEMPOTENCY_KEY, headers.PREFER_WAIT),
+    headers=(headers.IDEMPOTENCY_KEY, headers.PREFER_WAIT, headers.TRACEPARENT),
     body=(
         Content(
             SubmitBody,
@@ -66,7 +66,7 @@ SUBMIT_BATCH = Operation(
     "A dry run checks all of it, and stores nothing: who has more tasks than a batch takes learns what is wrong "
     "before any is accepted.",
     query=BatchQuery,
-    headers=(headers.IDEMPOTENCY_KEY,),
+    headers=(headers.IDEMPOTENCY_KEY, headers.TRACEPARENT),
     body=(Content(BatchBody, {"two tasks": examples.BATCH}),),
     answers=answers.OF_WRITES
     | {

@@ -1,5 +1,7 @@
 // The API, as its pages ask it: where it is, what their reader may, and what to say when it doesn't answer.
 
+import { parse } from "./json.js";
+
 const { root, may: roles } = document.documentElement.dataset;
 const trouble = document.getElementById("trouble");
 
@@ -11,23 +13,21 @@ export class Refused extends Error {
   constructor(status, answer) {
     super(answer?.error ?? `the API answered ${status}`);
     this.status = status;
+    this.details = answer?.details ?? [];
   }
 }
 
 // Nothing was answered, or that it can't be answered now: worth another try.
 export class Away extends Error {}
 
-// What JSON.parse would round stays as it was written, and JSON.stringify writes it so again.
-const exact = (_, value, { source } = {}) =>
-  Number.isInteger(value) && !Number.isSafeInteger(value) && source && JSON.rawJSON ? JSON.rawJSON(source) : value;
-
-export async function ask(path, { method = "GET", body } = {}) {
+// `body`: what becomes JSON, or JSON already.
+export async function ask(path, { method = "GET", body, headers = {} } = {}) {
   let answer, text;
   try {
     answer = await fetch(at(path), {
       method,
-      body: body && JSON.stringify(body),
-      headers: body ? { "Content-Type": "application/json" } : {},
+      body: body && (typeof body === "string" ? body : JSON.stringify(body)),
+      headers: body ? { "Content-Type": "application/json", ...headers } : headers,
     });
     text = await answer.text();
   } catch {
@@ -35,7 +35,7 @@ export async function ask(path, { method = "GET", body } = {}) {
   }
   let json;
   try {
-    json = text ? JSON.parse(text, exact) : null;
+    json = text ? parse(text) : null;
   } catch {
     json = null; // a proxy's own page
   }

@@ -37,9 +37,12 @@ function show() {
 }
 
 function verbs() {
-  if (!may("operate")) return [];
-  return Object.entries(VERBS).filter(([, { applies }]) => applies.includes(task.status)).map(([verb]) =>
-    element("button", { type: "button", onclick: () => run(verb) }, `${verb[0].toUpperCase()}${verb.slice(1)}`));
+  const like = element("a", { href: at(`ui/submit?${new URLSearchParams({ like: id })}`) }, "Submit another like it");
+  const fitting = Object.entries(VERBS).filter(([, { applies }]) => may("operate") && applies.includes(task.status));
+  return [
+    ...fitting.map(([verb]) => element("button", { type: "button", onclick: () => run(verb) }, `${verb[0].toUpperCase()}${verb.slice(1)}`)),
+    ...(may("submit") ? [like] : []),
+  ];
 }
 
 async function run(verb) {
