@@ -19,7 +19,7 @@ export TESTCONTAINERS_HOST_OVERRIDE := 127.0.0.1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run up down key image test storm simulate fuzz soak mutants bench bench-long check format images lock clean
+.PHONY: help run up down key image test storm pictures simulate fuzz soak mutants bench bench-long check format images lock clean
 # A failed recipe must not leave a half-made stamp.
 .DELETE_ON_ERROR:
 
@@ -62,6 +62,10 @@ endif
 
 storm: $(VENV)/project.stamp ## 20,000 tasks while something random breaks; STORM_SEED=N repeats one
 	STORM_TASKS=20000 STORM_KILLS=30 $(BIN)/pytest -s tests/faults/test_storm.py
+
+pictures: $(VENV)/project.stamp ## take the README's pictures of the dashboard anew
+	@deploy/chromium
+	PICTURES=docs/images $(BIN)/pytest tests/browser/test_pictures.py
 
 fuzz: $(VENV)/project.stamp ## so many odd inputs at a running API and a worker's queue; INPUTS=1000000 SEED=N
 	$(BIN)/python -m tests.fuzz --inputs $(or $(INPUTS),1000000) $(if $(SEED),--seed $(SEED))

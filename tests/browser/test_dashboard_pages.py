@@ -25,6 +25,7 @@ async def test_no_page_has_a_barrier_or_is_wider_than_a_phone(
         "/ui/tasks": "uppercase",
         f"/ui/tasks/{id}": "WIDE",
         "/ui/workers": "1 worker",
+        "/ui/errors": "No task has failed.",
         "/ui/dead": "There are none.",
         "/ui/submit?action=spread": "names",
     }

@@ -5,6 +5,7 @@ import pytest
 from playwright.async_api import Page, Route, expect
 from tests.browser.visits import Faults, barriers
 from tests.integration.programs import Client
+from yarl import URL
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -93,7 +94,7 @@ async def test_the_keyboard_selects_a_row(page: Page, home: str) -> None:
     await expect(page.locator("#rows tr").nth(0).get_by_role("checkbox")).to_be_checked()
     await expect(page.locator("#chosen")).to_have_text("1 selected")
     await page.keyboard.press("/")
-    await expect(page.get_by_label("Action")).to_be_focused()
+    await expect(page.get_by_label("Search")).to_be_focused()
 
 
 async def test_it_says_that_the_api_is_away_and_comes_back_by_itself(
@@ -112,3 +113,30 @@ async def test_it_says_that_the_api_is_away_and_comes_back_by_itself(
     await expect(page.locator("#rows tr")).to_have_count(1)
     await expect(page.get_by_role("alert")).to_be_hidden()
     faults.expect("Failed to load resource")
+
+
+async def test_text_is_searched_for_and_what_is_found_can_be_acted_on(page: Page, home: str) -> None:
+    async with aiohttp.ClientSession() as session:
+        client = Client(session)
+        failed = [
+            await client.submit(home, "fail", {"message": text}, max_attempts=1) for text in ("No 1", "No 2", "x")
+        ]
+        await client.until_final(home, *failed)
+    await page.goto("/ui/tasks")
+    await page.keyboard.press("/")
+    await page.keyboard.type("NO ")
+    await page.keyboard.press("Enter")
+    rows = page.locator("#rows tr")
+    await expect(rows).to_have_count(2)
+    assert URL(page.url).query["q"] == "NO "
+    await page.get_by_label("Search").fill("nowhere")
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_text("No task fits.")).to_be_visible()
+    await page.goto("/ui/errors")
+    await page.get_by_role("row", name="No …").get_by_role("link").click()
+    await expect(rows).to_have_count(2)
+    await page.get_by_label("Select this page").check()
+    await page.get_by_label("all that match").check()
+    await page.get_by_role("button", name="Retry").click()
+    await page.get_by_role("button", name="Retry 2 tasks").click()
+    await expect(page.locator("#chosen")).to_have_text("retry: 2 done")

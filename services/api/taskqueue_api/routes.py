@@ -21,6 +21,7 @@ from taskqueue_api.openapi.operations.overview import (
     GET_OVERVIEW,
     GET_STATS,
     LIST_ACTIONS,
+    LIST_ERRORS,
     LIST_WORKERS,
 )
 from taskqueue_api.openapi.operations.tasks import (
@@ -33,7 +34,19 @@ from taskqueue_api.openapi.operations.tasks import (
     SUBMIT_TASK,
 )
 from taskqueue_api.openapi.terms import Route
-from taskqueue_api.resources import audit, bulk, dead, events, health, keys, metrics, overview, submit, tasks
+from taskqueue_api.resources import (
+    audit,
+    bulk,
+    dead,
+    events,
+    failures,
+    health,
+    keys,
+    metrics,
+    overview,
+    submit,
+    tasks,
+)
 from taskqueue_api.resources.permission import require
 
 ROUTES = [
@@ -50,6 +63,7 @@ ROUTES = [
     Route("GET", "/events", events.all_events, WATCH_TASKS),
     Route("GET", "/tasks/{id}/events", events.task_events, WATCH_TASK),
     Route("GET", "/overview", overview.overview, GET_OVERVIEW),
+    Route("GET", "/errors", failures.errors, LIST_ERRORS),
     Route("GET", "/stats", overview.stats, GET_STATS),
     Route("GET", "/workers", overview.workers, LIST_WORKERS),
     Route("GET", "/actions", overview.actions, LIST_ACTIONS),

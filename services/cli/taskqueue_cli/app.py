@@ -47,6 +47,7 @@ COMMANDS: dict[str, dict[str, Callable[..., Any]]] = {
     "What goes on, at the same API": {
         "top": top.top,
         "overview": overview.overview,
+        "errors": overview.errors,
         "stats": overview.stats,
         "workers": overview.workers,
         "actions": overview.actions,

@@ -13,6 +13,7 @@ from taskqueue.contract.audit import AuditedOperation
 from taskqueue.contract.overview import ActionAnswer, ActionStats, Counts, WorkerAnswer
 from taskqueue.task import Status
 from taskqueue_cli.connection import HERE, Url, connect
+from taskqueue_cli.options import Action, CreatedAfter, CreatedBefore, Tag
 from taskqueue_cli.output import AsJson, ago, plain, span, status_text, table, when, write
 
 _BARS = "▁▂▃▄▅▆▇█"
@@ -44,6 +45,28 @@ def overview(
     if answer.actions:
         write("")
         write(by_action(answer.actions))
+
+
+def errors(
+    action: Action = None,
+    tag: Tag = None,
+    created_after: CreatedAfter = None,
+    created_before: CreatedBefore = None,
+    url: Url = HERE,
+    as_json: AsJson = False,
+) -> None:
+    """List what fails, and how often: the errors of failed tasks, alike ones together."""
+    with connect(url) as client:
+        found = client.errors(action=action, tag=tag, created_after=created_after, created_before=created_before)
+    if as_json:
+        for each in found:
+            typer.echo(each.to_json())
+        return
+    rows = [
+        (f"{each.tasks:,}", plain(each.action), plain(f"{each.type}: {each.message}"), ago(each.last_at))
+        for each in found
+    ]
+    write(table(("tasks", "action", "error", "last"), rows))
 
 
 def stats(

@@ -38,6 +38,16 @@ class Filter(EventFilter, total=False):
     q: str | None
 
 
+class FailedFilter(TypedDict, total=False):
+    """Which failed tasks: those that fit all that is given. None is not given."""
+
+    action: str | None
+    tag: str | None
+    #: Accepted at this time or later; before this time.
+    created_after: Moment | None
+    created_before: Moment | None
+
+
 class BulkFilter(Filter, total=False):
     """Which tasks are acted on: those that fit all that is given. None is not given."""
 
@@ -45,7 +55,7 @@ class BulkFilter(Filter, total=False):
     ids: Iterable[str] | None
 
 
-def query(wanted: EventFilter | Filter | BulkFilter) -> dict[str, Any]:
+def query(wanted: EventFilter | Filter | BulkFilter | FailedFilter) -> dict[str, Any]:
     """A filter as the members of a query or of a body."""
     told = {name: plain(value) for name, value in wanted.items() if value is not None}
     if isinstance(told.get("status"), str):

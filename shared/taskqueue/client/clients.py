@@ -177,6 +177,7 @@ class Client:
     retry_all = _blocking(Verbs.retry_all)
     delete_all = _blocking(Verbs.delete_all)
     overview = _blocking(Verbs.overview)
+    errors = _blocking(Verbs.errors)
     stats = _blocking(Verbs.stats)
     workers = _blocking(Verbs.workers)
     actions = _blocking(Verbs.actions)

@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from taskqueue.actions.submitting import Submittable
 from taskqueue.client.asking import ask
 from taskqueue.client.batches import Batch, Task, cut
-from taskqueue.client.bodies import BulkFilter, EventFilter, Filter, SubmitOptions, query
+from taskqueue.client.bodies import BulkFilter, EventFilter, FailedFilter, Filter, SubmitOptions, query
 from taskqueue.client.calls import KEY, Again, Call, answer, nothing
 from taskqueue.client.errors import (
     BatchError,
@@ -32,6 +32,7 @@ from taskqueue.client.wires import Wire
 from taskqueue.contract.answers import AcceptedAnswer, BatchAnswer, BulkAnswer, CancelAnswer
 from taskqueue.contract.audit import AuditAnswer, AuditedOperation, AuditEntry
 from taskqueue.contract.dead_letters import DeadLettersAnswer, EndedLettersAnswer
+from taskqueue.contract.failures import ErrorGroup, ErrorsAnswer
 from taskqueue.contract.keys import KeyAnswer, KeysAnswer, NewKeyAnswer, Role
 from taskqueue.contract.options import TaskOptions, plain, task, to_json
 from taskqueue.contract.overview import ActionAnswer, ActionsAnswer, StatsAnswer, WorkerAnswer, WorkersAnswer
@@ -326,6 +327,15 @@ class Verbs:
         """How it stands, what happened in the last hour, day (`24h`) or week (`7d`), and what needs attention."""
         params = {"window": window}
         return await self._ask(Call(method="GET", path="/overview", params=params, read=answer(OverviewAnswer)))
+
+    async def errors(self, **wanted: Unpack[FailedFilter]) -> list[ErrorGroup]:
+        """What fails, and how often: the errors of failed tasks, alike ones together, the most frequent first.
+
+        Args:
+            wanted: see FailedFilter.
+        """
+        call = Call(method="GET", path="/errors", params=query(wanted), read=answer(ErrorsAnswer))
+        return (await self._ask(call)).errors
 
     async def stats(self, minutes: int = 15) -> StatsAnswer:
         """Counters: tasks by status, and the last minutes."""

@@ -36,6 +36,8 @@ _NAMED = """(SELECT value FROM json_each(:ids)) AS named
 _END = 2**62
 #: Places among which text is looked for at a time: some tenths of a second.
 SEARCHED = 100_000
+#: Characters of an error's message by which errors are told apart.
+_TOLD_OF_MESSAGE = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +107,18 @@ def ids_query(filter: Filter, cursor: Cursor, limit: int) -> tuple[str, dict[str
     """The statement, with its values, that yields the `seq` and the id of a page's tasks, newest first."""
     sql, values = page_query(filter, cursor, limit)
     return f"SELECT seq, id FROM task WHERE seq IN ({sql}) ORDER BY seq DESC", values  # noqa: S608  # as above
+
+
+def failures_query(filter: Filter, cursor: Cursor, limit: int) -> tuple[str, dict[str, Any]]:
+    """The statement, with its values, that counts a page's tasks by action and error."""
+    sql, values = page_query(filter, cursor, limit)
+    return (
+        f"""SELECT action, coalesce(error ->> 'type', '') AS type,
+                substr(coalesce(error ->> 'message', ''), 1, {_TOLD_OF_MESSAGE}) AS message, count(*) AS tasks,
+                min(processed_at) AS first_at, max(processed_at) AS last_at, max(id) AS last
+            FROM task WHERE seq IN ({sql}) GROUP BY 1, 2, 3""",  # noqa: S608  # as above
+        values,
+    )
 
 
 def count_query(filter: Filter, cursor: Cursor) -> tuple[str, dict[str, Any]]:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from taskqueue.store.audit import Noted
@@ -16,6 +16,7 @@ from taskqueue.store.pages import (
     Cursor,
     Filter,
     count_query,
+    failures_query,
     ids_query,
     is_quick,
     narrow,
@@ -106,6 +107,21 @@ class Overview:
     actions: list[tuple[str, str, int]]
     #: (action, 'wait' or 'run', bucket's upper bound, attempts), ordered.
     action_times: list[tuple[str, str, int, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Failures:
+    """Failed tasks of the same action with the same error. Times are Unix milliseconds."""
+
+    action: str
+    type: str
+    #: The beginning of it.
+    message: str
+    tasks: int
+    first_at: int
+    last_at: int
+    #: The id of the one that was accepted last.
+    last: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,6 +249,16 @@ class Reads:
             return 0
         [row] = await self._engine.count(*count_query(narrowed, await self.first_page(narrowed)))
         return int(row["tasks"])
+
+    async def failures(self, filter: Filter, *, limit: int) -> list[Failures]:
+        """The errors of the failed tasks that fit a filter, in no order.
+
+        Args:
+            limit: how many tasks to look at, the newest.
+        """
+        failed = replace(filter, statuses=frozenset({Status.FAILED}))
+        rows = await self._engine.search(*failures_query(failed, await self.first_page(failed), limit))
+        return [Failures(**dict(row)) for row in rows]
 
     async def find_ids(self, filter: Filter, cursor: Cursor, *, limit: int) -> list[tuple[int, str]]:
         """The place (`seq`) and the id of each task of a page."""

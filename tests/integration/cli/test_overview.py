@@ -44,6 +44,19 @@ async def test_the_overview_tells_what_needs_attention_and_what_happened(
     assert "1y" in (await taskqueue("overview", "--window", "1y", code=2)).errors
 
 
+async def test_what_fails_is_told_with_how_often(taskqueue: CommandLine, system: System) -> None:
+    async with system.worker():
+        for n in range(3):
+            await system.until(await system.submit("fail", {"message": f"no {n}"}, max_attempts=1))
+    [line] = [
+        line for line in (await taskqueue("errors", "--action", "fail")).output.splitlines() if "no …" in line
+    ]
+    assert line.split()[:2] == ["3", "fail"]
+    [group] = (await taskqueue("errors", "--json")).json
+    assert (group["tasks"], group["message"]) == (3, "no …")
+    assert (await taskqueue("errors", "--tag", "other", "--json")).json == []
+
+
 async def test_the_workers_are_told_with_what_they_run(taskqueue: CommandLine, system: System) -> None:
     async with system.worker():
         await system.submit("hold", {"name": "gate"})

@@ -67,6 +67,7 @@ for id_, method_, path_, options_ in (
     ("delete_tasks", "POST", "/tasks/delete", {"json": {"tag": "x"}}),
     ("watch_tasks", "GET", "/events", {}),
     ("get_overview", "GET", "/overview", {}),
+    ("list_errors", "GET", "/errors", {}),
     ("get_stats", "GET", "/stats", {}),
     ("list_workers", "GET", "/workers", {}),
     ("list_actions", "GET", "/actions", {}),
@@ -388,6 +389,7 @@ async def watch_one_to_its_end(system: System) -> list[Reply]:
 # Overview, health, documentation
 
 plain("get_overview", 400, "GET", "/overview?window=1d")
+plain("list_errors", 400, "GET", "/errors?status=failed")
 plain("get_stats", 400, "GET", "/stats?minutes=0")
 plain("check_live", 200, "GET", "/livez")
 plain("check_ready", 200, "GET", "/readyz")
@@ -399,6 +401,13 @@ async def overview_of_some(system: System) -> list[Reply]:
         await system.until(await system.submit("uppercase"))
     await system.submit("x")
     return [await send(system, "GET", f"/overview?window={window}") for window in ("1h", "24h", "7d")]
+
+
+@answered("list_errors", 200)
+async def errors_of_some(system: System) -> list[Reply]:
+    async with system.worker():
+        await system.until(await system.submit("refuse"))
+    return [await send(system, "GET", "/errors")]
 
 
 @answered("get_stats", 200)

@@ -146,6 +146,21 @@ OVERVIEW: dict[str, Any] = {
     },
     "others": {"accepted": 0, "completed": 0, "failed": 0, "cancelled": 0},
 }
+ERRORS = {
+    "errors": [
+        {
+            "action": "resize",
+            "type": "TimeoutError",
+            "message": "no answer from the image store after … s",
+            "tasks": 412,
+            "first_at": 1795338000.5,
+            "last_at": 1795341600.157,
+            "last": ID,
+            "error": "TimeoutError: no answer from the image store after",
+        }
+    ],
+    "looked_at": 424,
+}
 WORKERS = {
     "workers": [
         {

@@ -29,7 +29,10 @@ TASKS = Place("ui/tasks", "Tasks", "tasks.html", Role.READ, narrows=True)
 PLACES = [
     Place("ui/overview", "Overview", "overview.html", Role.READ),
     TASKS,
+    Place("ui/errors", "Errors", "errors.html", Role.READ, narrows=True),
     Place("ui/submit", "Submit", "submit.html", Role.SUBMIT, narrows=True),
     Place("ui/workers", "Workers", "workers.html", Role.READ),
     Place("ui/dead", "Dead letters", "dead.html", Role.READ),
+    Place("ui/keys", "Keys", "keys.html", Role.ADMIN),
+    Place("ui/audit", "Audit", "audit.html", Role.ADMIN),
 ]

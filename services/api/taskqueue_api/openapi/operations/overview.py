@@ -1,6 +1,7 @@
 """What goes on, and health."""
 
 from taskqueue.contract.answers import LiveAnswer, NotReadyAnswer, ReadyAnswer
+from taskqueue.contract.failures import ErrorsAnswer, ErrorsQuery
 from taskqueue.contract.keys import Role
 from taskqueue.contract.overview import ActionsAnswer, StatsAnswer, WorkersAnswer
 from taskqueue.contract.requests import StatsQuery
@@ -18,6 +19,21 @@ GET_OVERVIEW = Operation(
     answers={
         200: answer("The overview.", OverviewAnswer, examples.OVERVIEW),
         400: answers.bad("window: Input should be '1h', '24h' or '7d'"),
+        503: answers.UNAVAILABLE,
+    },
+)
+
+LIST_ERRORS = Operation(
+    id="list_errors",
+    group="Overview",
+    role=Role.READ,
+    narrows=True,
+    summary="What fails, and how often",
+    description="Errors of the same action that differ in numbers and ids only are one.",
+    query=ErrorsQuery,
+    answers={
+        200: answer("The errors.", ErrorsAnswer, examples.ERRORS),
+        400: answers.bad("unknown query parameter 'status'"),
         503: answers.UNAVAILABLE,
     },
 )

@@ -29,7 +29,7 @@ function tasks(wanted) {
 const LEADS = {
   no_worker: () => [["Workers", at("ui/workers")]],
   nothing_completes: () => [["Workers", at("ui/workers")], ["Running tasks", tasks({ status: "running" })]],
-  failures: ({ action }) => [["Failed tasks", tasks({ status: "failed", action })]],
+  failures: ({ action }) => [["Failed tasks", tasks({ status: "failed", action })], ["Errors", at("ui/errors")]],
   unknown_action: ({ action }) => [["Waiting tasks", tasks({ status: ["pending", "queued"], action })]],
   dead_letters: () => [["Dead letters", at("ui/dead")]],
   backlog_nearly_full: () => [["Waiting tasks", tasks({ status: ["pending", "queued"] })]],
@@ -88,7 +88,7 @@ function action([name, { accepted, completed, failed, wait, run, ended }]) {
     element("td", {}, number(accepted)), element("td", {}, number(completed)),
     element("td", {}, failed ? element("a", { class: "bad", href: tasks({ action: name, status: "failed" }) }, number(failed)) : "0"),
     element("td", { class: "minor" }, took(wait.p95)), element("td", { class: "minor" }, took(run.p50)), element("td", {}, took(run.p95)),
-    element("td", { class: "minor" }, sparkline(ended)),
+    element("td", { class: "minor" }, sparkline(ended.slice(0, -1))),
   );
 }
 
@@ -133,7 +133,6 @@ $("windows").addEventListener("click", (event) => {
 });
 addEventListener("popstate", () => { choose(); load().catch(() => {}); });
 keyboard({
-  "/": ["search for tasks", () => location.assign(at("ui/tasks#search"))],
   1: ["the last hour", () => document.querySelector("[data-window='1h']").click()],
   2: ["the last day", () => document.querySelector("[data-window='24h']").click()],
   3: ["the last week", () => document.querySelector("[data-window='7d']").click()],

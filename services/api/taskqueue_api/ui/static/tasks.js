@@ -7,7 +7,8 @@ import { element, status, time } from "./show.js";
 import { VERBS, actOnAll, actOnThese, wentWrong } from "./verbs.js";
 
 const LIMIT = 50;
-const NAMES = ["status", "action", "tag", "parent", "created_after", "created_before"];
+const NAMES = ["status", "action", "tag", "parent", "created_after", "created_before", "error", "q"];
+const TYPED = ["q", "action", "tag", "parent", "error"];
 const FINAL = VERBS.delete.applies;
 const $ = (id) => document.getElementById(id);
 const form = $("filter"), fresh = $("fresh");
@@ -48,6 +49,8 @@ function show({ tasks, next }) {
   place = [...rows.keys()].indexOf(here);
   mark();
   $("none").hidden = tasks.length > 0;
+  // A search looks only so far back at a time.
+  $("none").textContent = next ? "Nothing was found yet: Older looks further back." : "No task fits.";
   link($("older"), next);
   link($("newest"), address().has("cursor") ? "" : undefined);
   tellFresh();
@@ -96,11 +99,14 @@ function take(events) {
       const ended = FINAL.includes(status) ? at : null;
       Object.assign(known.task, { status, attempt, processed_at: ended, progress });
       fill(known);
-    } else if (id > newest || wanted().has("status")) unseen.add(id);
+    } else if (!searches() && (id > newest || wanted().has("status"))) unseen.add(id);
   }
   tellFresh();
   tellChosen();
 }
+
+// Whether text is looked for: events don't tell which new tasks have it.
+const searches = () => wanted().has("q") || wanted().has("error");
 
 function tellFresh() {
   fresh.hidden = unseen.size === 0 || address().has("cursor");
@@ -172,7 +178,7 @@ function go(query) {
 function begin() {
   const filter = wanted();
   for (const box of form.elements.status) box.checked = filter.getAll("status").includes(box.value);
-  for (const name of ["action", "tag", "parent"]) form.elements[name].value = filter.get(name) ?? "";
+  for (const name of TYPED) form.elements[name].value = filter.get(name) ?? "";
   chosen.clear();
   $("all").querySelector("input").checked = false;
   loaded = false;
@@ -183,7 +189,7 @@ function begin() {
 
 function apply() {
   const query = wanted();
-  for (const name of ["status", "action", "tag", "parent"]) query.delete(name);
+  for (const name of ["status", ...TYPED]) query.delete(name);
   for (const [name, value] of new FormData(form)) if (value) query.append(name, value);
   go(query);
 }
@@ -235,7 +241,7 @@ if (may("operate")) {
     element("button", { type: "button", "data-verb": verb, disabled: true, onclick: () => run(verb) }, `${verb[0].toUpperCase()}${verb.slice(1)}`)));
 }
 keyboard({
-  "/": ["filter by action", () => form.elements.action.focus()],
+  "/": ["search", () => form.elements.q.focus()],
   j: ["next row", () => move(1)],
   k: ["previous row", () => move(-1)],
   x: ["select the row", () => [...rows.values()][place]?.box.click()],
