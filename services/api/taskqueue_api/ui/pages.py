@@ -7,6 +7,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from taskqueue.contract.audit import AuditedOperation
 from taskqueue.contract.keys import Role
 from taskqueue_api.keys import HOLDER
 from taskqueue_api.ui.places import PLACES, Place
@@ -14,6 +15,7 @@ from taskqueue_api.ui.places import PLACES, Place
 _TEMPLATES = Environment(
     loader=PackageLoader("taskqueue_api.ui"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
 )
+_TEMPLATES.globals["operations"] = list(AuditedOperation)
 
 #: Nothing but what this host serves; nothing in the page itself is run, and no other page may hold it.
 _POLICY = (
@@ -65,11 +67,9 @@ def render(request: web.Request, template: str, status: int = 200, **values: Any
         text=text,
         content_type="text/html",
         headers={
-            "Cache-Control": "no-store",
             "Content-Security-Policy": _POLICY,
             # Without any, a form's Origin would be null, which is nobody's.
             "Referrer-Policy": "same-origin",
-            "X-Content-Type-Options": "nosniff",
         },
     )
 

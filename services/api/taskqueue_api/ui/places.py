@@ -33,4 +33,6 @@ PLACES = [
     Place("ui/submit", "Submit", "submit.html", Role.SUBMIT, narrows=True),
     Place("ui/workers", "Workers", "workers.html", Role.READ),
     Place("ui/dead", "Dead letters", "dead.html", Role.READ),
+    Place("ui/keys", "Keys", "keys.html", Role.ADMIN),
+    Place("ui/audit", "Audit", "audit.html", Role.ADMIN),
 ]
