@@ -137,6 +137,7 @@ class Embedded:
 
     code: Code
     consumers: int = 2
+    auth: str = "off"
 
     def __call__(self, broker: RabbitMQ, folder: Path) -> AbstractAsyncContextManager[Taskqueue]:
         return self.on(folder)
@@ -145,7 +146,7 @@ class Embedded:
     async def on(self, folder: Path) -> AsyncIterator[Taskqueue]:
         """It needs no broker."""
         port = free_port()
-        env = self.code.environment(data_dir=folder / "data", port=port, consumers=self.consumers)
+        env = self.code.environment(data_dir=folder / "data", port=port, consumers=self.consumers, auth=self.auth)
         command = self.code.command(self.code.embedded)
         async with running("embedded", command, log=folder / "embedded.log", env=env, cwd=folder) as process:
             await until_answers(port, "/readyz", process, lambda _: True)

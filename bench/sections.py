@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench import probes
+from bench.dashboards import dashboards
 from bench.executors import executors as in_threads_and_processes
+from bench.keyed import keyed
 from bench.load import percentile
 from bench.measure import Load, Measure
 from bench.ours import Code, Embedded, WithRabbitMQ
@@ -65,6 +67,16 @@ async def idle(bench: Bench) -> str:
 async def executors(bench: Bench) -> str:
     """Tasks that compute, in threads and in processes."""
     return await in_threads_and_processes(bench.codes["ours"], bench.rounds)
+
+
+async def keys(bench: Bench) -> str:
+    """What a key costs a POST."""
+    return await keyed(bench.codes["ours"], bench.rounds)
+
+
+async def open_dashboards(bench: Bench) -> str:
+    """What a hundred open dashboards cost."""
+    return await dashboards(bench.codes["ours"], bench.broker, len(bench.few))
 
 
 async def start(bench: Bench) -> str:
@@ -172,4 +184,6 @@ SECTIONS: dict[str, Section] = {
     "backlog": backlog,
     "stores": stores,
     "executors": executors,
+    "keys": keys,
+    "dashboards": open_dashboards,
 }

@@ -3,7 +3,7 @@
 import asyncio
 import re
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from uuid import UUID
 
@@ -16,22 +16,31 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
+from tests.conformance.server import RabbitServer
 from tests.conformance.waiting import PATIENCE, eventually
 from tests.integration import actions
-from tests.integration.programs import ROOT, Programs
+from tests.integration.programs import ROOT, Client, Programs
 from tests.integration.system import HANDLERS, System, quick_settings
 
+from taskqueue.actions import registry
 from taskqueue.client import AsyncClient
-from taskqueue.process import BadSettingsError
-from taskqueue.settings import Settings
+from taskqueue.process import EXIT_CONFIG
 from taskqueue.task import Claim
-from taskqueue.telemetry import TaskClaimed, Telemetry
+from taskqueue.telemetry import TaskClaimed
 from taskqueue.traces import Ids, Traces
-from taskqueue_worker.tracing import traced
 
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 SENT = {"traceparent": f"00-{TRACE}-{SPAN}-01"}
 MODULE = "tests.integration.traced_actions"
+
+
+@pytest.fixture(autouse=True)
+def actions_of_their_own() -> Iterator[None]:
+    """Other tests' workers in this process need no children."""
+    yield
+    if module := sys.modules.pop(MODULE, None):
+        for name in registry.ACTIONS.keys() & vars(module).keys():
+            del registry.ACTIONS[name]
 
 
 @pytest.fixture
@@ -290,6 +299,29 @@ async def test_from_a_clients_span_to_a_receiver_of_otlp(
     assert await api.stop() == 0
 
 
+@pytest.mark.docker
+async def test_an_attempt_links_to_that_of_another_worker(
+    migrated: Programs, client: Client, rabbit: RabbitServer, queue: str, received: asyncio.Queue[tuple[str, Span]]
+) -> None:
+    broker = {"broker_url": rabbit.url, "queue": queue}
+    working = broker | {"traces": "otlp", "handlers": "tests.integration.actions"}
+    url = await (await migrated.start("taskqueue-api", **broker)).url()
+    first_worker = await migrated.start("taskqueue-worker", **working)
+    id = await client.submit(url, "ask_again", {"after": 2})
+    async with asyncio.timeout(PATIENCE):
+        _, first = await received.get()
+        await first_worker.kill()
+        await migrated.start("taskqueue-worker", **working)
+        _, second = await received.get()
+    assert first.trace_id == second.trace_id == UUID(id).bytes
+    assert [link.span_id for link in second.links] == [first.span_id]
+    workers = [
+        {pair.key: pair.value.string_value for pair in span.attributes}["messaging.client.id"]
+        for span in (first, second)
+    ]
+    assert workers[0] != workers[1]
+
+
 async def test_a_stop_sends_what_is_left(
     programs: Programs, received: asyncio.Queue[tuple[str, Span]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -326,16 +358,32 @@ async def test_where_it_is_off_nothing_of_it_is_imported(programs: Programs) -> 
         assert await handle.result(timeout=PATIENCE) == []
 
 
-def test_without_opentelemetry_a_worker_says_what_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "taskqueue.traces")
-    monkeypatch.setitem(sys.modules, "opentelemetry", None)
-    with (
-        pytest.raises(
-            BadSettingsError, match=r"TASKQUEUE_TRACES is otlp, and opentelemetry is not installed.*otel"
-        ),
-        traced(Settings(traces="otlp"), Telemetry()),
-    ):
-        pass
+@pytest.mark.parametrize("program", ["taskqueue-worker", "taskqueue-embedded"])
+async def test_without_opentelemetry_it_says_what_it_needs(migrated: Programs, program: str) -> None:
+    (migrated.folder / "opentelemetry.py").write_text("raise ModuleNotFoundError(name=__name__)")
+    started = await migrated.start(program, traces="otlp", handlers=MODULE)
+    assert await started.ended() == EXIT_CONFIG
+    [line] = [line for line in started.log if line["level"] == "ERROR"]
+    assert "TASKQUEUE_TRACES is otlp, and opentelemetry is not installed" in line["message"]
+    assert "taskqueue-http[otel]" in line["message"]
+
+
+async def test_the_documents_handler_has_a_span_of_its_own(
+    programs: Programs, received: asyncio.Queue[tuple[str, Span]]
+) -> None:
+    [example] = re.findall(
+        r"^```python\n(.*?)^```", (ROOT / "docs/traces.md").read_text(), re.DOTALL | re.MULTILINE
+    )
+    (programs.folder / "documented.py").write_text(example)
+    api = await programs.start("taskqueue-embedded", traces="otlp", handlers="documented")
+    async with AsyncClient(await api.url()) as client:
+        await (await client.submit("resize", {"path": "a.png"})).result(timeout=PATIENCE)
+    spans = {}
+    async with asyncio.timeout(PATIENCE):
+        while len(spans) < 2:
+            _, span = await received.get()
+            spans[span.name] = span
+    assert spans["read"].parent_span_id == spans["process resize"].span_id
 
 
 def test_the_document_lists_every_attribute() -> None:

@@ -12,7 +12,7 @@ class File:
 
     def __init__(self, body: bytes, content_type: str, **headers: str) -> None:
         self._body = body
-        self._headers = {"Content-Type": content_type, "X-Content-Type-Options": "nosniff"} | headers
+        self._headers = {"Content-Type": content_type} | headers
         self._tag = ETag(hashlib.blake2b(body, digest_size=12).hexdigest())
 
     def answer(self, request: web.Request) -> web.Response:

@@ -116,9 +116,9 @@ OVERVIEW: dict[str, Any] = {
             "concern": "failures",
             "severity": "warning",
             "text": "34% of the tasks that ended in the last 10 minutes failed (12); in the rest of the hour 1%. "
-            "12 are of 'resize'.",
+            "12 are of 'uppercase'.",
             "advice": "Look at their errors; once the cause is mended, retry them.",
-            "action": "resize",
+            "action": "uppercase",
         }
     ],
     "tasks": {"pending": 0, "queued": 2, "running": 1, "completed": 120, "failed": 12, "cancelled": 0},
@@ -134,7 +134,7 @@ OVERVIEW: dict[str, Any] = {
     "wait": _TIMES,
     "run": _TIMES,
     "actions": {
-        "resize": {
+        "uppercase": {
             "accepted": 72,
             "completed": 57,
             "failed": 12,

@@ -44,7 +44,7 @@ async def show(request: web.Request) -> web.Response:
     answer = AuditAnswer(entries=[_entry(each) for each in page], count=len(page))
     if len(noted) > len(page):
         answer.next = page[-1].seq
-    return web.json_response(text=answer.to_json(), headers={"Cache-Control": "no-store"})
+    return web.json_response(text=answer.to_json())
 
 
 def _entry(noted: Noted) -> AuditEntry:

@@ -137,7 +137,6 @@ async def _open(request: web.Request, headers: Mapping[str, str] | None = None) 
     stream = web.StreamResponse(
         headers={
             "Content-Type": "text/event-stream",
-            "Cache-Control": "no-store",
             "X-Accel-Buffering": "no",  # else nginx would gather them
             **(headers or {}),
         }

@@ -11,8 +11,6 @@ from taskqueue_api.http.errors import bad_request, error_body
 from taskqueue_api.keys import KEYRING, STORE
 from taskqueue_api.resources.audit import deed_of
 
-_PRIVATE = {"Cache-Control": "no-store"}
-
 
 async def create(request: web.Request) -> web.Response:
     """`POST /keys`: make a key; this answer alone has it."""
@@ -23,13 +21,13 @@ async def create(request: web.Request) -> web.Response:
     except ValueError as error:
         raise bad_request(str(error)) from error
     await request.app[KEYRING].refresh()
-    return web.json_response(text=made.to_json(), status=201, headers=_PRIVATE)
+    return web.json_response(text=made.to_json(), status=201)
 
 
 async def show_all(request: web.Request) -> web.Response:
     """`GET /keys`: all, newest first."""
     keys = await all_keys(request.app[STORE])
-    return web.json_response(text=KeysAnswer(keys=keys, count=len(keys)).to_json(), headers=_PRIVATE)
+    return web.json_response(text=KeysAnswer(keys=keys, count=len(keys)).to_json())
 
 
 async def revoke(request: web.Request) -> web.Response:
@@ -40,4 +38,4 @@ async def revoke(request: web.Request) -> web.Response:
         error = f"no key has the id {id[:100]!r}"
         raise web.HTTPNotFound(text=error_body(error), content_type="application/json")
     await request.app[KEYRING].refresh()
-    return web.json_response(text=ended.to_json(), headers=_PRIVATE)
+    return web.json_response(text=ended.to_json())

@@ -67,11 +67,9 @@ def render(request: web.Request, template: str, status: int = 200, **values: Any
         text=text,
         content_type="text/html",
         headers={
-            "Cache-Control": "no-store",
             "Content-Security-Policy": _POLICY,
             # Without any, a form's Origin would be null, which is nobody's.
             "Referrer-Policy": "same-origin",
-            "X-Content-Type-Options": "nosniff",
         },
     )
 
