@@ -193,11 +193,12 @@ def free_port() -> int:
 
 def test_a_worker_tells_what_its_process_knows_where_a_port_is_set(tmp_path: Path) -> None:
     metrics, port = Metrics(), free_port()
-    metrics.count(Committed(3, 0.01))
+    metrics.count(Committed(3, 0.01, 0.5))
     with exposed(quick_settings(tmp_path, metrics_port=port), metrics):
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as response:
             told = samples(response.read().decode())
         assert value(told, "taskqueue_commit_writes_sum") == 3
+        assert value(told, "taskqueue_lock_wait_seconds_sum") == 0.5
         with (
             pytest.raises(FatalError, match=f"can't listen on 127.0.0.1:{port}.*TASKQUEUE_METRICS_PORT"),
             exposed(quick_settings(tmp_path, metrics_port=port), metrics),
