@@ -48,9 +48,19 @@ def value(of: Samples, name: str, **labels: str) -> float:
 
 
 async def test_what_happened_to_tasks_is_told_by_action_and_names_that_anybody_made_up_are_other(
-    system: System,
+    system: System, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    looks, demote_all = [], system.store.bulk.demote_all
+
+    async def looked() -> int:
+        count = await demote_all()
+        looks.append(count)
+        return count
+
+    monkeypatch.setattr(system.store.bulk, "demote_all", looked)
     async with system.worker(unknown_action_after=0):
+        # At its start it takes the queue for new, and has what is there already published once more.
+        await eventually(lambda: len(looks) > 0)
         for action, data, options in (
             ("uppercase", {"text": "a"}, {}),
             ("uppercase", {"text": "b"}, {}),
