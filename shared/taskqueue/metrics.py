@@ -29,7 +29,13 @@ class Metrics:
         ProcessCollector(registry=self.registry)
         self._commit_seconds = Histogram(
             "taskqueue_commit_seconds",
-            "How long a transaction took, the wait for the database's write lock included.",
+            "How long a transaction took, once it had the database's write lock.",
+            buckets=_SHORT,
+            registry=self.registry,
+        )
+        self._lock_wait = Histogram(
+            "taskqueue_lock_wait_seconds",
+            "How long a transaction waited for the database's write lock.",
             buckets=_SHORT,
             registry=self.registry,
         )
@@ -89,6 +95,7 @@ class Metrics:
 
     def _committed(self, told: telemetry.Committed) -> None:
         self._commit_seconds.observe(told.seconds)
+        self._lock_wait.observe(told.waited)
         self._commit_writes.observe(told.writes)
 
     def _ended(self, told: telemetry.TaskEnded) -> None:

@@ -219,10 +219,12 @@ class Recounted:
 
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """So many writes were committed in one transaction, in so many seconds."""
+    """So many writes were committed in one transaction, in so many seconds, after as many of waiting for the write
+    lock of the database."""
 
     writes: int
     seconds: float
+    waited: float
 
 
 Listener = Callable[[Any], None]

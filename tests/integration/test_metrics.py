@@ -48,9 +48,19 @@ def value(of: Samples, name: str, **labels: str) -> float:
 
 
 async def test_what_happened_to_tasks_is_told_by_action_and_names_that_anybody_made_up_are_other(
-    system: System,
+    system: System, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    looks, demote_all = [], system.store.bulk.demote_all
+
+    async def looked() -> int:
+        count = await demote_all()
+        looks.append(count)
+        return count
+
+    monkeypatch.setattr(system.store.bulk, "demote_all", looked)
     async with system.worker(unknown_action_after=0):
+        # At its start it takes the queue for new, and has what is there already published once more.
+        await eventually(lambda: len(looks) > 0)
         for action, data, options in (
             ("uppercase", {"text": "a"}, {}),
             ("uppercase", {"text": "b"}, {}),
@@ -193,11 +203,12 @@ def free_port() -> int:
 
 def test_a_worker_tells_what_its_process_knows_where_a_port_is_set(tmp_path: Path) -> None:
     metrics, port = Metrics(), free_port()
-    metrics.count(Committed(3, 0.01))
+    metrics.count(Committed(3, 0.01, 0.5))
     with exposed(quick_settings(tmp_path, metrics_port=port), metrics):
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as response:
             told = samples(response.read().decode())
         assert value(told, "taskqueue_commit_writes_sum") == 3
+        assert value(told, "taskqueue_lock_wait_seconds_sum") == 0.5
         with (
             pytest.raises(FatalError, match=f"can't listen on 127.0.0.1:{port}.*TASKQUEUE_METRICS_PORT"),
             exposed(quick_settings(tmp_path, metrics_port=port), metrics),

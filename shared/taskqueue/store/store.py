@@ -82,7 +82,7 @@ async def open_store(
         balance,
         timeout=write_timeout,
         clock=clock,
-        committed=lambda writes, seconds: telling.tell(Committed(writes, seconds)),
+        committed=lambda *measured: telling.tell(Committed(*measured)),
         executors=executors,
     ) as engine:
         await check_schema(engine)

@@ -32,6 +32,8 @@ class Notes:
     settled: list[list[Any]] = field(default_factory=list)
     #: How many writes each transaction held.
     committed: list[int] = field(default_factory=list)
+    #: How many seconds each transaction waited for the lock.
+    waits: list[float] = field(default_factory=list)
 
     def write(self, function: Callable[[Transaction], Any]) -> asyncio.Future[Any]:
         return self.engine.write(function)
@@ -83,17 +85,19 @@ def on_sqlite(path: Path) -> Open:
     async def opened(timeout: float) -> AsyncIterator[Notes]:
         settled: list[list[Any]] = []
         committed: list[int] = []
+        waits: list[float] = []
 
         def settle(tx: Transaction) -> None:
             settled.append(list(tx.owed))
             for text in tx.owed:
                 tx.change("add", text=text)
 
-        def count(writes: int, seconds: float) -> None:
+        def count(writes: int, seconds: float, waited: float) -> None:
             assert seconds >= 0
             committed.append(writes)
+            waits.append(waited)
 
         async with open_sqlite(path, QUERIES, settle, timeout=timeout, clock=now_ms, committed=count) as engine:
-            yield Notes(engine, settled, committed)
+            yield Notes(engine, settled, committed, waits)
 
     return opened

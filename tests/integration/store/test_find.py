@@ -222,7 +222,7 @@ async def test_the_times_of_a_filter_include_the_first_and_leave_out_the_last(st
 
 
 def engine_on(database: Path) -> contextlib.AbstractAsyncContextManager[SqliteEngine]:
-    return open_sqlite(database, QUERIES, balance, timeout=5, clock=now_ms, committed=lambda writes, seconds: None)
+    return open_sqlite(database, QUERIES, balance, timeout=5, clock=now_ms, committed=lambda *_: None)
 
 
 async def test_a_page_of_a_status_has_no_task_that_has_left_it_meanwhile(

@@ -203,6 +203,7 @@ async def test_what_comes_while_the_lock_is_waited_for_shares_the_transaction(no
         let_go()
         await asyncio.gather(*writing)
     assert notes.committed == [6]
+    assert 0.02 < notes.waits[0] < 5, "it is told how long they waited"
 
 
 # Closing

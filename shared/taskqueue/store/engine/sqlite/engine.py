@@ -132,7 +132,7 @@ async def open_sqlite(
     *,
     timeout: float,
     clock: Clock,
-    committed: Callable[[int, float], None],
+    committed: Callable[[int, float, float], None],
     executors: Executors = one_thread,
 ) -> AsyncIterator[SqliteEngine]:
     """Open a database; leaving writes what still waits, then closes it.
@@ -143,7 +143,8 @@ async def open_sqlite(
         balance: called at the end of each transaction whose writes owe something.
         timeout: seconds that a write may wait for other processes.
         clock: the time in Unix milliseconds.
-        committed: called after each transaction with how many writes it held, and how many seconds it took.
+        committed: called after each transaction with how many writes it held, how many seconds it took, and how
+            many it had waited for other processes before.
         executors: make those that what writes runs on; each is shut down at the end. Who reads has its own thread.
 
     Raises:
@@ -158,9 +159,9 @@ async def open_sqlite(
         )
     checkpoints = Checkpoints(path, files)
 
-    def on_commit(writes: int, seconds: float) -> None:
+    def on_commit(writes: int, seconds: float, waited: float) -> None:
         checkpoints.committed()
-        committed(writes, seconds)
+        committed(writes, seconds, waited)
 
     async with (
         checkpoints.copying(executors("store-checkpoint")),
@@ -198,7 +199,7 @@ async def _watching(files: Files, commits: GroupCommit) -> AsyncIterator[None]:
 
 @contextlib.asynccontextmanager
 async def _group_commit(
-    database: _Database, executor: Executor, committed: Callable[[int, float], None]
+    database: _Database, executor: Executor, committed: Callable[[int, float, float], None]
 ) -> AsyncIterator[GroupCommit]:
     loop = asyncio.get_running_loop()
     stack = contextlib.ExitStack()

@@ -88,13 +88,14 @@ class GroupCommit:
         files: Files,
         executor: Executor,
         timeout: float,
-        committed: Callable[[int, float], None],
+        committed: Callable[[int, float, float], None],
     ) -> None:
         """
         Args:
             executor: with one thread, since it runs whole transactions on one connection.
             timeout: seconds that a write may wait for other processes.
-            committed: called after each transaction with how many writes it held, and how many seconds it took.
+            committed: called after each transaction with how many writes it held, how many seconds it took, and
+                how many it had waited for other processes before.
         """
         self._transactions = transactions
         self._lock = lock
@@ -159,10 +160,11 @@ class GroupCommit:
         """One transaction; runs on the writer's thread from start to end, so no cancellation can split it."""
         told: Callable[[], None] | None = None
         try:
+            asked = self._loop.time()
             self._lock.acquire()
             try:
                 self.locked_out = False
-                told = self._transact()
+                told = self._transact(self._loop.time() - asked)
             finally:
                 self._lock.release()
         finally:
@@ -178,7 +180,7 @@ class GroupCommit:
         else:
             self._begin()
 
-    def _transact(self) -> Callable[[], None] | None:
+    def _transact(self, waited: float) -> Callable[[], None] | None:
         """Commit what has come, while the lock was waited for, too; what is to be told of it on the loop."""
         writes = self._waiting.take()
         if not writes:
@@ -191,9 +193,9 @@ class GroupCommit:
             return partial(self._refuse_or_put_back, writes, error)
         except Exception as error:  # it is each caller's to handle
             return partial(_tell_all, writes, [Refused(error)] * len(writes))
-        return partial(self._tell_committed, writes, outcomes, self._loop.time() - began)
+        return partial(self._tell_committed, writes, outcomes, self._loop.time() - began, waited)
 
-    def _tell_committed(self, writes: list[_Write], outcomes: list[Any], seconds: float) -> None:
+    def _tell_committed(self, writes: list[_Write], outcomes: list[Any], seconds: float, waited: float) -> None:
         try:
             self._files.confirm()
         except CommitUnknownError as error:
@@ -201,7 +203,7 @@ class GroupCommit:
             _tell_all(writes, [outcome if isinstance(outcome, Refused) else unknown for outcome in outcomes])
         else:
             _tell_all(writes, outcomes)
-            self._committed(len(writes), seconds)
+            self._committed(len(writes), seconds, waited)
 
     def _watch(self) -> None:
         """Where the lock is not to be had, refuse what can't wait any longer; and look again for the next."""
