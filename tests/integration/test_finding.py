@@ -165,6 +165,26 @@ async def test_a_cursor_to_nowhere_is_refused_also_with_the_right_mark(system: S
     assert (answer.status, answer.body) == (400, {"error": cursors.NOT_A_CURSOR})
 
 
+async def test_tags_are_told_by_how_they_begin(system: System) -> None:
+    for n in range(30):
+        await system.submit("x", tags=["red", f"team-{n:02}"], delay=1000)
+    await system.submit("x", tags=["ümlaut", "100%"], delay=1000)
+
+    async def tags(query: str) -> list[str]:
+        return list((await system.get(f"/tags{query}")).body["tags"])
+
+    assert await tags("?limit=3") == ["100%", "red", "team-00"]
+    assert await tags("?prefix=team-2&limit=100") == [f"team-2{n}" for n in range(10)]
+    assert len(await tags("?prefix=team")) == 20
+    assert await tags("?prefix=%C3%BC") == ["ümlaut"]
+    assert await tags("?prefix=nothing") == []
+    await system.post("/tasks/cancel", json={"tag": "red"})
+    await system.post("/tasks/delete", json={"tag": "red"})
+    assert await tags("") == ["100%", "ümlaut"]
+    for query in ("?limit=0", "?limit=101", "?tag=x"):
+        assert (await system.get(f"/tags{query}")).status == 400
+
+
 async def test_text_is_looked_for_in_id_action_tags_and_error(system: System) -> None:
     async with system.worker():
         failed = await system.submit("fail", {"message": "no such file: 100%_ready.PNG"}, max_attempts=1)

@@ -20,7 +20,7 @@ NEEDS = {
     Role.READ: {
         "find_tasks", "get_task", "watch_tasks", "watch_task", "get_stats", "list_workers", "list_actions",
         "get_overview", "get_root", "get_openapi", "browse", "get_metrics", "get_page_file",
-        "list_dead_letters", "list_errors",
+        "list_dead_letters", "list_errors", "list_tags",
     },
     Role.SUBMIT: {"submit_task", "submit_batch"},
     Role.OPERATE: {

@@ -22,6 +22,7 @@ from taskqueue_api.openapi.operations.overview import (
     GET_STATS,
     LIST_ACTIONS,
     LIST_ERRORS,
+    LIST_TAGS,
     LIST_WORKERS,
 )
 from taskqueue_api.openapi.operations.tasks import (
@@ -45,6 +46,7 @@ from taskqueue_api.resources import (
     metrics,
     overview,
     submit,
+    tags,
     tasks,
 )
 from taskqueue_api.resources.permission import require
@@ -64,6 +66,7 @@ ROUTES = [
     Route("GET", "/tasks/{id}/events", events.task_events, WATCH_TASK),
     Route("GET", "/overview", overview.overview, GET_OVERVIEW),
     Route("GET", "/errors", failures.errors, LIST_ERRORS),
+    Route("GET", "/tags", tags.tags, LIST_TAGS),
     Route("GET", "/stats", overview.stats, GET_STATS),
     Route("GET", "/workers", overview.workers, LIST_WORKERS),
     Route("GET", "/actions", overview.actions, LIST_ACTIONS),

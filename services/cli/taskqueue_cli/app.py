@@ -51,6 +51,7 @@ COMMANDS: dict[str, dict[str, Callable[..., Any]]] = {
         "stats": overview.stats,
         "workers": overview.workers,
         "actions": overview.actions,
+        "tags": overview.tags,
         "audit": overview.audit,
     },
     "A project of your own": {

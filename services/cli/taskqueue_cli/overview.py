@@ -69,6 +69,19 @@ def errors(
     write(table(("tasks", "action", "error", "last"), rows))
 
 
+def tags(
+    prefix: Annotated[str, typer.Argument(help="How they begin.")] = "",
+    limit: Annotated[int, typer.Option(min=1, max=100, help="So many at most.")] = 20,
+    url: Url = HERE,
+    as_json: AsJson = False,
+) -> None:
+    """List tags that tasks have."""
+    with connect(url) as client:
+        found = client.tags(prefix, limit=limit)
+    for tag in found:
+        typer.echo(json.dumps(tag) if as_json else plain(tag))
+
+
 def stats(
     minutes: Annotated[int, typer.Option(min=1, max=1440, help="How many past minutes to tell.")] = 15,
     url: Url = HERE,

@@ -179,6 +179,7 @@ class Client:
     overview = _blocking(Verbs.overview)
     errors = _blocking(Verbs.errors)
     stats = _blocking(Verbs.stats)
+    tags = _blocking(Verbs.tags)
     workers = _blocking(Verbs.workers)
     actions = _blocking(Verbs.actions)
     dead_letters = _blocking(Verbs.dead_letters)

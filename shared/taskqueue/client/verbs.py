@@ -36,6 +36,7 @@ from taskqueue.contract.failures import ErrorGroup, ErrorsAnswer
 from taskqueue.contract.keys import KeyAnswer, KeysAnswer, NewKeyAnswer, Role
 from taskqueue.contract.options import TaskOptions, plain, task, to_json
 from taskqueue.contract.overview import ActionAnswer, ActionsAnswer, StatsAnswer, WorkerAnswer, WorkersAnswer
+from taskqueue.contract.tags import TagsAnswer
 from taskqueue.contract.tasks import PageAnswer, TaskAnswer, WholeTaskAnswer
 from taskqueue.contract.windows import OverviewAnswer, WindowName
 from taskqueue.task import FINAL, Status
@@ -336,6 +337,15 @@ class Verbs:
         """
         call = Call(method="GET", path="/errors", params=query(wanted), read=answer(ErrorsAnswer))
         return (await self._ask(call)).errors
+
+    async def tags(self, prefix: str = "", *, limit: int = 20) -> list[str]:
+        """The first tags of tasks that begin so, in their order.
+
+        Args:
+            limit: how many at most; 100 are the most.
+        """
+        params = {"prefix": prefix, "limit": limit}
+        return (await self._ask(Call(method="GET", path="/tags", params=params, read=answer(TagsAnswer)))).tags
 
     async def stats(self, minutes: int = 15) -> StatsAnswer:
         """Counters: tasks by status, and the last minutes."""

@@ -553,6 +553,16 @@ SELECT count(*) AS tasks FROM (
 -- name: worker_count
 SELECT count(*) AS workers, total(consumers) AS slots FROM workers;
 
+-- name: tags
+-- From each to the next, by the index: not through all that have the same one.
+WITH RECURSIVE found (tag, number) AS (
+    SELECT min(tag), 1 FROM task_tags WHERE tag >= :first
+    UNION ALL
+    SELECT (SELECT min(tag) FROM task_tags WHERE tag > found.tag), number + 1
+    FROM found WHERE found.tag IS NOT NULL AND number < :limit
+)
+SELECT tag FROM found WHERE tag IS NOT NULL;
+
 -- name: workers
 SELECT id, host, pid, consumers, prefetch, queue, actions, versions, memory, started_at, last_seen
 FROM workers ORDER BY started_at;

@@ -378,6 +378,11 @@ class Reads:
             running.setdefault(task.pop("worker"), []).append(task)
         return [_worker(dict(row), running.get(row["id"], [])) for row in await self._engine.read("workers")]
 
+    async def tags(self, prefix: str, *, limit: int) -> list[str]:
+        """The first tags of tasks that begin so, in their order."""
+        found = [row["tag"] for row in await self._engine.read("tags", first=prefix, limit=limit)]
+        return [tag for tag in found if tag.startswith(prefix)]
+
     async def actions(self) -> list[KnownAction]:
         """What workers can run, or could, by name."""
         return [KnownAction(**row) for row in await self._engine.read("actions")]

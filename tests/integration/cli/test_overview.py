@@ -57,6 +57,12 @@ async def test_what_fails_is_told_with_how_often(taskqueue: CommandLine, system:
     assert (await taskqueue("errors", "--tag", "other", "--json")).json == []
 
 
+async def test_tags_are_listed(taskqueue: CommandLine, system: System) -> None:
+    await system.submit("x", tags=["blue", "red"])
+    assert (await taskqueue("tags")).output.split() == ["blue", "red"]
+    assert (await taskqueue("tags", "r", "--json")).json == ["red"]
+
+
 async def test_the_workers_are_told_with_what_they_run(taskqueue: CommandLine, system: System) -> None:
     async with system.worker():
         await system.submit("hold", {"name": "gate"})

@@ -218,6 +218,7 @@ async def counts(client: AsyncClient, verb: str, **wanted: object) -> tuple[int,
 async def test_what_goes_on_is_told(system: System, client: AsyncClient) -> None:
     async with system.worker():
         await client.submit("uppercase", {"text": "x"}, wait=20)
+        assert await client.tags("x", limit=5) == []
         assert await client.errors(action="uppercase", created_after=5) == []
         assert (await client.overview("24h")).tasks[Status.COMPLETED] == 1
         assert (await client.stats(minutes=1)).tasks[Status.COMPLETED] == 1

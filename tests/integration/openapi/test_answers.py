@@ -68,6 +68,7 @@ for id_, method_, path_, options_ in (
     ("watch_tasks", "GET", "/events", {}),
     ("get_overview", "GET", "/overview", {}),
     ("list_errors", "GET", "/errors", {}),
+    ("list_tags", "GET", "/tags", {}),
     ("get_stats", "GET", "/stats", {}),
     ("list_workers", "GET", "/workers", {}),
     ("list_actions", "GET", "/actions", {}),
@@ -390,6 +391,7 @@ async def watch_one_to_its_end(system: System) -> list[Reply]:
 
 plain("get_overview", 400, "GET", "/overview?window=1d")
 plain("list_errors", 400, "GET", "/errors?status=failed")
+plain("list_tags", 400, "GET", "/tags?limit=0")
 plain("get_stats", 400, "GET", "/stats?minutes=0")
 plain("check_live", 200, "GET", "/livez")
 plain("check_ready", 200, "GET", "/readyz")
@@ -408,6 +410,12 @@ async def errors_of_some(system: System) -> list[Reply]:
     async with system.worker():
         await system.until(await system.submit("refuse"))
     return [await send(system, "GET", "/errors")]
+
+
+@answered("list_tags", 200)
+async def tags_of_some(system: System) -> list[Reply]:
+    await system.submit("x", tags=["a", "b"])
+    return [await send(system, "GET", "/tags")]
 
 
 @answered("get_stats", 200)

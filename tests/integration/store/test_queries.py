@@ -32,6 +32,7 @@ SCANS = {
     "actions": "likewise",
     "prune_actions": "likewise",
     "empty_ranges": "a row for each thousand of tasks, on the connection that counts",
+    "tags": "walks what it has found, a row for each tag that is told",
     "prune_audit": "reads the first ones, as many as it may delete at a time",
     "prune_events": "reads the first ones, as many as it may delete at a time",
 }

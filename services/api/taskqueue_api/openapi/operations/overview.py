@@ -5,6 +5,7 @@ from taskqueue.contract.failures import ErrorsAnswer, ErrorsQuery
 from taskqueue.contract.keys import Role
 from taskqueue.contract.overview import ActionsAnswer, StatsAnswer, WorkersAnswer
 from taskqueue.contract.requests import StatsQuery
+from taskqueue.contract.tags import TagsAnswer, TagsQuery
 from taskqueue.contract.windows import OverviewAnswer, OverviewQuery
 from taskqueue_api.openapi import answers, examples
 from taskqueue_api.openapi.terms import Answer, Content, Operation, answer
@@ -34,6 +35,19 @@ LIST_ERRORS = Operation(
     answers={
         200: answer("The errors.", ErrorsAnswer, examples.ERRORS),
         400: answers.bad("unknown query parameter 'status'"),
+        503: answers.UNAVAILABLE,
+    },
+)
+
+LIST_TAGS = Operation(
+    id="list_tags",
+    group="Overview",
+    role=Role.READ,
+    summary="Tags that tasks have",
+    query=TagsQuery,
+    answers={
+        200: answer("The tags.", TagsAnswer, {"tags": ["customer-7", "images"]}),
+        400: answers.bad("limit: Input should be less than or equal to 100"),
         503: answers.UNAVAILABLE,
     },
 )

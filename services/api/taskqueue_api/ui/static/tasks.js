@@ -220,6 +220,16 @@ function mark() {
   });
 }
 
+// Suggestions only: who may see some tasks only gets none.
+async function suggestTags() {
+  const prefix = form.elements.tag.value;
+  try {
+    const { tags } = await ask(`tags?${new URLSearchParams({ prefix })}`);
+    if (prefix === form.elements.tag.value) $("tags").replaceChildren(...tags.map((tag) => element("option", { value: tag })));
+  } catch { /* it can be typed all the same */ }
+}
+
+for (const moment of ["focus", "input"]) form.elements.tag.addEventListener(moment, suggestTags);
 form.addEventListener("submit", (event) => { event.preventDefault(); apply(); });
 form.addEventListener("change", (event) => event.target.name === "status" && apply());
 addEventListener("popstate", begin);
