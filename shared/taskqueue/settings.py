@@ -107,6 +107,11 @@ class Settings(BaseSettings):
         "",
         description="Origins whose pages may use the API from a browser, separated by commas; `*` is all of them.",
     )
+    mask: str = Field(
+        "password,secret,client_secret,token,access_token,refresh_token,api_key,private_key,authorization,cookie",
+        description="Names, separated by commas, whose values in data and results the dashboard's pages don't "
+        "show; case, `-` and `_` don't count. The API itself masks nothing.",
+    )
     trust_forwarded_prefix: bool = Field(
         False,
         description="Whether the proxy in front sets `X-Forwarded-Prefix`, the path under which it serves the "

@@ -90,3 +90,24 @@ async def test_the_lines_that_submit_it_again_have_its_options_and_the_timeline_
     }.items():
         await page.get_by_text(f"Submit it again: {language}").click()
         await expect(page.get_by_label(f"Submit it again: {language}")).to_contain_text(told)
+
+
+async def test_what_a_members_name_tells_to_be_secret_is_masked_and_never_submitted_so(
+    page: Page, home: str
+) -> None:
+    masked = '"API-Key": "s3cret", "Password": {"of": "s3cret"}, "list": [{"apiKey": 5341}]'
+    secrets = f'{{{masked}, "tokens": 7, "token": null}}'
+    id = await submit(home, f'{{"action": "give", "data": {{"value": {secrets}}}}}')
+    await page.goto(f"/ui/tasks/{id}")
+    await expect(page.get_by_label("Result", exact=True)).to_contain_text('"API-Key": "•••••"')
+    for label in ("Result", "Data"):
+        shown = page.get_by_label(label, exact=True)
+        await expect(shown).to_contain_text('"tokens": 7')
+        await expect(shown).to_contain_text('"token": null')
+    await expect(page.get_by_text("What is masked is to be filled in")).to_be_visible()
+    content = await page.content()
+    assert "s3cret" not in content and "5341" not in content
+    await page.get_by_role("link", name="Submit another like it").click()
+    await page.get_by_role("button", name="Submit").click()
+    await expect(page.get_by_text("what is masked is to be typed again")).to_be_visible()
+    assert "s3cret" not in await page.get_by_label("value").input_value()

@@ -9,7 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from taskqueue.contract.audit import AuditedOperation
 from taskqueue.contract.keys import Role
-from taskqueue_api.keys import HOLDER
+from taskqueue_api.keys import HOLDER, SETTINGS
 from taskqueue_api.ui.places import PLACES, Place
 
 _TEMPLATES = Environment(
@@ -59,6 +59,7 @@ def render(request: web.Request, template: str, status: int = 200, **values: Any
         here=request.path[1:],
         holder=holder,
         may=may,
+        mask=request.app[SETTINGS].mask,
         places=[place for place in PLACES if holder and place.is_for(holder)],
         **values,
     )

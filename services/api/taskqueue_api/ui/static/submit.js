@@ -2,8 +2,9 @@
 
 import { Refused, ask, at, tell, untilAnswered } from "./api.js";
 import { editorOf } from "./data_editor.js";
-import { Invalid } from "./json.js";
+import { Invalid, parse } from "./json.js";
 import { keyboard } from "./keyboard.js";
+import { MASKED, mask } from "./mask.js";
 import { element } from "./show.js";
 import { wentWrong } from "./verbs.js";
 
@@ -44,6 +45,12 @@ function about(action) {
   return (action.workers ? "" : "No worker knows it now: its tasks wait for one. ") + (defaults.length ? `It says: ${defaults.join(", ")}.` : "");
 }
 
+function data() {
+  const text = editor.text();
+  if (text.includes(MASKED)) throw new Invalid("", "what is masked is to be typed again");
+  return text;
+}
+
 // The task as JSON; null where a field has none, which is told.
 function written() {
   const wrong = [];
@@ -55,7 +62,7 @@ function written() {
       wrong.push({ path: path === "data" ? `data.${error.path}` : path, error: error.message });
     }
   };
-  const members = [["action", JSON.stringify(fields.action.value)], ["data", attempt("data", editor.text)]];
+  const members = [["action", JSON.stringify(fields.action.value)], ["data", attempt("data", data)]];
   for (const [name, toJson] of Object.entries(OPTIONS)) {
     const { value, validity } = fields[name];
     if (validity.badInput) wrong.push({ path: name, error: "not a time" });
@@ -130,7 +137,7 @@ async function run(event) {
 function fill(task) {
   fields.action.value = task.action;
   choose();
-  editor.fill(task.data);
+  editor.fill(parse(JSON.stringify(task.data, mask)));
   const given = { max_attempts: task.max_attempts, timeout: task.timeout, tags: task.tags.join("\n"), priority: task.priority === "normal" ? "" : task.priority };
   for (const [name, value] of Object.entries(given)) fields[name].value = value ?? "";
   $("options").open = Object.values(given).some(Boolean);

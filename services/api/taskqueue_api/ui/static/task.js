@@ -3,6 +3,7 @@
 import { at, ask, may, tell, untilAnswered } from "./api.js";
 import { keyboard } from "./keyboard.js";
 import { follow } from "./live.js";
+import { MASKED, mask } from "./mask.js";
 import { block, element, moment, span, status } from "./show.js";
 import { VERBS, act, confirmed, wentWrong } from "./verbs.js";
 
@@ -98,11 +99,12 @@ function showTexts() {
   const told = JSON.stringify([task.data, task.result, task.error]);
   if (told === texts) return;
   texts = told;
-  const pretty = (value) => JSON.stringify(value, null, 2);
+  const pretty = (value) => JSON.stringify(value, mask, 2);
   $("texts").replaceChildren(
     ...(task.status === "completed" ? [block("Result", pretty(task.result))] : []),
     ...(task.error ? [block("Error", task.error.traceback ?? `${task.error.type}: ${task.error.message}`)] : []),
     block("Data", pretty(task.data)),
+    again().includes(MASKED) ? element("p", { class: "quiet" }, "What is masked is to be filled in before it is submitted again.") : "",
     block("Submit it again: curl", curl(), false),
     block("Submit it again: Python", python(), false),
   );
@@ -120,7 +122,7 @@ function options() {
   };
 }
 
-const again = () => JSON.stringify({ action: task.action, data: task.data, ...options() });
+const again = () => JSON.stringify({ action: task.action, data: task.data, ...options() }, mask);
 
 const quoted = (text) => `'${text.replaceAll("'", `'\\''`)}'`;
 
@@ -135,7 +137,7 @@ function python() {
   const ascii = (value) => JSON.stringify(value).replace(/[^\x20-\x7e]/gu, (c) => `\\U${c.codePointAt(0).toString(16).padStart(8, "0")}`);
   const url = new URL(at("."), location.href).href.replace(/\/$/, "");
   const given = Object.entries(options()).map(([name, value]) => `, ${name}=${ascii(value)}`).join("");
-  return `import json\nfrom taskqueue.client import Client\n\nwith Client(${ascii(url)}) as client:\n    client.submit(${ascii(task.action)}, json.loads(${ascii(JSON.stringify(task.data))})${given})`;
+  return `import json\nfrom taskqueue.client import Client\n\nwith Client(${ascii(url)}) as client:\n    client.submit(${ascii(task.action)}, json.loads(${ascii(JSON.stringify(task.data, mask))})${given})`;
 }
 
 function watch() {
