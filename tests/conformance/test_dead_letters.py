@@ -171,8 +171,8 @@ async def test_a_requeued_letter_keeps_its_priority(subject: Subject) -> None:
     await subject.publish(b"high", priority=8)
     async with subject.broker.consume(1) as consumer:
         await (await take_one(consumer)).reject("no task")
-    await subject.publish(b"normal", priority=4)
     await until_dead(subject.broker, 1)
+    await subject.publish(b"normal", priority=4)
     await end(subject.broker, "requeue", None, 1)
     async with subject.broker.consume(1) as consumer:
         assert (await take_one(consumer)).body == b"high"
