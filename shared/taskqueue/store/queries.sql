@@ -461,10 +461,11 @@ SELECT minute, action, what, tasks FROM minute_counts WHERE minute >= :since;
 SELECT minute, action, what, bound, attempts FROM minute_times WHERE minute >= :since;
 
 -- name: last_span
+-- Those from the future were written before the clock was set back.
 SELECT max(minute) AS minute FROM (
-    SELECT max(minute) AS minute FROM span_counts WHERE width = :width
+    SELECT max(minute) AS minute FROM span_counts WHERE width = :width AND minute <= :now
     UNION ALL
-    SELECT max(minute) FROM span_times WHERE width = :width
+    SELECT max(minute) FROM span_times WHERE width = :width AND minute <= :now
 );
 
 -- name: first_counted

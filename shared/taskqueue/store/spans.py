@@ -39,16 +39,17 @@ class Spans:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    async def happened(self, since: int, width: int, *, actions: int) -> Happened:
+    async def happened(self, since: int, width: int, *, now: int, actions: int) -> Happened:
         """What happened from a minute on, in points of so many minutes.
 
         Args:
             since: in Unix minutes, a multiple of the width.
+            now: Unix milliseconds.
             width: 1, or that of spans: 15 or 120.
             actions: how many have a name.
         """
         survey = self._engine.survey
-        last = None if width == 1 else await self._last(width)
+        last = None if width == 1 else await self._last(width, now // 60_000)
         where = {"since": since, "width": width, "edge": since if last is None else max(since, last + width)}
         names = json.dumps([row["action"] for row in await survey("window_actions", **where, limit=actions)])
         return Happened(
@@ -65,7 +66,7 @@ class Spans:
         """
         over = now // 60_000 - LATE
         for width in WIDTHS:
-            last = await self._last(width)
+            last = await self._last(width, over)
             start = 0 if last is None else last + width
             while (counted := await self._first_counted(start)) is not None:
                 first = counted // width * width
@@ -85,8 +86,8 @@ class Spans:
             while await self._engine.write(prune) == _SLICE:
                 pass
 
-    async def _last(self, width: int) -> int | None:
-        [row] = await self._engine.survey("last_span", width=width)
+    async def _last(self, width: int, now: int) -> int | None:
+        [row] = await self._engine.survey("last_span", width=width, now=now)
         return None if row["minute"] is None else int(row["minute"])
 
     async def _first_counted(self, since: int) -> int | None:

@@ -84,7 +84,7 @@ def test_a_window_tells_the_same_whatever_was_added_up(
                 await store.spans.add_up(minute * 60_000)
                 for width in (1, *WIDTHS):
                     since = (NOON - 240) // width * width
-                    told = await store.spans.happened(since, width, actions=10)
+                    told = await store.spans.happened(since, width, now=minute * 60_000, actions=10)
                     assert told == expected(counts, times, since, width)
                 for width in WIDTHS:
                     kept = stored(database, f"SELECT max(minute) AS last FROM span_counts WHERE width = {width}")
@@ -96,14 +96,15 @@ def test_a_window_tells_the_same_whatever_was_added_up(
 async def test_what_is_added_up_is_told_when_the_minutes_are_gone(store: Store, database: Path) -> None:
     counts = [(NOON - 120 + n, "a", "completed", 1) for n in range(120)]
     fill(database, counts, [(NOON - 1, "a", "run", 5, 7)])
-    await store.spans.add_up((NOON + LATE) * 60_000)
+    now = (NOON + LATE) * 60_000
+    await store.spans.add_up(now)
     await store.bulk.prune("minute_counts", before=NOON * 60_000)
     await store.bulk.prune("minute_times", before=NOON * 60_000)
-    told = await store.spans.happened(NOON - 120, 120, actions=5)
+    told = await store.spans.happened(NOON - 120, 120, now=now, actions=5)
     assert told == Happened(
         [(NOON - 120, "a", "completed", 120)], [(NOON - 120, "run", 5, 7)], [("a", "run", 5, 7)]
     )
-    assert len((await store.spans.happened(NOON - 120, 15, actions=5)).counts) == 8
+    assert len((await store.spans.happened(NOON - 120, 15, now=now, actions=5)).counts) == 8
 
 
 async def test_of_very_many_actions_the_busiest_have_names_and_no_task_is_left_out(
@@ -112,17 +113,18 @@ async def test_of_very_many_actions_the_busiest_have_names_and_no_task_is_left_o
     counts = [(NOON, f"a{n}", "completed", 1 + (n == 77)) for n in range(300)]
     times = [(NOON, f"a{n}", "run", 5, 1) for n in range(300)]
     fill(database, counts, times)
-    before = await store.spans.happened(NOON, 15, actions=2)
+    now = (NOON + 200) * 60_000
+    before = await store.spans.happened(NOON, 15, now=now, actions=2)
     assert before.counts == [
         (NOON, "", "completed", 298),
         (NOON, "a0", "completed", 1),
         (NOON, "a77", "completed", 2),
     ]
-    await store.spans.add_up((NOON + 200) * 60_000)
+    await store.spans.add_up(now)
     kept = stored(database, "SELECT action, tasks FROM span_counts WHERE width = 15")
     assert len(kept) == 101
     assert sum(row["tasks"] for row in kept) == 301
-    assert await store.spans.happened(NOON, 15, actions=2) == before
+    assert await store.spans.happened(NOON, 15, now=now, actions=2) == before
 
 
 async def test_spans_are_forgotten_each_width_in_its_time(store: Store, database: Path) -> None:
@@ -139,3 +141,23 @@ async def test_spans_are_forgotten_each_width_in_its_time(store: Store, database
     assert await widths(NOON + 25 * 60) == {15, 120}
     assert await widths(NOON + 25 * 60 + 1) == {120}
     assert await widths(NOON + 8 * 1440 + 1) == set()
+
+
+async def test_a_clock_that_was_ahead_hides_nothing_once_it_is_set_back(store: Store, database: Path) -> None:
+    ahead, day = NOON + 10 * 1440, 1440
+    fill(
+        database,
+        [(NOON - day, "a", "completed", 1), (NOON, "a", "completed", 2), (ahead, "a", "completed", 4)],
+        [],
+    )
+    await store.spans.add_up((ahead + 200) * 60_000)
+    with contextlib.closing(looking(database)) as connection:
+        # What came after the clock was right again.
+        connection.execute("INSERT INTO minute_counts VALUES (?, 'a', 'completed', 8)", (NOON + 125,))
+    now = (NOON + 140) * 60_000
+    for width in WIDTHS:
+        told = await store.spans.happened(NOON - day, width, now=now, actions=5)
+        assert [tasks for minute, _, _, tasks in told.counts if minute <= NOON + 140] == [1, 2, 8]
+    await store.spans.add_up((NOON + 300) * 60_000)
+    kept = stored(database, "SELECT minute FROM span_counts WHERE width = 120 ORDER BY minute")
+    assert NOON + 120 in [row["minute"] for row in kept]

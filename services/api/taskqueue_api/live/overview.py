@@ -73,12 +73,12 @@ class Overviews:
         window, store = WINDOWS[name], self._store
         now = store.clock()
         minute = now // 60_000
-        last_hour = await store.spans.happened(minute - _HOUR, 1, actions=ACTIONS_TOLD)
+        last_hour = await store.spans.happened(minute - _HOUR, 1, now=now, actions=ACTIONS_TOLD)
         since = minute // window.width * window.width - window.minutes
         happened = (
             last_hour
             if window.width == 1
-            else await store.spans.happened(since, window.width, actions=ACTIONS_TOLD)
+            else await store.spans.happened(since, window.width, now=now, actions=ACTIONS_TOLD)
         )
         standing = await store.reads.standing(now)
         backlog = standing.by_status[Status.QUEUED] + standing.due
