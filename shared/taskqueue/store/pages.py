@@ -29,7 +29,7 @@ _ERROR = "error ->> 'type' || ': ' || (error ->> 'message') LIKE :error ESCAPE '
 _TEXT = """(id LIKE :text ESCAPE '!' OR action LIKE :text ESCAPE '!'
     OR tags <> '[]' AND EXISTS (SELECT 1 FROM json_each(task.tags) WHERE value LIKE :text ESCAPE '!')
     OR error ->> 'type' || ': ' || (error ->> 'message') LIKE :text ESCAPE '!')"""
-_NAMED = """(SELECT value FROM json_each(:ids)) AS named
+_NAMED = """(SELECT DISTINCT value FROM json_each(:ids)) AS named
     CROSS JOIN task INDEXED BY sqlite_autoindex_task_1 ON task.id = named.value"""
 
 #: Above any `seq`.
@@ -61,7 +61,7 @@ class Filter:
     error: str | None = None
     #: With this in the id, the action, a tag or the error; likewise.
     text: str | None = None
-    #: One of these.
+    #: One of these; one that is named twice is one.
     ids: tuple[str, ...] | None = None
 
 

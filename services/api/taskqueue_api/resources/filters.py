@@ -23,5 +23,5 @@ def to_store(wanted: TaskFilter, holder: Holder) -> Filter:
         parent=wanted.parent,
         error=wanted.error,
         text=wanted.q,
-        ids=tuple(dict.fromkeys(wanted.ids)) if isinstance(wanted, BulkBody) and wanted.ids else None,
+        ids=tuple(wanted.ids) if isinstance(wanted, BulkBody) and wanted.ids else None,
     )
