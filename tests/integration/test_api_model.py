@@ -432,6 +432,7 @@ class Api(RuleBasedStateMachine):
         running: dict[str, list[JSON]] = {worker: [] for worker in WORKERS}
         for claim in self.held():
             told = {"id": claim.id, "action": claim.action, "attempt": claim.attempt}
+            told |= {"started_at": claim.started_at / 1000}
             running[claim.worker].append(told)
         assert body["count"] == len(WORKERS)
         assert {worker["id"] for worker in body["workers"]} == running.keys()

@@ -59,10 +59,22 @@ def block_until(file: Path) -> None:
         time.sleep(0.01)
 
 
+#: Processes that were there before, and are others': a browser's driver lives as long as the tests.
+_OTHERS: set[int] = set()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def others_children() -> None:
+    _OTHERS.update(children())
+
+
 def children() -> list[int]:
-    """All processes that this one has started, zombies included."""
+    """All processes that this one has started since, zombies included."""
     return [
-        int(pid) for task in Path("/proc/self/task").iterdir() for pid in (task / "children").read_text().split()
+        int(pid)
+        for task in Path("/proc/self/task").iterdir()
+        for pid in (task / "children").read_text().split()
+        if int(pid) not in _OTHERS
     ]
 
 

@@ -241,8 +241,30 @@ def test_no_other_route_is_for_bound_keys_by_mistake() -> None:
     assert {route.operation.id for route in ROUTES if route.operation.narrows} == {
         *("submit_task", "submit_batch", "find_tasks", "get_task", "delete_task", "cancel_task", "retry_task"),
         *("cancel_tasks", "retry_tasks", "delete_tasks", "watch_tasks", "watch_task", "list_actions"),
+        "list_errors",
         *("get_root", "get_openapi", "browse", "get_page_file"),
     }
+
+
+async def test_the_errors_that_are_told_are_theirs(owner: Tenant, acme: Tenant, system: System) -> None:
+    only = await tenant(owner, actions=["refuse"])
+    for action, tag in (("refuse", "acme:1"), ("refuse", "beta:1"), ("fail", "acme:2")):
+        answer = await owner.ask(
+            "POST", "/tasks", json={"action": action, "tags": [tag], "data": {}, "max_attempts": 1}
+        )
+        assert answer.status == 202
+    async with system.worker():
+
+        async def told(who: Tenant) -> int:
+            return int((await who.ask("GET", "/errors")).body["looked_at"])
+
+        async def all_failed() -> bool:
+            return await told(owner) == 3
+
+        await eventually(all_failed)
+        assert (await told(acme), await told(only)) == (2, 2)
+        theirs = (await acme.ask("GET", "/errors?action=refuse")).body
+        assert theirs["looked_at"] == 1
 
 
 async def test_the_actions_that_are_told_are_theirs(owner: Tenant, acme: Tenant, system: System) -> None:
