@@ -14,13 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.conformance.waiting import eventually
 from tests.integration import actions
-from tests.integration.store.given import beat, looking, running, stored
+from tests.integration.store.given import beat, looking, machine_steps, running, stored
 from tests.integration.system import System, quick_settings
 
 from taskqueue.broker.memory import MemoryBroker
 from taskqueue.store import now_ms
 from taskqueue.store.ledger import BOUNDS
-from taskqueue.store.queries import QUERIES
 from taskqueue.task import Status
 from taskqueue_api.live.percentiles import percentile
 from taskqueue_api.resources import overview
@@ -231,20 +230,9 @@ async def test_the_overview_costs_the_same_however_many_tasks_there_are(system: 
     """In steps of SQLite's machine, which no load of the computer changes."""
 
     def steps() -> int:
-        connection = looking(system.settings.database)
-        count = 0
-
-        def step() -> int:
-            nonlocal count
-            count += 1
-            return 0
-
-        connection.set_progress_handler(step, 1)
+        queries = ("oldest_waiting", "status_counts", "minute_counts", "minute_times", "workers", "running")
         values = {"now": now_ms(), "since": now_ms() // 60_000 - 15}
-        for query in ("oldest_waiting", "status_counts", "minute_counts", "minute_times", "workers", "running"):
-            connection.execute(QUERIES[query], values).fetchall()
-        connection.close()
-        return count
+        return machine_steps(system.settings.database, queries, values)
 
     tasks = [{"action": "x"}] * 500 + [{"action": "x", "delay": 1000}] * 500
     await system.post("/tasks/batch", json={"tasks": tasks})

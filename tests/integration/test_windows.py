@@ -9,14 +9,13 @@ from typing import Any
 
 import pytest
 from tests.conformance.waiting import eventually
-from tests.integration.store.given import looking
+from tests.integration.store.given import looking, machine_steps
 from tests.integration.system import System
 from tests.integration.test_store_away import lose_its_tables
 
 from taskqueue.broker import BrokerState
 from taskqueue.broker.memory import MemoryBroker
 from taskqueue.store import now_ms
-from taskqueue.store.queries import QUERIES
 from taskqueue.task import Status
 from taskqueue_api.live import overview
 from taskqueue_api.live.attention import RECENT, Seen, concerns
@@ -239,27 +238,11 @@ async def test_it_costs_the_same_however_many_tasks_there_are(system: System) ->
     """In steps of SQLite's machine, which no load of the computer changes."""
 
     def steps() -> int:
-        count = 0
-
-        def step() -> int:
-            nonlocal count
-            count += 1
-            return 0
-
         minute = now_ms() // 60_000
         values = {"now": now_ms(), "since": minute - 60, "edge": minute - 60, "width": 1, "names": '["x"]'}
-        with contextlib.closing(looking(system.settings.database)) as connection:
-            connection.set_progress_handler(step, 1)
-            for query in (
-                "due_count",
-                "set_aside_counts",
-                "window_actions",
-                "window_counts",
-                "window_times",
-                "window_action_times",
-            ):
-                connection.execute(QUERIES[query], values | {"limit": 50}).fetchall()
-        return count
+        windows = ("window_actions", "window_counts", "window_times", "window_action_times")
+        queries = ("due_count", "set_aside_counts", *windows)
+        return machine_steps(system.settings.database, queries, values | {"limit": 50})
 
     tasks = [{"action": "x"}] * 500 + [{"action": "x", "delay": 1000}] * 500
     await system.post("/tasks/batch", json={"tasks": tasks})

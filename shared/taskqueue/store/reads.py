@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from taskqueue.store.audit import Noted
-from taskqueue.store.engine.protocol import Engine, Row
+from taskqueue.store.engine.protocol import Engine, tuples
 from taskqueue.store.idempotency import IdempotentRequest, Replay
 from taskqueue.store.identity import Identity
 from taskqueue.store.keys import StoredKey
@@ -315,10 +315,10 @@ class Reads:
             by_status={Status(row["status"]): row["tasks"] for row in await survey("status_counts")},
             oldest_waiting=oldest["run_at"],
             waiting_for_workers=sum((await self.set_aside_counts()).values()),
-            minutes=_tuples(await survey("minute_counts", since=since_minute)),
-            times=_tuples(await survey("minute_times", since=since_minute)),
-            actions=_tuples(await survey("action_counts", since=since_minute, names=names)),
-            action_times=_tuples(await survey("action_times", since=since_minute, names=names)),
+            minutes=tuples(await survey("minute_counts", since=since_minute)),
+            times=tuples(await survey("minute_times", since=since_minute)),
+            actions=tuples(await survey("action_counts", since=since_minute, names=names)),
+            action_times=tuples(await survey("action_times", since=since_minute, names=names)),
         )
 
     async def measures(self, *, now: int, counts_since: int, times_since: int) -> Measures:
@@ -339,8 +339,8 @@ class Reads:
             slots=int(workers["slots"]),
             first_event=first,
             last_event=last,
-            counts=_tuples(await survey("counts_by_minute", since=counts_since)),
-            times=_tuples(await survey("times_by_minute", since=times_since)),
+            counts=tuples(await survey("counts_by_minute", since=counts_since)),
+            times=tuples(await survey("times_by_minute", since=times_since)),
         )
 
     async def wrong_counts(self) -> dict[str, int]:
@@ -425,10 +425,6 @@ class Reads:
             [row] = await self._engine.read("none_created_before_from", at=filter.created_before)
             before = row["seq"] or 0
         return Cursor(before, floor)
-
-
-def _tuples(rows: list[Row]) -> list[Any]:
-    return [tuple(dict(row).values()) for row in rows]
 
 
 def _task(columns: dict[str, Any]) -> Task:

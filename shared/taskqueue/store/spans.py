@@ -7,9 +7,9 @@ week in spans of two hours, once these are over.
 import json
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
-from taskqueue.store.engine.protocol import Engine, Row, Transaction
+from taskqueue.store.engine.protocol import Engine, Transaction, tuples
 
 #: Minutes of a span, and for how many it is kept.
 WIDTHS: Final = {15: 25 * 60, 120: 8 * 1440}
@@ -53,9 +53,9 @@ class Spans:
         where = {"since": since, "width": width, "edge": since if last is None else max(since, last + width)}
         names = json.dumps([row["action"] for row in await survey("window_actions", **where, limit=actions)])
         return Happened(
-            counts=_tuples(await survey("window_counts", **where, names=names)),
-            times=_tuples(await survey("window_times", **where)),
-            action_times=_tuples(await survey("window_action_times", **where, names=names)),
+            counts=tuples(await survey("window_counts", **where, names=names)),
+            times=tuples(await survey("window_times", **where)),
+            action_times=tuples(await survey("window_action_times", **where, names=names)),
         )
 
     async def add_up(self, now: int) -> None:
@@ -98,8 +98,8 @@ class Spans:
         """They are read outside of the transaction, and written in one: a span is there as a whole, or not."""
         survey, where = self._engine.survey, {"since": first, "until": first + width}
         names = json.dumps([row["action"] for row in await survey("busiest_actions", **where, limit=_NAMED)])
-        counts = _tuples(await survey("sums_of_counts", **where, names=names))
-        times = _tuples(await survey("sums_of_times", **where, names=names))
+        counts = tuples(await survey("sums_of_counts", **where, names=names))
+        times = tuples(await survey("sums_of_times", **where, names=names))
         keep = partial(_keep, first=first, width=width, counts=json.dumps(counts), times=json.dumps(times))
         await self._engine.write(keep)
 
@@ -115,7 +115,3 @@ def _prune(tx: Transaction, *, width: int, before: int) -> int:
         tx.change("prune_span_counts", width=width, before=before, limit=_SLICE),
         tx.change("prune_span_times", width=width, before=before, limit=_SLICE),
     )
-
-
-def _tuples(rows: list[Row]) -> list[Any]:
-    return [tuple(dict(row).values()) for row in rows]

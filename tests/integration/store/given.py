@@ -1,7 +1,8 @@
 """What the store's tests begin with: a migrated database, tasks, a clock that is set by hand."""
 
 import asyncio
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from taskqueue.store import CatchAll, Repertoire, Store, WorkerInfo, verbs, workers
 from taskqueue.store.engine.protocol import Transaction
 from taskqueue.store.engine.sqlite.connection import Connection, connect
+from taskqueue.store.queries import QUERIES
 from taskqueue.store.workers import Held
 from taskqueue.task import Attempt, Claim, NewTask, Status, Task
 
@@ -133,3 +135,19 @@ def stored(database: Path, query: str = "SELECT * FROM task ORDER BY seq") -> li
         return [dict(row) for row in connection.execute(query)]
     finally:
         connection.close()
+
+
+def machine_steps(database: Path, queries: Iterable[str], values: dict[str, Any]) -> int:
+    """How many steps of SQLite's machine these named queries take together."""
+    count = 0
+
+    def step() -> int:
+        nonlocal count
+        count += 1
+        return 0
+
+    with contextlib.closing(looking(database)) as connection:
+        connection.set_progress_handler(step, 1)
+        for query in queries:
+            connection.execute(QUERIES[query], values).fetchall()
+    return count

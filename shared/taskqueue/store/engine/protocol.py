@@ -16,6 +16,11 @@ Clock = Callable[[], int]
 Executors = Callable[[str], Executor]
 
 
+def tuples(rows: list[Row]) -> list[Any]:
+    """The values of each row, in the order of its columns."""
+    return [tuple(dict(row).values()) for row in rows]
+
+
 class StoreError(Exception):
     """The store can't be used. The text says why and what to do."""
 
